@@ -1,0 +1,1 @@
+//! The outside of the bus: stores (memory, SQLite), and the axum server that drives the machine.

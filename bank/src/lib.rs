@@ -1,0 +1,1 @@
+//! The demonstration: users, accounts, transactions, and a workload of customers.

@@ -1,0 +1,1 @@
+//! The simulator: plans, faults, engines, recorder. It knows no bank.
