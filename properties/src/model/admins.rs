@@ -61,7 +61,8 @@ impl Model {
                 types.sort();
                 types.dedup();
                 let record = self.log.services().get(service);
-                let later = self.asked.iter().any(|other| matches!(&other.admin, Admin::ChangeTypes { .. }) && *other != asked);
+                let later =
+                    self.asked.iter().any(|other| matches!(&other.admin, Admin::ChangeTypes { .. }) && *other != asked);
                 must!(
                     later || record.is_some_and(|r| r.types.iter().map(|taken| &taken.event_type).eq(types.iter())),
                     "types",
@@ -120,13 +121,7 @@ impl Model {
                 lane.key,
                 lane.pending
             );
-            must!(
-                lane.open <= self.limits.lane_open_max,
-                "bounded",
-                "the lane {} has {} open",
-                lane.key,
-                lane.open
-            );
+            must!(lane.open <= self.limits.lane_open_max, "bounded", "the lane {} has {} open", lane.key, lane.open);
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use dacapo_core::{Event, Position, ServiceName};
 
-use super::{Broken, Judged, Log, must};
+use super::{Judged, Log, must};
 
 /// Everything that is at or before a frontier is ended or in a lane on the list of lanes behind, and such a lane's
 /// record tells the truth.

@@ -46,7 +46,8 @@ impl Completing {
 
 impl Model {
     pub(super) fn complete(&mut self, conn: ConnId, complete: &Complete) {
-        let service = self.connections.get(&conn).and_then(|connection| Some(connection.hello.as_ref()?.service.clone()));
+        let service =
+            self.connections.get(&conn).and_then(|connection| Some(connection.hello.as_ref()?.service.clone()));
         let already = service.as_ref().and_then(|service| self.log.ended(service, complete.position));
         self.completes.push(Completing {
             conn,
@@ -103,7 +104,8 @@ impl Model {
                 && holds(complete)
         });
         let Some(asked) = asked else {
-            let what = format!("{completion:?} is committed, and no completion that waits asked for it and holds there");
+            let what =
+                format!("{completion:?} is committed, and no completion that waits asked for it and holds there");
             return Err(Broken { rule: "completes_once", what });
         };
         asked.matched = true;

@@ -111,7 +111,7 @@ impl Model {
     }
 
     pub(super) fn welcomed(&mut self, conn: ConnId, welcome: &Welcome) -> Judged {
-        must!(welcome.term == self.log.term(), "terms", "{conn:?} was welcomed under {}", welcome.term);
+        must!(welcome.term == self.term, "terms", "{conn:?} was welcomed under {}", welcome.term);
         must!(
             welcome.position <= self.log.position(),
             "shown_is_durable",

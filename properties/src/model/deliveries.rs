@@ -81,9 +81,10 @@ impl Model {
 
     /// The delivery that this token was given with.
     pub(super) fn under(&self, conn: ConnId, position: Position, token: Token) -> Option<usize> {
-        let index = self.deliveries.iter().rposition(|delivery| {
-            delivery.conn == conn && delivery.position == position && delivery.token == token
-        })?;
+        let index = self
+            .deliveries
+            .iter()
+            .rposition(|delivery| delivery.conn == conn && delivery.position == position && delivery.token == token)?;
         let delivery = &self.deliveries[index];
         (self.newest(&delivery.service, position) == Some(index)).then_some(index)
     }
@@ -124,10 +125,10 @@ impl Model {
         must!(connection.ready, "frames in turn", "{conn:?} is not ready: {deliver:?}");
         must!(!connection.superseded, "one_owner_per_lane", "{conn:?} was superseded: {deliver:?}");
         must!(
-            token.term == self.log.term() && token.session == session,
+            token.term == self.term && token.session == session,
             "one_owner_per_lane",
             "the token of {deliver:?} is not of session {session} of {}",
-            self.log.term()
+            self.term
         );
         self.event_may_be_delivered(&hello.service, deliver)?;
         self.token_is_newer(&hello.service, &hello.instance, deliver)?;
@@ -308,7 +309,8 @@ impl Model {
             conflict: vec![],
         });
         let lane = |other: &Delivery| other.service == *service && other.key == event.key;
-        let open = (0..self.deliveries.len()).filter(|index| lane(&self.deliveries[*index]) && self.surely_open(*index));
+        let open =
+            (0..self.deliveries.len()).filter(|index| lane(&self.deliveries[*index]) && self.surely_open(*index));
         if open.count() > 1 {
             self.marks.reach(Mark::TwoOpenInLane);
         }

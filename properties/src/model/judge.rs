@@ -272,11 +272,7 @@ mod tests {
         check(&[new_event("n", "a", version(2))], &[], "accepted");
         check(&[new_event("n", "a", version(1))], &[], "[(a, Version(2), Some(e2))] {}");
         check(&[new_event("n", "a", version(2)), new_event("m", "a", version(3))], &[], "accepted");
-        check(
-            &[new_event("n", "a", ANY), new_event("m", "a", version(2))],
-            &[],
-            "[(a, Version(2), Some(e2))] {}",
-        );
+        check(&[new_event("n", "a", ANY), new_event("m", "a", version(2))], &[], "[(a, Version(2), Some(e2))] {}");
         let guard = Guard { key: Key::of("b"), version: Version(1) };
         check(&[new_event("n", "a", version(1))], &[guard], "[(b, Version(0), None)] {}");
     }

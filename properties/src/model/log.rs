@@ -99,9 +99,9 @@ impl Log {
     pub fn undone<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = &'a Arc<Event>> {
         let ended = self.ended.get(service);
         let types: &[Taken] = self.services.get(service).map_or(&[], |record| &record.types);
-        self.events.iter().filter(move |event| {
-            takes(types, event) && !ended.is_some_and(|ended| ended.contains_key(&event.position))
-        })
+        self.events
+            .iter()
+            .filter(move |event| takes(types, event) && !ended.is_some_and(|ended| ended.contains_key(&event.position)))
     }
 
     /// The last version before an event, on its key, of any of these types.
@@ -492,13 +492,8 @@ mod tests {
     #[test]
     fn recovering_hands_out_a_newer_term_and_tells_services_and_lanes() {
         let mut log = log();
-        let lane = LaneRecord {
-            service: service(),
-            key: Key::of("a"),
-            next_version: Version(2),
-            failures: 1,
-            parked: None,
-        };
+        let lane =
+            LaneRecord { service: service(), key: Key::of("a"), next_version: Version(2), failures: 1, parked: None };
         let own = event(5, "s1", "ServiceRegistered", "$service/alpha", 1);
         let put = Commit { lanes: vec![LaneChange::Put(lane.clone())], ..next(&log, vec![own]) };
         log.commit(&put).expect("is a commit");

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use dacapo_core::{
-    Key, Limits, Position, ServiceName, Timestamp,
+    Key, Limits, Position, ServiceName, Term, Timestamp,
     bus::{AdminAnswer, ConnId, Input, Output},
     store::{Commit, LaneChange, Read, Recovered},
     trace::What,
@@ -14,8 +14,8 @@ use dacapo_core::{
 };
 
 use super::{
-    Broken, Connection, Delivery, Judged, Log, Mark, Marks, Stream, admins::Asked, audit, completions::Completing, must,
-    publishes::Publishing, streams::Reading,
+    Broken, Connection, Delivery, Judged, Log, Mark, Marks, Stream, admins::Asked, audit, completions::Completing,
+    must, publishes::Publishing, streams::Reading,
 };
 
 /// The reference model of a bus with its store.
@@ -23,6 +23,8 @@ use super::{
 pub struct Model {
     pub(super) limits: Limits,
     pub(super) log: Log,
+    /// The term of this life of the bus.
+    pub(super) term: Term,
     pub(super) marks: Marks,
     pub(super) now: Timestamp,
     /// When no commit was under way for the last time: whatever was held back since was decided after this.
@@ -51,6 +53,7 @@ impl Model {
         Self {
             limits,
             log: Log::default(),
+            term: Term::ZERO,
             marks: Marks::default(),
             now: Timestamp::ZERO,
             quiet_at: Timestamp::ZERO,
@@ -124,6 +127,7 @@ impl Model {
                 self.nacked.insert((service, position), (count.min(lane.failures), Timestamp::ZERO));
             }
         }
+        self.term = recovered.term;
         self.now = now;
         self.quiet_at = now;
         self.under_way = None;
@@ -136,6 +140,11 @@ impl Model {
         self.asked.clear();
         self.stopped = false;
         recovered
+    }
+
+    /// Whether another bus took a newer term.
+    pub fn is_usurped(&self) -> bool {
+        self.term != self.log.term()
     }
 
     /// Another bus took a term.
@@ -265,12 +274,12 @@ impl Model {
 
     fn submitted(&mut self, commit: &Arc<Commit>) -> Judged {
         must!(self.under_way.is_none(), "one commit at a time", "{commit:?} came while one is under way");
+        must!(commit.term == self.term, "terms", "{commit:?} is not of {}", self.term);
         let mut after = self.log.clone();
-        if commit.term == self.log.term() {
-            after.commit(commit).map_err(|error| Broken {
-                rule: "the store's last line",
-                what: format!("{error}: {commit:?}"),
-            })?;
+        if self.term == self.log.term() {
+            after
+                .commit(commit)
+                .map_err(|error| Broken { rule: "the store's last line", what: format!("{error}: {commit:?}") })?;
             self.batches_justified(commit, &after)?;
             self.completions_justified(commit, &after)?;
             self.lanes_justified(commit, &after)?;

@@ -114,9 +114,8 @@ impl Model {
     }
 
     pub(super) fn receipts(&mut self, conn: ConnId, receipts: &Receipts) -> Judged {
-        let waits = |publish: &Publishing| {
-            publish.conn == conn && publish.request == receipts.request && !publish.answered
-        };
+        let waits =
+            |publish: &Publishing| publish.conn == conn && publish.request == receipts.request && !publish.answered;
         let Some(index) = self.publishes.iter().position(waits) else {
             return Err(Broken { rule: "answers", what: format!("{conn:?} did not ask for {receipts:?}") });
         };
@@ -223,9 +222,9 @@ impl Model {
             .collect();
         for receipt in receipts {
             let ok = match receipt {
-                Receipt::Inconsistent { key, head, id } => allowed.iter().any(|allowed| {
-                    allowed.inconsistent.iter().any(|(k, h, i)| k == key && h == head && i == id)
-                }),
+                Receipt::Inconsistent { key, head, id } => allowed
+                    .iter()
+                    .any(|allowed| allowed.inconsistent.iter().any(|(k, h, i)| k == key && h == head && i == id)),
                 Receipt::Refused { reason, message } => {
                     !message.is_empty() && allowed.iter().any(|allowed| allowed.refused.contains(reason))
                 }
