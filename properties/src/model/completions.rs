@@ -239,6 +239,24 @@ impl Model {
         Ok(())
     }
 
+    /// An error without a request, which says that an earlier delivery of the lane comes first; whether a completion
+    /// was answered by it.
+    pub(super) fn out_of_turn(&mut self, conn: ConnId) -> bool {
+        let behind = |complete: &Completing| {
+            let service = complete.service.as_ref()?;
+            let event = self.log.event(complete.position)?;
+            let mut earlier = self.log.undone(service).filter(|earlier| earlier.key == event.key);
+            earlier.next().map(|earlier| earlier.position < complete.position)
+        };
+        let waits = |complete: &Completing| complete.conn == conn && !complete.answered;
+        let found = self.completes.iter().position(|complete| waits(complete) && behind(complete) == Some(true));
+        if let Some(index) = found {
+            self.completes[index].answered = true;
+            self.marks.reach(Mark::OutOfTurn);
+        }
+        found.is_some()
+    }
+
     pub(super) fn rejected(&mut self, conn: ConnId, rejected: &Rejected) -> Judged {
         let Some(index) = self.waiting(conn, rejected.position, Some(rejected.token)).first().copied() else {
             return Err(Broken { rule: "answers", what: format!("{conn:?} did not ask for {rejected:?}") });

@@ -180,6 +180,9 @@ impl Model {
         if let Some(request) = error.request {
             return self.request_erred(conn, request, error);
         }
+        if error.code == ErrorCode::OutOfTurn && self.out_of_turn(conn) {
+            return Ok(());
+        }
         if let Some(connection) = self.connections.get_mut(&conn)
             && connection.waits()
         {

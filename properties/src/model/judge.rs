@@ -45,7 +45,8 @@ pub(super) struct Meant {
 
 impl Speaker {
     /// What an event would say of where it comes from. An event with a cause and no correlation belongs to the
-    /// correlation of its cause.
+    /// correlation of its cause; one without a cause belongs to the batch, whose correlation is named after its first
+    /// event.
     pub(super) fn meant(&self, log: &Log, batch: &[NewEvent], event: &NewEvent, through: Position) -> Meant {
         match self {
             Self::Completion(service, cause) => Meant {
@@ -61,7 +62,7 @@ impl Speaker {
                     _ => None,
                 };
                 Meant {
-                    correlation: correlation.unwrap_or_else(|| CorrelationId::of(event.id.as_str())),
+                    correlation: correlation.unwrap_or_else(|| CorrelationId::of(batch[0].id.as_str())),
                     causation: event.causation.clone(),
                     source: event.source.clone().or(own),
                 }
@@ -96,7 +97,7 @@ fn correlation_of(
     }
     let index = batch.iter().position(|earlier| earlier.id == *cause)?;
     let own = batch.iter().position(|other| other.id == event.id)?;
-    (index < own).then(|| speaker.meant(log, &batch[..own], &batch[index], through).correlation)
+    (index < own).then(|| speaker.meant(log, batch, &batch[index], through).correlation)
 }
 
 /// Judges a batch against the log up to a position.
@@ -110,6 +111,7 @@ pub fn judge(log: &Log, through: Position, speaker: &Speaker, events: &[NewEvent
     let known_count = known.iter().filter(|(_, logged)| logged.is_some()).count();
     if known_count > 0 {
         if differs {
+            allowed.refused = refused_causes(log, through, speaker, events);
             allowed.refused.insert(Refusal::IdHasOtherContent);
         }
         if known_count < events.len() {
@@ -120,9 +122,7 @@ pub fn judge(log: &Log, through: Position, speaker: &Speaker, events: &[NewEvent
         }
         return allowed;
     }
-    if !matches!(speaker, Speaker::Completion(..)) {
-        allowed.refused = refused_causes(log, through, speaker, events);
-    }
+    allowed.refused = refused_causes(log, through, speaker, events);
     allowed.inconsistent = inconsistent(log, through, events, guards);
     allowed.accepted = allowed.refused.is_empty() && allowed.inconsistent.is_empty();
     allowed
@@ -154,7 +154,10 @@ fn refused_always(speaker: &Speaker, events: &[NewEvent]) -> BTreeSet<Refusal> {
             }
             _ => {}
         }
-        if matches!(speaker, Speaker::Completion(..)) && (event.causation.is_some() || event.correlation.is_some()) {
+        if let Speaker::Completion(_, cause) = speaker
+            && (event.causation.as_ref().is_some_and(|given| *given != cause.id)
+                || event.correlation.as_ref().is_some_and(|given| *given != cause.correlation))
+        {
             refused.insert(Refusal::CausationNotYours);
         }
     }
@@ -163,6 +166,9 @@ fn refused_always(speaker: &Speaker, events: &[NewEvent]) -> BTreeSet<Refusal> {
 
 fn refused_causes(log: &Log, through: Position, speaker: &Speaker, events: &[NewEvent]) -> BTreeSet<Refusal> {
     let mut refused = BTreeSet::new();
+    if matches!(speaker, Speaker::Completion(..)) {
+        return refused;
+    }
     for event in events.iter().filter(|event| event.causation.is_some()) {
         match correlation_of(speaker, log, events, event, through) {
             None => {
@@ -316,7 +322,7 @@ mod tests {
         let reserved = new_event("n", "$service/x", ANY);
         assert!(refused(&Speaker::Publisher, &reserved).contains(&Refusal::Reserved));
         let completion = Speaker::Completion(ServiceName::of("alpha"), Box::new((*log.events()[0]).clone()));
-        let caused = NewEvent { causation: Some(EventId::of("e1")), ..none.clone() };
+        let caused = NewEvent { causation: Some(EventId::of("e2")), ..none.clone() };
         assert!(refused(&completion, &caused).contains(&Refusal::CausationNotYours));
         assert!(judge(&log, Position(2), &completion, &[], &[]).accepted);
     }

@@ -46,6 +46,8 @@ marks! {
     Fenced,
     /// A completion broke a rule.
     Rejected,
+    /// A completion came before that of an earlier delivery of its lane.
+    OutOfTurn,
     /// An event was delivered again.
     Redelivered,
     /// An event was delivered again to another instance.

@@ -197,7 +197,8 @@ impl Model {
         let all = receipts.iter().all(|receipt| *receipt == Receipt::Throttled);
         must!(all, "a batch is whole", "{receipts:?}");
         let (conn, arrival) = (self.publishes[index].conn, self.publishes[index].arrival);
-        let waiting = self.publishes.iter().filter(|other| !other.answered).count();
+        let waiting = self.publishes.iter().filter(|other| !other.answered).count()
+            + self.completes.iter().filter(|complete| !complete.answered).count();
         must!(
             self.publishes[index].turned_away || waiting >= self.limits.publishes_waiting_max,
             "throttled only when full",
