@@ -209,10 +209,6 @@ impl Model {
         if let Some(delivery) = self.under(conn, conflict.position, conflict.token) {
             let now = self.quiet_at;
             let delivery = &mut self.deliveries[delivery];
-            if delivery.conflict == heads {
-                delivery.holds = false;
-                delivery.failed = true;
-            }
             delivery.conflict = heads;
             delivery.renewed = delivery.renewed.max(now);
         }
@@ -220,16 +216,19 @@ impl Model {
     }
 
     pub(super) fn fenced(&mut self, conn: ConnId, fenced: &Fenced) -> Judged {
+        let waiting = self.waiting(conn, fenced.position, Some(fenced.token)).first().copied();
         if let Some(delivery) = self.under(conn, fenced.position, fenced.token) {
+            let stuck = waiting.is_some_and(|index| self.is_stuck(delivery, index));
             must!(
-                !self.surely_open(delivery),
+                stuck || !self.surely_open(delivery),
                 "one_owner_per_lane",
                 "{fenced:?} is told to the owner of {:?}",
                 self.deliveries[delivery]
             );
             self.deliveries[delivery].holds = false;
+            self.deliveries[delivery].failed |= stuck;
         }
-        if let Some(index) = self.waiting(conn, fenced.position, Some(fenced.token)).first().copied() {
+        if let Some(index) = waiting {
             self.completes[index].answered = true;
             let complete = &self.completes[index];
             must!(!complete.already, "order of judgement", "{fenced:?} answers {complete:?}");
@@ -237,6 +236,20 @@ impl Model {
             self.marks.reach(Mark::Fenced);
         }
         Ok(())
+    }
+
+    /// Whether a completion ran into a conflict whose heads did not grow since the last one: that counts as a nack.
+    fn is_stuck(&self, delivery: usize, complete: usize) -> bool {
+        let former = &self.deliveries[delivery].conflict;
+        let complete = &self.completes[complete];
+        let Some(speaker) = complete.speaker(&self.log) else { return false };
+        let guards = complete.guards.iter().map(|guard| &guard.key);
+        let keys: Vec<&Key> = guards.chain(complete.events.iter().map(|event| &event.key)).collect();
+        (complete.since.0..=self.log.position().0).map(Position).any(|end| {
+            let grew = |key: &&&Key| !former.iter().any(|(k, v)| k == **key && *v >= self.log.head(key, end).0);
+            !judge(&self.log, end, &speaker, &complete.events, &complete.guards).inconsistent.is_empty()
+                && !keys.iter().any(|key| grew(&key))
+        })
     }
 
     /// An error without a request, which says that an earlier delivery of the lane comes first; whether a completion

@@ -171,7 +171,7 @@ impl Model {
         let same = |older: &&Delivery| older.service == *service && older.position == position;
         for older in self.deliveries.iter().filter(same) {
             must!(
-                older.token.attempt < deliver.token.attempt,
+                (older.token.epoch, older.token.attempt) < (deliver.token.epoch, deliver.token.attempt),
                 "one_owner_per_lane",
                 "{:?} follows {:?} for {position} of {service}",
                 deliver.token,
