@@ -111,13 +111,14 @@ pub fn judge(log: &Log, through: Position, speaker: &Speaker, events: &[NewEvent
     let known_count = known.iter().filter(|(_, logged)| logged.is_some()).count();
     if known_count > 0 {
         if differs {
-            allowed.refused = refused_causes(log, through, speaker, events);
             allowed.refused.insert(Refusal::IdHasOtherContent);
         }
         if known_count < events.len() {
             allowed.refused.insert(Refusal::BatchPartlyKnown);
         }
-        if allowed.refused.is_empty() {
+        if !allowed.refused.is_empty() {
+            allowed.refused.append(&mut refused_causes(log, through, speaker, events));
+        } else {
             allowed.duplicate = Some(known.iter().filter_map(|(_, logged)| Some(logged.as_ref()?.position)).collect());
         }
         return allowed;

@@ -129,8 +129,7 @@ impl Model {
             "{events:?} came on {stream:?}; the log holds {:?}",
             stream.between(&self.log, log_position)
         );
-        let page = limits.read_page_events.max(limits.commit_events_max);
-        must!(events.events.len() <= page, "bounded", "{events:?} is larger than a page");
+        must!(events.events.len() <= limits.read_page_events, "bounded", "{events:?} is larger than a page");
         let crossed = stream.rebuilt;
         let stream = &mut self.streams[index];
         stream.credit -= 1;
