@@ -24,6 +24,8 @@ pub(super) struct Completing {
     already: bool,
     /// A commit holds it.
     matched: bool,
+    /// A `fenced` came that may have answered it, or something else that was said under the same token.
+    pub(super) perhaps: bool,
     pub(super) answered: bool,
 }
 
@@ -59,6 +61,7 @@ impl Model {
             guards: complete.guards.clone(),
             since: self.log.position(),
             matched: false,
+            perhaps: false,
             answered: false,
         });
     }
@@ -216,7 +219,8 @@ impl Model {
     }
 
     pub(super) fn fenced(&mut self, conn: ConnId, fenced: &Fenced) -> Judged {
-        let waiting = self.waiting(conn, fenced.position, Some(fenced.token)).first().copied();
+        let waiting = self.waiting(conn, fenced.position, Some(fenced.token));
+        let waiting = waiting.iter().find(|index| !self.completes[**index].perhaps).or(waiting.first()).copied();
         if let Some(delivery) = self.under(conn, fenced.position, fenced.token) {
             let stuck = waiting.is_some_and(|index| self.is_stuck(delivery, index));
             must!(
@@ -228,7 +232,13 @@ impl Model {
             self.deliveries[delivery].holds = false;
             self.deliveries[delivery].failed |= stuck;
         }
-        if let Some(index) = waiting {
+        let told = (conn, fenced.position, fenced.token);
+        let expired = self.under(conn, fenced.position, fenced.token).is_some_and(|index| self.is_expired(index));
+        if let Some(index) = waiting
+            && (expired || self.spoken.contains(&told))
+        {
+            self.completes[index].perhaps = true;
+        } else if let Some(index) = waiting {
             self.completes[index].answered = true;
             let complete = &self.completes[index];
             must!(!complete.already, "order of judgement", "{fenced:?} answers {complete:?}");

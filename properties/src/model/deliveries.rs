@@ -52,6 +52,11 @@ impl Model {
         self.now >= delivery.renewed + self.limits.delivery_deadline
     }
 
+    /// Whether a delivery's deadline may have passed.
+    pub(super) fn is_expired(&self, index: usize) -> bool {
+        self.expired(&self.deliveries[index])
+    }
+
     /// Whether a delivery is open as far as anyone can see.
     pub fn seems_open(&self, index: usize) -> bool {
         let delivery = &self.deliveries[index];
@@ -89,27 +94,33 @@ impl Model {
         (self.newest(&delivery.service, position) == Some(index)).then_some(index)
     }
 
-    /// Whether earlier messages of a connection may still wait, so that the next ones take effect later.
+    /// Whether earlier messages of a connection may still wait, so that what comes behind them may mean something else.
     fn waits_behind(&self, conn: ConnId) -> bool {
         self.publishes.iter().any(|publish| publish.conn == conn && !publish.answered)
             || self.completes.iter().any(|complete| complete.conn == conn && !complete.answered)
     }
 
     pub(super) fn nack(&mut self, conn: ConnId, position: Position, token: Token) {
+        self.spoken.push((conn, position, token));
         let Some(index) = self.under(conn, position, token) else { return };
-        let counts = self.surely_open(index) && !self.waits_behind(conn);
-        let delivery = &mut self.deliveries[index];
-        delivery.holds = false;
-        delivery.failed = true;
-        let service = delivery.service.clone();
-        let event = self.log.event(position);
-        if counts && event.is_some_and(|event| self.is_first_undone(&service, event)) {
+        let service = self.deliveries[index].service.clone();
+        let first = self.log.event(position).is_some_and(|event| self.is_first_undone(&service, event));
+        if self.waits_behind(conn) || !first {
+            // A completion that waits may overtake it, and one that is not its lane's first is not nacked.
+            self.deliveries[index].holds = false;
+            return;
+        }
+        if self.surely_open(index) {
             let nacked = self.nacked.entry((service, position)).or_default();
             *nacked = (nacked.0 + 1, self.now);
         }
+        let delivery = &mut self.deliveries[index];
+        delivery.holds = false;
+        delivery.failed = true;
     }
 
     pub(super) fn extend(&mut self, conn: ConnId, position: Position, token: Token) {
+        self.spoken.push((conn, position, token));
         let Some(index) = self.under(conn, position, token) else { return };
         if self.surely_open(index) && !self.waits_behind(conn) {
             self.deliveries[index].renewed = self.now;

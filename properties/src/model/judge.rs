@@ -102,30 +102,24 @@ fn correlation_of(
 
 /// Judges a batch against the log up to a position.
 pub fn judge(log: &Log, through: Position, speaker: &Speaker, events: &[NewEvent], guards: &[Guard]) -> Allowed {
-    let mut allowed = Allowed { refused: refused_always(speaker, events), ..Allowed::default() };
-    if !allowed.refused.is_empty() {
-        return allowed;
-    }
+    let mut refused = refused_always(speaker, events);
+    let never = !refused.is_empty();
+    refused.append(&mut refused_causes(log, through, speaker, events));
     let known: Vec<_> = events.iter().map(|event| (event, log.find(&event.id, through))).collect();
-    let differs = known.iter().any(|(event, logged)| logged.is_some_and(|l| !speaker.same(log, events, event, l)));
     let known_count = known.iter().filter(|(_, logged)| logged.is_some()).count();
-    if known_count > 0 {
-        if differs {
-            allowed.refused.insert(Refusal::IdHasOtherContent);
-        }
-        if known_count < events.len() {
-            allowed.refused.insert(Refusal::BatchPartlyKnown);
-        }
-        if !allowed.refused.is_empty() {
-            allowed.refused.append(&mut refused_causes(log, through, speaker, events));
-        } else {
-            allowed.duplicate = Some(known.iter().filter_map(|(_, logged)| Some(logged.as_ref()?.position)).collect());
-        }
-        return allowed;
+    if known.iter().any(|(event, logged)| logged.is_some_and(|logged| !speaker.same(log, events, event, logged))) {
+        refused.insert(Refusal::IdHasOtherContent);
     }
-    allowed.refused = refused_causes(log, through, speaker, events);
-    allowed.inconsistent = inconsistent(log, through, events, guards);
-    allowed.accepted = allowed.refused.is_empty() && allowed.inconsistent.is_empty();
+    if known_count > 0 && known_count < events.len() {
+        refused.insert(Refusal::BatchPartlyKnown);
+    }
+    let mut allowed = Allowed { refused, ..Allowed::default() };
+    if known_count > 0 && allowed.refused.is_empty() {
+        allowed.duplicate = Some(known.iter().filter_map(|(_, logged)| Some(logged.as_ref()?.position)).collect());
+    } else if known_count == 0 && !never {
+        allowed.inconsistent = inconsistent(log, through, events, guards);
+        allowed.accepted = allowed.refused.is_empty() && allowed.inconsistent.is_empty();
+    }
     allowed
 }
 
