@@ -24,7 +24,7 @@ pub(super) struct Completing {
     already: bool,
     /// A commit holds it.
     matched: bool,
-    /// A `fenced` came that may have answered it, or something else that was said under the same token.
+    /// Something came that may have answered it, or something else that was said on the connection.
     pub(super) perhaps: bool,
     pub(super) answered: bool,
 }
@@ -231,6 +231,7 @@ impl Model {
             );
             self.deliveries[delivery].holds = false;
             self.deliveries[delivery].failed |= stuck;
+            self.deliveries[delivery].trailed |= stuck;
         }
         let told = (conn, fenced.position, fenced.token);
         let expired = self.under(conn, fenced.position, fenced.token).is_some_and(|index| self.is_expired(index));
@@ -271,10 +272,11 @@ impl Model {
             let mut earlier = self.log.undone(service).filter(|earlier| earlier.key == event.key);
             earlier.next().map(|earlier| earlier.position < complete.position)
         };
-        let waits = |complete: &Completing| complete.conn == conn && !complete.answered;
+        let waits = |complete: &Completing| complete.conn == conn && !complete.answered && !complete.perhaps;
         let found = self.completes.iter().position(|complete| waits(complete) && behind(complete) == Some(true));
         if let Some(index) = found {
-            self.completes[index].answered = true;
+            // It may as well have answered a nack: the error does not say.
+            self.completes[index].perhaps = true;
             self.marks.reach(Mark::OutOfTurn);
         }
         found.is_some()

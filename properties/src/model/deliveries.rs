@@ -8,7 +8,7 @@ use dacapo_core::{
     Event, InstanceName, Key, Position, ServiceName, Timestamp, Version,
     bus::ConnId,
     store::Taken,
-    wire::{Deliver, Token},
+    wire::{Deliver, Hello, Token},
 };
 
 use super::{Broken, Connection, Judged, Mark, Model, audit::shown, must};
@@ -38,6 +38,8 @@ pub struct Delivery {
     pub(super) holds: bool,
     /// It was nacked, or its conflicts made no progress.
     pub(super) failed: bool,
+    /// It failed while later deliveries of the lane may have been held back behind a commit; they still come, void.
+    pub(super) trailed: bool,
     /// The heads of its last conflict.
     pub(super) conflict: Vec<(Key, Version)>,
 }
@@ -114,9 +116,11 @@ impl Model {
             let nacked = self.nacked.entry((service, position)).or_default();
             *nacked = (nacked.0 + 1, self.now);
         }
+        let trailed = self.under_way.is_some();
         let delivery = &mut self.deliveries[index];
         delivery.holds = false;
         delivery.failed = true;
+        delivery.trailed = trailed;
     }
 
     pub(super) fn extend(&mut self, conn: ConnId, position: Position, token: Token) {
@@ -141,7 +145,7 @@ impl Model {
             "the token of {deliver:?} is not of session {session} of {}",
             self.term
         );
-        self.event_may_be_delivered(&hello.service, deliver)?;
+        self.event_may_be_delivered(&hello, deliver)?;
         self.token_is_newer(&hello.service, &hello.instance, deliver)?;
         self.lane_may_have(conn, &hello.service, deliver)?;
         self.failures_are_kept(&hello.service, deliver)?;
@@ -150,7 +154,8 @@ impl Model {
         Ok(())
     }
 
-    fn event_may_be_delivered(&self, service: &ServiceName, deliver: &Deliver) -> Judged {
+    fn event_may_be_delivered(&self, hello: &Hello, deliver: &Deliver) -> Judged {
+        let service = &hello.service;
         let event = &deliver.event;
         let logged = self.log.event(event.position);
         must!(
@@ -159,13 +164,18 @@ impl Model {
             "{} is delivered, the log holds {logged:?}",
             shown(service, event)
         );
-        must!(self.log.takes(service, event), "types", "{} is not taken", shown(service, event));
         let ended = self.log.ended(service, event.position);
         must!(ended.is_none(), "completes_once", "{} is delivered after {ended:?}", shown(service, event));
         let lane = self.log.lane(service, &event.key);
         let parked = lane.is_some_and(|lane| lane.parked.is_some());
         must!(!parked, "parked lanes are silent", "{} is delivered, {lane:?}", shown(service, event));
         let types = self.log.services().get(service).map(|record| record.types.clone()).unwrap_or_default();
+        if types.iter().any(|taken| !hello.types.contains(&taken.event_type)) || types.len() != hello.types.len() {
+            // Decided before the types changed, held back until that was durable; the connection is closed next.
+            must!(hello.types.contains(&event.event_type), "types", "{} is not taken", shown(service, event));
+            return Ok(());
+        }
+        must!(self.log.takes(service, event), "types", "{} is not taken", shown(service, event));
         let previous = self.log.previous(&types, event);
         must!(
             deliver.previous == previous,
@@ -234,7 +244,9 @@ impl Model {
             }
             let held = self.newest(service, earlier.position).map(|index| &self.deliveries[index]);
             must!(
-                held.is_some_and(|held| held.conn == conn && held.token.epoch == deliver.token.epoch && !held.failed),
+                held.is_some_and(|held| {
+                    held.conn == conn && held.token.epoch == deliver.token.epoch && (!held.failed || held.trailed)
+                }),
                 "lane_order",
                 "{} is delivered under {:?} while {} is undone and held by {held:?}",
                 shown(service, event),
@@ -317,6 +329,7 @@ impl Model {
             renewed: self.quiet_at,
             holds: true,
             failed: false,
+            trailed: false,
             conflict: vec![],
         });
         let lane = |other: &Delivery| other.service == *service && other.key == event.key;

@@ -326,6 +326,7 @@ impl Model {
         if self.under_way.is_none() {
             self.quiet_at = self.now;
             self.connections.values_mut().for_each(Connection::quiet);
+            self.deliveries.iter_mut().for_each(|delivery| delivery.trailed = false);
         }
     }
 
