@@ -120,7 +120,8 @@ impl Bus {
         let Some(state) = self.conns.get_mut(&conn) else { return };
         if full || state.throttled {
             state.throttled = true;
-            let receipts = publish.events.iter().map(|_| Receipt::Throttled).collect();
+            // An empty batch gets a receipt as well, or its sender would never know.
+            let receipts = vec![Receipt::Throttled; publish.events.len().max(1)];
             self.mark("throttled");
             self.send(conn, Receipts { request: publish.request, receipts });
             return;
