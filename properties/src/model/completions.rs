@@ -22,6 +22,8 @@ pub(super) struct Completing {
     since: Position,
     /// The event had been completed, durably, when it arrived.
     already: bool,
+    /// An earlier event of its lane was undone when it arrived.
+    behind: bool,
     /// A commit holds it.
     matched: bool,
     /// Something came that may have answered it, or something else that was said on the connection.
@@ -51,8 +53,13 @@ impl Model {
         let service =
             self.connections.get(&conn).and_then(|connection| Some(connection.hello.as_ref()?.service.clone()));
         let already = service.as_ref().and_then(|service| self.log.ended(service, complete.position));
+        let event = self.log.event(complete.position);
+        let first = service.as_ref().zip(event).and_then(|(service, event)| {
+            self.log.undone(service).find(|undone| undone.key == event.key).map(|undone| undone.position)
+        });
         self.completes.push(Completing {
             conn,
+            behind: first.is_some_and(|first| first < complete.position),
             already: already.is_some_and(|completion| completion.ended == Ended::Completed),
             service,
             position: complete.position,
@@ -266,14 +273,8 @@ impl Model {
     /// An error without a request, which says that an earlier delivery of the lane comes first; whether a completion
     /// was answered by it.
     pub(super) fn out_of_turn(&mut self, conn: ConnId) -> bool {
-        let behind = |complete: &Completing| {
-            let service = complete.service.as_ref()?;
-            let event = self.log.event(complete.position)?;
-            let mut earlier = self.log.undone(service).filter(|earlier| earlier.key == event.key);
-            earlier.next().map(|earlier| earlier.position < complete.position)
-        };
         let waits = |complete: &Completing| complete.conn == conn && !complete.answered && !complete.perhaps;
-        let found = self.completes.iter().position(|complete| waits(complete) && behind(complete) == Some(true));
+        let found = self.completes.iter().position(|complete| waits(complete) && complete.behind);
         if let Some(index) = found {
             // It may as well have answered a nack: the error does not say.
             self.completes[index].perhaps = true;

@@ -75,15 +75,17 @@ impl Model {
             earlier.service == delivery.service
                 && earlier.key == delivery.key
                 && earlier.version < delivery.version
-                && earlier.token.term == delivery.token.term
-                && (earlier.failed || self.expired(earlier))
+                && (!earlier.holds || earlier.failed || self.expired(earlier))
                 && !self.is_ending(&earlier.service, earlier.position)
+        };
+        let newest = |(index, earlier): &(usize, &Delivery)| {
+            self.newest(&earlier.service, earlier.position) == Some(*index)
         };
         self.seems_open(index)
             && !self.is_ending(&delivery.service, delivery.position)
             && self.connections.get(&delivery.conn).is_some_and(heard)
             && !self.expired(delivery)
-            && !self.deliveries.iter().any(failed_before)
+            && !self.deliveries.iter().enumerate().filter(newest).any(|(_, earlier)| failed_before(earlier))
     }
 
     /// The delivery that this token was given with.

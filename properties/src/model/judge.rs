@@ -83,7 +83,7 @@ impl Speaker {
     }
 }
 
-/// The correlation of an event's cause, which stands in the log or earlier in the batch.
+/// The correlation of an event's cause, which stands earlier in the batch or in the log.
 fn correlation_of(
     speaker: &Speaker,
     log: &Log,
@@ -92,12 +92,11 @@ fn correlation_of(
     through: Position,
 ) -> Option<CorrelationId> {
     let cause = event.causation.as_ref()?;
-    if let Some(cause) = log.find(cause, through) {
-        return Some(cause.correlation.clone());
-    }
-    let index = batch.iter().position(|earlier| earlier.id == *cause)?;
     let own = batch.iter().position(|other| other.id == event.id)?;
-    (index < own).then(|| speaker.meant(log, batch, &batch[index], through).correlation)
+    match batch[..own].iter().find(|earlier| earlier.id == *cause) {
+        Some(earlier) => Some(speaker.meant(log, batch, earlier, through).correlation),
+        None => log.find(cause, through).map(|cause| cause.correlation.clone()),
+    }
 }
 
 /// Judges a batch against the log up to a position.
