@@ -230,9 +230,16 @@ impl Bus {
 
     /// The lane has no owner any more; what it has open was withdrawn before.
     pub(super) fn disown(&mut self, name: &ServiceName, key: &Key) {
-        let Some(lane) = self.lane_mut(name, key) else { return };
+        let Some(Service { lanes, instances, .. }) = self.services.get_mut(name) else { return };
+        let Some(lane) = lanes.get_mut(key) else { return };
         debug_assert!(lane.open.is_empty(), "a lane with an open delivery does not move");
-        lane.owner = None;
+        if let Some(owner) = lane.owner.take().and_then(|owner| instances.get_mut(&owner))
+            && lane.queued
+        {
+            // It must not wait for credit of an owner that it has lost.
+            owner.queue.retain(|queued| queued != key);
+            lane.queued = false;
+        }
         self.enqueue(name, key);
     }
 

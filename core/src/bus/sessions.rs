@@ -295,6 +295,9 @@ impl Bus {
             if let Some(lane) = self.lane_mut(name, key) {
                 lane.owner = None;
             }
+        }
+        // Lanes that stood in its queue although it had lost them go on as well.
+        for key in lanes.iter().chain(&gone.queue) {
             self.enqueue(name, key);
         }
         if let Some(until) = gone.grace {
