@@ -105,7 +105,7 @@ impl Model {
                 moments.clone().any(|end| judged(end).accepted)
             })
         };
-        let asked = self.completes.iter_mut().find(|complete| {
+        let fitting = self.completes.iter_mut().filter(|complete| {
             complete.conn == delivery.conn
                 && complete.position == delivery.position
                 && complete.token == delivery.token
@@ -113,7 +113,7 @@ impl Model {
                 && complete.is_produced(after, completion)
                 && holds(complete)
         });
-        let Some(asked) = asked else {
+        let Some(asked) = fitting.min_by_key(|complete| complete.perhaps) else {
             let what =
                 format!("{completion:?} is committed, and no completion that waits asked for it and holds there");
             return Err(Broken { rule: "completes_once", what });
@@ -157,6 +157,7 @@ impl Model {
         Ok(())
     }
 
+    /// Completions of a connection that have no answer, those first that surely have none.
     fn waiting(&self, conn: ConnId, position: Position, token: Option<Token>) -> Vec<usize> {
         let fits = |complete: &Completing| {
             complete.conn == conn
@@ -164,7 +165,9 @@ impl Model {
                 && !complete.answered
                 && token.is_none_or(|token| complete.token == token)
         };
-        (0..self.completes.len()).filter(|index| fits(&self.completes[*index])).collect()
+        let mut all: Vec<usize> = (0..self.completes.len()).filter(|index| fits(&self.completes[*index])).collect();
+        all.sort_by_key(|index| self.completes[*index].perhaps);
+        all
     }
 
     pub(super) fn completed(&mut self, conn: ConnId, completed: &Completed) -> Judged {
@@ -227,7 +230,7 @@ impl Model {
 
     pub(super) fn fenced(&mut self, conn: ConnId, fenced: &Fenced) -> Judged {
         let waiting = self.waiting(conn, fenced.position, Some(fenced.token));
-        let waiting = waiting.iter().find(|index| !self.completes[**index].perhaps).or(waiting.first()).copied();
+        let waiting = waiting.first().copied();
         if let Some(delivery) = self.under(conn, fenced.position, fenced.token) {
             let stuck = waiting.is_some_and(|index| self.is_stuck(delivery, index));
             must!(
