@@ -157,6 +157,12 @@ impl Model {
         Ok(())
     }
 
+    /// All completions under the same token.
+    fn same(&self, complete: &Completing) -> impl Iterator<Item = &Completing> {
+        let (position, token) = (complete.position, complete.token);
+        self.completes.iter().filter(move |other| other.position == position && other.token == token)
+    }
+
     /// Completions of a connection that have no answer, those first that surely have none.
     fn waiting(&self, conn: ConnId, position: Position, token: Option<Token>) -> Vec<usize> {
         let fits = |complete: &Completing| {
@@ -190,7 +196,8 @@ impl Model {
         if completed.already {
             self.marks.reach(Mark::CompletedAlready);
         } else {
-            must!(complete.matched, "completes_once", "{completed:?} answers {complete:?}, which entered no commit");
+            let matched = self.same(complete).any(|complete| complete.matched);
+            must!(matched, "completes_once", "{completed:?} answers {complete:?}, which entered no commit");
         }
         Ok(())
     }
@@ -253,7 +260,8 @@ impl Model {
             self.completes[index].answered = true;
             let complete = &self.completes[index];
             must!(!complete.already, "order of judgement", "{fenced:?} answers {complete:?}");
-            must!(!complete.matched, "completes_once", "{fenced:?} answers {complete:?}, which entered a commit");
+            let alone = self.same(complete).count() == 1;
+            must!(!complete.matched || !alone, "completes_once", "{fenced:?} answers {complete:?}, which entered a commit");
             self.marks.reach(Mark::Fenced);
         }
         Ok(())
@@ -300,7 +308,8 @@ impl Model {
             allowed.refused.contains(&rejected.reason) || allowed.duplicate.is_some_and(|known| !known.is_empty())
         });
         must!(ok, "receipts are true", "{rejected:?} answers {complete:?}");
-        must!(!complete.matched, "completes_once", "{rejected:?} answers {complete:?}, which entered a commit");
+        let alone = self.same(complete).count() == 1;
+        must!(!complete.matched || !alone, "completes_once", "{rejected:?} answers {complete:?}, which entered a commit");
         self.marks.reach(Mark::Rejected);
         Ok(())
     }
