@@ -302,7 +302,8 @@ impl Model {
                 self.marks.reach(if was_parked { Mark::Retried } else { Mark::LaneBehind });
                 continue;
             }
-            if was_parked {
+            // A change of types in the same commit may leave a parked lane with other events, or none.
+            if was_parked || commit.services.iter().any(|record| record.name == lane.service) {
                 continue;
             }
             self.marks.reach(Mark::Parked);
@@ -326,7 +327,6 @@ impl Model {
         if self.under_way.is_none() {
             self.quiet_at = self.now;
             self.connections.values_mut().for_each(Connection::quiet);
-            self.deliveries.iter_mut().for_each(|delivery| delivery.trailed = false);
         }
     }
 
