@@ -141,8 +141,9 @@ impl Bus {
                 (false, Some(first)) => first.event.version,
                 (false, None) => lane.next_version,
             };
-            *lane =
-                Lane { next_version, failures: lane.failures, parked, listed: true, spilled: true, ..Lane::default() };
+            // Another event may be the first now, and it has not failed.
+            let failures = if parked.is_some() { lane.failures } else { 0 };
+            *lane = Lane { next_version, failures, parked, listed: true, spilled: true, ..Lane::default() };
             self.gather.commit.lanes.push(LaneChange::Put(lane.record(name, key)));
         }
         service.idle.clear();
