@@ -302,8 +302,11 @@ impl Model {
                 self.marks.reach(if was_parked { Mark::Retried } else { Mark::LaneBehind });
                 continue;
             }
-            // A change of types in the same commit may leave a parked lane with other events, or none.
-            if was_parked || commit.services.iter().any(|record| record.name == lane.service) {
+            // A skip or a change of types in the same commit may leave the lane with other events, or none.
+            if was_parked
+                || after.lane(&lane.service, &lane.key) != Some(lane)
+                || commit.services.iter().any(|record| record.name == lane.service)
+            {
                 continue;
             }
             self.marks.reach(Mark::Parked);
