@@ -142,6 +142,7 @@ impl Bus {
             let index = lane.open.len();
             let pending = &mut lane.pending[index];
             pending.attempts += 1;
+            lane.delivered = lane.delivered.max(pending.event.version);
             let token = Token { term, session: owner.session, epoch: lane.epoch, attempt: pending.attempts };
             let frame = Deliver { token, previous: pending.previous, event: std::sync::Arc::clone(&pending.event) };
             let again = pending.attempts > 1;
@@ -365,7 +366,9 @@ impl Bus {
         lane.next_version = first.event.version.next();
         lane.failures = 0;
         lane.disconnects = 0;
-        lane.attempts = 0;
+        if first.event.version >= lane.delivered {
+            lane.attempts = 0;
+        }
         self.open_keys.remove(&(name.clone(), position));
         let closed = lane.open.pop_front();
         if let (Some(_), Some(owner)) =

@@ -222,10 +222,16 @@ impl Bus {
             _ => return, // The lane failed or was parked meanwhile.
         }
         let Some(reading) = lane.reading.take() else { return };
-        let attempts = lane.attempts.max(lane.failures);
+        let (attempts, delivered, failures) = (lane.attempts, lane.delivered, lane.failures);
         self.mark("spilled_lane_read");
-        let read = events.into_iter().map(|Undone { event, previous }| Pending { event, previous, attempts });
+        let read = events.into_iter().map(|Undone { event, previous }| {
+            let attempts = if event.version <= delivered { attempts } else { 0 };
+            Pending { event, previous, attempts }
+        });
         let mut loaded: Vec<Pending> = read.collect();
+        if let Some(first) = loaded.first_mut() {
+            first.attempts = first.attempts.max(failures);
+        }
         let met = !more && !reading.overflown;
         if met {
             let last = loaded.last().map_or(Version::ZERO, |last| last.event.version);
