@@ -7,6 +7,7 @@
 //! | [`transactions`] | takes orders for transfers and tells what became of them |
 //! | [`events`] | what stands in the log |
 //! | [`money`], [`ids`], [`http`] | small checked values, and what requests are made of |
+//! | [`properties`] | what must hold of the bank, judged from the log and the trace alone |
 //!
 //! A transfer travels through the log like this, under one correlation:
 //!
@@ -25,6 +26,7 @@ mod fixtures;
 pub mod http;
 pub mod ids;
 pub mod money;
+pub mod properties;
 pub mod transactions;
 pub mod users;
 
