@@ -7,6 +7,7 @@
 //! | [`transactions`] | takes orders for transfers and tells what became of them |
 //! | [`events`] | what stands in the log |
 //! | [`money`], [`ids`], [`http`] | small checked values, and what requests are made of |
+//! | [`scenario`] | the three services as something that a simulator can run, with customers |
 //! | [`properties`] | what must hold of the bank, judged from the log and the trace alone |
 //!
 //! A transfer travels through the log like this, under one correlation:
@@ -27,6 +28,9 @@ pub mod http;
 pub mod ids;
 pub mod money;
 pub mod properties;
+pub mod scenario;
 pub mod transactions;
 pub mod users;
+mod workload;
 
+pub use scenario::{Bank, bank};
