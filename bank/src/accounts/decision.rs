@@ -5,10 +5,12 @@
 //! are decided again on what it left.
 
 use crate::{
-    accounts::account::Account,
-    events::{PendingTransaction, Reason, RejectedTransaction},
+    accounts::account::{Account, State},
+    events::{
+        AcceptedTransaction, ConfirmedCredit, ConfirmedDebit, PendingTransaction, Reason, RejectedTransaction, Why,
+    },
     http::Refusal,
-    ids::AccountId,
+    ids::{AccountId, TransactionId},
     money::Pence,
 };
 
@@ -96,6 +98,47 @@ pub fn decide_transfer(
         balance: to.balance,
         added: pending.pence,
     })
+}
+
+/// What handling a pending transaction puts into the log, whole or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settlement {
+    /// Nothing: the transfer was decided before.
+    DecidedBefore,
+    /// No money moves.
+    Rejected(RejectedTransaction),
+    /// The money moves.
+    Accepted {
+        /// On the transaction's key.
+        accepted: AcceptedTransaction,
+        /// On the sender's key.
+        debit: ConfirmedDebit,
+        /// On the recipient's key.
+        credit: ConfirmedCredit,
+    },
+}
+
+/// Settles a transfer on the states of its transaction and its two accounts.
+pub fn settle(
+    id: &TransactionId,
+    transaction: &State,
+    from: Option<&Account>,
+    to: Option<&Account>,
+    pending: &PendingTransaction,
+) -> Settlement {
+    if *transaction == State::Decided {
+        return Settlement::DecidedBefore;
+    }
+    if let Err(rejection) = decide_transfer(from, to, pending) {
+        return Settlement::Rejected(rejection.into());
+    }
+    let PendingTransaction { from, to, pence, .. } = pending.clone();
+    let (transaction, why) = (Some(id.clone()), Why::Transfer);
+    Settlement::Accepted {
+        accepted: AcceptedTransaction { from, to, pence },
+        debit: ConfirmedDebit { transaction: transaction.clone(), why, pence, request: None },
+        credit: ConfirmedCredit { transaction, why, pence, request: None },
+    }
 }
 
 /// The balance after a deposit, if it may happen.

@@ -7,7 +7,7 @@ mod account;
 mod decision;
 
 pub use account::{Account, Direction, Entry, STATEMENT_ENTRIES_MAX, State};
-pub use decision::{Rejection, decide_deposit, decide_transfer, decide_withdrawal};
+pub use decision::{Rejection, Settlement, decide_deposit, decide_transfer, decide_withdrawal, settle};
 
 use dacapo_core::{Event, EventType, Key, ServiceName, planted::Bug};
 use dacapo_service::{Interrupt, Method, Request, Response, Route, Service, service::Context};
@@ -68,7 +68,7 @@ impl Service for Accounts {
     fn handle(&self, event: &Event, context: &mut Context<'_, State>) -> Result<(), Interrupt> {
         match event.event_type.as_str() {
             AccountCreationRequest::TYPE => open_account(&read(event)?, context),
-            PendingTransaction::TYPE => settle(&event.key, &read(event)?, context),
+            PendingTransaction::TYPE => settle_pending(&event.key, &read(event)?, context),
             ConfirmedDebit::TYPE if context.planted().is(Bug::DebitTwice) => debit_again(event, context),
             _ => Ok(()),
         }
@@ -111,32 +111,22 @@ fn open_account(request: &AccountCreationRequest, context: &mut Context<'_, Stat
     Ok(())
 }
 
-fn settle(key: &Key, pending: &PendingTransaction, context: &mut Context<'_, State>) -> Result<(), Interrupt> {
-    let Some(transaction) = TransactionId::of_key(key) else {
+fn settle_pending(key: &Key, pending: &PendingTransaction, context: &mut Context<'_, State>) -> Result<(), Interrupt> {
+    let Some(id) = TransactionId::of_key(key) else {
         return Err(Interrupt::Failed(format!("{key} is no transaction's key; publish it on trans-…")));
     };
-    if *context.state(key)? == State::Decided {
-        return Ok(());
-    }
+    let transaction = context.state(key)?.clone();
     let from = context.state(&pending.from.key())?.account().cloned();
     let to = context.state(&pending.to.key())?.account().cloned();
-    if let Err(rejection) = decide_transfer(from.as_ref(), to.as_ref(), pending) {
-        let rejected = RejectedTransaction::from(rejection);
-        context.emit(RejectedTransaction::event_type(), key.clone(), &rejected);
-        return Ok(());
+    match settle(&id, &transaction, from.as_ref(), to.as_ref(), pending) {
+        Settlement::DecidedBefore => {}
+        Settlement::Rejected(rejected) => context.emit(RejectedTransaction::event_type(), key.clone(), &rejected),
+        Settlement::Accepted { accepted, debit, credit } => {
+            context.emit(AcceptedTransaction::event_type(), key.clone(), &accepted);
+            context.emit(ConfirmedDebit::event_type(), pending.from.key(), &debit);
+            context.emit(ConfirmedCredit::event_type(), pending.to.key(), &credit);
+        }
     }
-    let accepted = AcceptedTransaction { from: pending.from.clone(), to: pending.to.clone(), pence: pending.pence };
-    context.emit(AcceptedTransaction::event_type(), key.clone(), &accepted);
-    let debit = ConfirmedDebit {
-        transaction: Some(transaction.clone()),
-        why: Why::Transfer,
-        pence: pending.pence,
-        request: None,
-    };
-    context.emit(ConfirmedDebit::event_type(), pending.from.key(), &debit);
-    let credit =
-        ConfirmedCredit { transaction: Some(transaction), why: Why::Transfer, pence: pending.pence, request: None };
-    context.emit(ConfirmedCredit::event_type(), pending.to.key(), &credit);
     Ok(())
 }
 
