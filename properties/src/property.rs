@@ -37,4 +37,8 @@ pub trait Property: Send {
     }
     /// How often it was in a position to fail; a property that never was has proved nothing.
     fn checks(&self) -> u64;
+    /// Interesting situations, and how often each happened.
+    fn sometimes(&self) -> Vec<(&'static str, u64)> {
+        vec![]
+    }
 }
