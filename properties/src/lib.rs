@@ -11,6 +11,7 @@ pub mod eventually;
 pub mod judge;
 pub mod known;
 pub mod log;
+pub mod model;
 pub mod observer;
 pub mod property;
 pub mod scenario;
