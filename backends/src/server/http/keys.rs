@@ -21,7 +21,7 @@ use crate::server::shared::Shared;
 /// All keys with their heads, in order.
 pub(super) async fn list(State(shared): State<Arc<Shared>>, uri: Uri) -> Result<Response, HttpError> {
     #[derive(Serialize)]
-    struct Keys {
+    struct Heads {
         keys: Vec<Head>,
         next: Option<Key>,
         position: Position,
@@ -33,7 +33,7 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, uri: Uri) -> Result<
     };
     let next = heads.last().filter(|_| more).map(|(key, _)| key.clone());
     let keys = heads.into_iter().map(|(key, version)| Head { key, version }).collect();
-    Ok(json(StatusCode::OK, &Keys { keys, next, position: read_at }))
+    Ok(json(StatusCode::OK, &Heads { keys, next, position: read_at }))
 }
 
 /// One key: its head, and a page of its events.
