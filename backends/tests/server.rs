@@ -169,7 +169,7 @@ async fn a_parked_lane_is_retried_and_skipped_by_http() {
 }
 
 /// Reads server-sent events as (id, data).
-async fn follow(server: &Server, path: &str, header: &str) -> impl AsyncFnMut() -> (u64, serde_json::Value) {
+async fn follow(server: &Server, path: &str, header: &str) -> impl AsyncFnMut() -> (u64, serde_json::Value) + use<> {
     let mut stream = TcpStream::connect(server.address).await.expect("connects");
     let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\naccept: text/event-stream\r\n{header}\r\n");
     stream.write_all(request.as_bytes()).await.expect("is sent");
