@@ -5,7 +5,8 @@
 //! bus ([`PROMISES`]: one file each in [`always`] and [`eventually`]) and those of a scenario over one run.
 
 pub mod always;
-pub mod deliveries;
+pub mod connections;
+mod cursors;
 pub mod eventually;
 pub mod judge;
 pub mod known;
@@ -14,6 +15,7 @@ pub mod observer;
 pub mod property;
 pub mod scenario;
 pub mod sometimes;
+mod streams;
 #[cfg(test)]
 mod testing;
 
