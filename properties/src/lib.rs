@@ -5,6 +5,7 @@
 //! bus ([`PROMISES`]: one file each in [`always`] and [`eventually`]) and those of a scenario over one run.
 
 pub mod always;
+pub mod conformance;
 pub mod connections;
 mod cursors;
 pub mod eventually;
