@@ -6,7 +6,8 @@
 
 pub mod always;
 pub mod conformance;
-pub mod deliveries;
+pub mod connections;
+mod cursors;
 pub mod eventually;
 pub mod judge;
 pub mod known;
@@ -16,6 +17,7 @@ pub mod observer;
 pub mod property;
 pub mod scenario;
 pub mod sometimes;
+mod streams;
 #[cfg(test)]
 mod testing;
 
