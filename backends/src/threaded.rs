@@ -135,7 +135,7 @@ impl StorePort for ThreadedStore {
     }
 
     fn current_term(&self) -> Pending<Term> {
-        self.inside.ask(|reader| reader.current_term())
+        self.inside.ask(Reader::current_term)
     }
 }
 
