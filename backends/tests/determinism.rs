@@ -1,4 +1,4 @@
-//! Two runs of one script leave the same records, through the real server and real WebSockets: on one thread, with
+//! Two runs of one script leave the same records, through the real server and real sockets: on one thread, with
 //! a clock and a network that are no one else's.
 
 use std::{
@@ -225,6 +225,6 @@ fn two_runs_of_one_script_leave_the_same_records() {
     let completed =
         one.iter().filter(|what| matches!(what, What::CommitDurable { commit } if !commit.completions.is_empty()));
     assert!(completed.count() > 10, "the script does what it is for: {}", one.len());
-    let fingerprint = |records: &[What]| records.iter().fold(Fingerprint::default(), |chain, what| chain.then(what));
+    let fingerprint = |records: &[What]| records.iter().fold(Fingerprint::default(), Fingerprint::then);
     assert_eq!(fingerprint(&one), fingerprint(&other));
 }
