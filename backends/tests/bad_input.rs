@@ -161,6 +161,11 @@ async fn bad_bodies_are_told_where_they_are_wrong() {
     let bytes = b"POST /v1/events HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-length: 2\r\n\r\n\xff\xfe";
     assert!(server.raw(bytes).await.starts_with("HTTP/1.1 400"));
     assert!(server.raw(b"\x16\x03\x01 this is not HTTP\r\n\r\n").await.starts_with("HTTP/1.1 400"));
+    let upgrade = b"GET /v1/bus HTTP/1.1\r\nhost: t\r\nconnection: close, upgrade\r\nupgrade: websocket\r\n\
+        sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        sec-websocket-protocol: soap\r\n\r\n";
+    let answer = server.raw(upgrade).await;
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("offer dacapo.v1+json"), "{answer}");
     let headers = format!("GET / HTTP/1.1\r\nhost: t\r\nx: {}\r\n\r\n", "x".repeat(64 << 10));
     assert!(server.raw(headers.as_bytes()).await.starts_with("HTTP/1.1 431"));
     still_serves(&server, "e-1").await;
