@@ -69,13 +69,8 @@ impl Scan {
     }
 
     /// Over one correlation.
-    pub(super) fn correlation(correlation: &str, order: Order) -> Self {
-        Self::led_by("INDEXED BY events_correlation", "position", order).and("correlation = ?", correlation.to_owned())
-    }
-
-    /// Over what one event caused.
-    pub(super) fn causation(causation: &str, order: Order) -> Self {
-        Self::led_by("INDEXED BY events_causation", "position", order).and("causation = ?", causation.to_owned())
+    pub(super) fn correlation(correlation: i64, order: Order) -> Self {
+        Self::led_by("INDEXED BY events_correlation", "position", order).and("events.correlation = ?", correlation)
     }
 
     /// Over the one event of this id.
@@ -173,8 +168,7 @@ mod tests {
             by_type.and("events.position < ?", 5),
             Scan::key(1, order).and("events.version > ?", 5).and(TAKEN, Types(Vec::new()).json()).and(NOT_ENDED, 1),
             Scan::key(1, order).and("events.version < ?", 5),
-            Scan::correlation("c", order).and("events.position > ?", 5),
-            Scan::causation("e", order).and("events.position > ?", 5),
+            Scan::correlation(1, order).and("events.position > ?", 5),
             Scan::id("e", order),
         ]
     }
