@@ -212,16 +212,17 @@ impl Writer<'_> {
     fn complete(&mut self, completion: &Completion) -> Result<(), StoreError> {
         let Completion { service, position, key, version, ended, instance, epoch, attempt, time, produced } =
             completion;
-        let stands: bool = self
+        // Compared here: with more than the position bound, SQLite plans the statement anew for every value.
+        let event: Option<(String, i64)> = self
             .connection
             .prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM events JOIN keys ON keys.id = events.key
-                 WHERE position = ?1 AND keys.key = ?2 AND events.version = ?3)",
+                "SELECT keys.key, events.version FROM events JOIN keys ON keys.id = events.key WHERE position = ?1",
             )
             .and_then(|mut statement| {
-                statement.query_row((position.0 as i64, key.as_str(), version.0 as i64), |row| row.get(0))
+                statement.query_row([position.0 as i64], |row| Ok((row.get(0)?, row.get(1)?))).optional()
             })
             .map_err(error::map)?;
+        let stands = event.is_some_and(|event| event.0 == key.as_str() && event.1 == version.0 as i64);
         if !stands {
             return violation(format!("{service} completes {key}@{version} at {position}, where it does not stand"));
         }
