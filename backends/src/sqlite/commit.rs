@@ -212,7 +212,6 @@ impl Writer<'_> {
     fn complete(&mut self, completion: &Completion) -> Result<(), StoreError> {
         let Completion { service, position, key, version, ended, instance, epoch, attempt, time, produced } =
             completion;
-        // Compared here: with more than the position bound, SQLite plans the statement anew for every value.
         let event: Option<(String, i64)> = self
             .connection
             .prepare_cached(

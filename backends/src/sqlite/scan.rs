@@ -189,4 +189,24 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn no_walk_is_planned_anew_for_other_values() {
+        let store = SqliteStore::open_in_memory().unwrap();
+        let db = store.db.lock();
+        for walk in walks(Order::Oldest) {
+            let mut statement = db.connection.prepare(&walk.sql()).unwrap();
+            for limit in 1..4 {
+                let other: Vec<_> = walk
+                    .values(limit)
+                    .map(|value| match value {
+                        Value::Integer(number) => Value::Integer(number + limit as i64),
+                        value => value,
+                    })
+                    .collect();
+                statement.query_map(params_from_iter(other), |_| Ok(())).unwrap().for_each(drop);
+            }
+            assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0, "{}", walk.sql());
+        }
+    }
 }
