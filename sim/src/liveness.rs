@@ -13,11 +13,13 @@ use dacapo_core::{
     names::{EventType, Key, Position, ServiceName},
     store::{Commit, LaneChange},
 };
+use dacapo_service::driver::CONNECT_DEADLINE;
 
 use crate::plan::Settings;
 
 /// How long after the healing everything must be done, in microseconds:
 ///
+/// * `connect`: an attempt to connect that began before the healing and whose packets were swallowed;
 /// * `notice`: twice the heartbeat deadline until both ends of a dead connection know it, the grace, the longest wait
 ///   before a reconnect and the restart of a process, three times over, since a bus and an instance may each go through
 ///   it and a customer behind them once more;
@@ -40,7 +42,7 @@ pub fn bound_us(settings: &Settings, backlog: u64) -> u64 {
         + us(limits.delivery_deadline);
     let hop = settings.latency_us.1.max(settings.tick_us) + settings.tick_us;
     let each = hop * 8 + (settings.commit_us.1 + settings.read_us.1 + settings.tick_us) * 2;
-    notice * 3 + deadline * 3 + failures + backlog * each
+    us(CONNECT_DEADLINE) + notice * 3 + deadline * 3 + failures + backlog * each
 }
 
 /// What the log says about who still has to do what.

@@ -15,6 +15,7 @@ use std::{
 };
 
 use dacapo_core::NodeName;
+use dacapo_service::driver::Connect;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::sleep,
@@ -25,6 +26,7 @@ use super::{
     faults::Way,
     stage::{Life, Reachable, Stage},
 };
+use crate::cast;
 
 /// The port on which a bus listens.
 pub(super) const BUS_PORT: u16 = 7_070;
@@ -195,4 +197,28 @@ pub(super) async fn connect(stage: Arc<Stage>, life: Arc<Life>, to: NodeName, po
     let address = stage.address(&to).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no host {to}")))?;
     let stream = TcpStream::connect((address, port)).await?;
     Ok(SimStream::new(&stage, &life, &to, stream))
+}
+
+/// Reaches the bus, for an instance's driver.
+pub(super) struct SimConnector {
+    stage: Arc<Stage>,
+    life: Arc<Life>,
+}
+
+impl SimConnector {
+    pub(super) fn new(stage: &Arc<Stage>, life: &Arc<Life>) -> Self {
+        Self { stage: Arc::clone(stage), life: Arc::clone(life) }
+    }
+}
+
+impl Connect for SimConnector {
+    type Io = SimStream;
+
+    async fn connect(&self) -> io::Result<SimStream> {
+        connect(Arc::clone(&self.stage), Arc::clone(&self.life), cast::bus(), BUS_PORT).await
+    }
+
+    fn host(&self) -> &'static str {
+        "bus"
+    }
 }

@@ -86,8 +86,15 @@ pub(super) struct Stage {
     breakers: Mutex<Vec<(NodeName, NodeName, Weak<Breaker>)>>,
     /// Streams of hosts that died silently. They are dropped outside of the simulated world, which then says nothing.
     graveyard: Mutex<Vec<TcpStream>>,
-    /// Marks that no record shows by itself.
+    /// How many standing instances each service has.
+    instances: BTreeMap<ServiceName, u64>,
+    /// Set when all faults have ended; handler faults look here.
     pub(super) healed: Arc<AtomicBool>,
+}
+
+/// Whose doing faults and healing are in the trace.
+pub(super) fn simulator() -> NodeName {
+    NodeName::of("simulator")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -101,6 +108,7 @@ impl Stage {
         recorder: Recorder,
         store: Box<dyn Store>,
         addresses: BTreeMap<NodeName, IpAddr>,
+        instances: BTreeMap<ServiceName, u64>,
     ) -> Self {
         let names = addresses.iter().map(|(name, address)| (*address, name.clone())).collect();
         Self {
@@ -116,6 +124,7 @@ impl Stage {
             reachable: Mutex::default(),
             breakers: Mutex::default(),
             graveyard: Mutex::default(),
+            instances,
             healed: Arc::new(AtomicBool::new(false)),
             plan,
         }
@@ -172,6 +181,11 @@ impl Stage {
         lock(&self.book)
     }
 
+    /// How many standing instances a service has.
+    pub(super) fn instances_of(&self, service: &ServiceName) -> u64 {
+        self.instances.get(service).copied().unwrap_or(1)
+    }
+
     pub(super) fn address(&self, host: &NodeName) -> Option<IpAddr> {
         self.addresses.get(host).copied()
     }
@@ -205,7 +219,7 @@ impl Stage {
             (begun, down)
         };
         for fault in begun {
-            self.record(&life.host, What::FaultBegun { fault });
+            self.record(&simulator(), What::FaultBegun { fault });
         }
         match down {
             Some(down @ (Down::Killed | Down::Silent)) => {
@@ -257,12 +271,4 @@ impl Stage {
         let buried = std::mem::take(&mut *lock(&self.graveyard));
         drop(buried);
     }
-}
-
-/// What a host is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Role {
-    Bus,
-    Instance { service: ServiceName, extra: bool, first: bool },
-    Customer(u32),
 }
