@@ -109,8 +109,4 @@ impl Outbox {
     pub(super) fn pop(&mut self) -> Option<Output> {
         self.ready.pop_front()
     }
-
-    pub(super) fn held_len(&self) -> usize {
-        self.held.len()
-    }
 }

@@ -111,7 +111,6 @@ impl Bus {
                 limits.idle_lanes_max as u64,
             ));
         }
-        sizes.push(("held answers".to_owned(), self.outbox.held_len() as u64, u64::MAX));
         self.outbox.say_now(Output::Record(What::Sizes { sizes }));
     }
 }
