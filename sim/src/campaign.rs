@@ -176,6 +176,15 @@ pub fn explore(
         }
         Ok(())
     })?;
+    if !campaign.keep_going {
+        // Other threads may have gone on for a while; what they did is not part of the answer.
+        let failed = |(outcome, difference): &(Outcome, Option<Box<Difference>>)| {
+            !matches!(outcome.end, End::Passed | End::Stopped) || difference.is_some()
+        };
+        if let Some(first) = done.iter().find(|(_, done)| failed(done)).map(|(index, _)| *index) {
+            done.split_off(&(first + 1));
+        }
+    }
     let mut report = Report { interrupted: done.len() < seeds.len(), ..Report::default() };
     for (outcome, difference) in done.into_values() {
         report.add(outcome, difference);

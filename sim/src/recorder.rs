@@ -12,9 +12,9 @@ use dacapo_core::{
     NodeName, Timestamp,
     trace::{Fingerprint, Record, What},
 };
-use dacapo_properties::Violation;
+use dacapo_properties::{Judge, Judged, Violation};
 
-use crate::{judging::Judge, marks::Reached};
+use crate::{ marks::Reached};
 
 /// Records between two checkpoints of the fingerprint.
 pub const CHECKPOINT_RECORDS: u64 = 256;
@@ -177,5 +177,5 @@ pub struct Recorded {
     /// Each fault that began, and how often.
     pub faults_begun: BTreeMap<u32, u64>,
     /// What the judge says of each property.
-    pub judged: Vec<crate::judging::Judged>,
+    pub judged: Vec<Judged>,
 }

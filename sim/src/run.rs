@@ -6,12 +6,12 @@ use dacapo_core::{
     hooks::Clock,
     trace::{Fingerprint, Record},
 };
-use dacapo_properties::{Scenario, Violation};
+use dacapo_properties::{Judged, Scenario, Violation};
 
 use crate::{
     engine::turmoil,
     fault::Family,
-    judging::Judged,
+    
     marks::Reached,
     plan::{Plan, PlanError},
     recorder::{Keep, Tamper},

@@ -44,7 +44,7 @@ use dacapo_core::{
     store::Store,
     trace::What,
 };
-use dacapo_properties::{Operation, Scenario, Violation};
+use dacapo_properties::{Judge, Operation, Scenario, Violation};
 use turmoil::{Builder, Sim};
 
 pub use world::EPOCH_US;
@@ -57,7 +57,7 @@ use self::{
 };
 use crate::{
     cast::{self, Cast},
-    judging::Judge,
+    
     liveness,
     plan::{Plan, StoreKind},
     recorder::{Recorded, Recorder},
