@@ -36,6 +36,10 @@ pub const TYPES_PER_SERVICE_MAX: usize = 256;
 /// The most events in one page of a read or query: a page is one frame, and a frame has a limit.
 pub const PAGE_EVENTS_MAX: usize = 1_000;
 
+/// A page ends with the event that brings its names and payloads to this many bytes, however few events it has: with
+/// one more event of the largest size, and the JSON around them, it still fits into a frame.
+pub const PAGE_BYTES_MAX: usize = 2 << 20;
+
 /// What the bus keeps in memory and how long it waits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

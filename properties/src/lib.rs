@@ -11,6 +11,7 @@ pub mod judge;
 pub mod known;
 pub mod log;
 pub mod observer;
+pub mod conformance;
 pub mod property;
 pub mod scenario;
 pub mod sometimes;
