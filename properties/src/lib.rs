@@ -5,13 +5,13 @@
 //! bus ([`PROMISES`]: one file each in [`always`] and [`eventually`]) and those of a scenario over one run.
 
 pub mod always;
+pub mod conformance;
 pub mod deliveries;
 pub mod eventually;
 pub mod judge;
 pub mod known;
 pub mod log;
 pub mod observer;
-pub mod conformance;
 pub mod property;
 pub mod scenario;
 pub mod sometimes;

@@ -92,7 +92,7 @@ pub struct Report {
     /// Marks that were reached.
     pub reached: Reached,
     /// Marks that could have been reached and were not.
-    pub missed: Vec<&'static Mark>,
+    pub missed: Vec<Mark>,
     /// It was stopped before all seeds were done.
     pub interrupted: bool,
 }

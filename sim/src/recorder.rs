@@ -145,7 +145,9 @@ impl Recorder {
     }
 
     /// What is left of it when the run is over.
-    pub fn into_parts(self) -> Recorded {
+    pub fn into_parts(mut self) -> Recorded {
+        let judged = self.judge.summary();
+        self.reached.take(&judged);
         Recorded {
             steps: self.step,
             fingerprint: self.fingerprint,
@@ -154,7 +156,7 @@ impl Recorder {
             violation: self.violation,
             reached: self.reached,
             faults_begun: self.faults_begun,
-            judged: self.judge.summary(),
+            judged,
         }
     }
 }
