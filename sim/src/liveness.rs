@@ -34,8 +34,10 @@ pub fn bound_us(settings: &Settings, backlog: u64) -> u64 {
     let us = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     let notice =
         us(limits.heartbeat_deadline) * 2 + us(limits.grace) + settings.reconnect_max_us + settings.restart_us.1;
-    let deadline =
-        us(limits.delivery_deadline) + settings.request_deadline_us + settings.attempt_deadline_us + settings.retry_us * 8;
+    let deadline = us(limits.delivery_deadline)
+        + settings.request_deadline_us
+        + settings.attempt_deadline_us
+        + settings.retry_us * 8;
     let failures: u64 = (0..limits.failures_max)
         .map(|failure| us(limits.backoff_first).saturating_mul(1 << failure.min(20)).min(us(limits.backoff_max)))
         .sum::<u64>()
@@ -98,7 +100,11 @@ impl LogProgress {
             match change {
                 LaneChange::Put(lane) => {
                     let work = self.services.entry(lane.service.clone()).or_default();
-                    if lane.parked.is_some() { work.parked.insert(lane.key.clone()) } else { work.parked.remove(&lane.key) };
+                    if lane.parked.is_some() {
+                        work.parked.insert(lane.key.clone())
+                    } else {
+                        work.parked.remove(&lane.key)
+                    };
                 }
                 LaneChange::Remove { service, key } => {
                     self.services.entry(service.clone()).or_default().parked.remove(key);
@@ -135,10 +141,9 @@ impl LogProgress {
 
     /// What is not done, in a sentence, for at most `count` items.
     pub fn describe_undone(&self, count: usize) -> String {
-        let undone = self
-            .services
-            .iter()
-            .flat_map(|(service, work)| work.undone().map(move |(position, key)| format!("{service} has not ended event {position} of {key}")));
+        let undone = self.services.iter().flat_map(|(service, work)| {
+            work.undone().map(move |(position, key)| format!("{service} has not ended event {position} of {key}"))
+        });
         let mut sentences: Vec<String> = undone.take(count).collect();
         if sentences.is_empty() {
             sentences.push("a service never registered".to_owned());

@@ -106,7 +106,9 @@ impl Post {
         let stage = Arc::clone(&self.stage);
         let reason = match &self.role {
             Role::Bus => processes::bus(stage, life, shutdown.bus).await,
-            Role::Instance { service, .. } => processes::instance(stage, life, service, rebuild, shutdown.instance).await,
+            Role::Instance { service, .. } => {
+                processes::instance(stage, life, service, rebuild, shutdown.instance).await
+            }
             Role::Customer { number } => {
                 customer::run(stage, life, *number).await;
                 None
@@ -121,9 +123,13 @@ impl Post {
 /// Where a host is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
-    Up { leaving: bool },
+    Up {
+        leaving: bool,
+    },
     /// Down; it may start at this time if nothing keeps it down.
-    Down { restart_us: u64 },
+    Down {
+        restart_us: u64,
+    },
     /// It has done its work.
     Finished,
 }
@@ -147,8 +153,7 @@ impl Hosts {
 
     /// Adds a host, which is down until [`tend`](Self::tend) starts it.
     pub(super) fn add(&mut self, sim: &mut Sim<'_>, name: &NodeName, role: Role) {
-        let state =
-            PostState { armed: false, lives: 0, rebuild: false, life: None, trigger: None, returned: None };
+        let state = PostState { armed: false, lives: 0, rebuild: false, life: None, trigger: None, returned: None };
         let post =
             Arc::new(Post { stage: Arc::clone(&self.stage), name: name.clone(), role, state: Mutex::new(state) });
         let software = Arc::clone(&post);

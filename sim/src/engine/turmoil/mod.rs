@@ -38,11 +38,7 @@ use std::{
 };
 
 use dacapo_backends::{MemoryStore, SqliteStore};
-use dacapo_core::{
-    ServiceName,
-    store::Store,
-    trace::What,
-};
+use dacapo_core::{ServiceName, store::Store, trace::What};
 use dacapo_properties::{Judge, Operation, Scenario, Violation};
 use turmoil::{Builder, Sim};
 
@@ -56,7 +52,6 @@ use self::{
 };
 use crate::{
     cast::{self, Cast},
-    
     liveness,
     plan::{Plan, StoreKind},
     recorder::{Recorded, Recorder},
