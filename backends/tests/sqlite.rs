@@ -21,7 +21,7 @@ use rusqlite::Connection;
 fn fresh(name: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sqlite").join(name);
     drop(fs::remove_dir_all(&directory));
-    fs::create_dir_all(&directory).unwrap();
+    fs::create_dir_all(&directory).expect("the target directory can be written to");
     directory.join("bank.db")
 }
 
@@ -52,10 +52,10 @@ fn commit(term: Term, positions: std::ops::RangeInclusive<u64>) -> Commit {
 /// A store with events 1 to `events`, closed again.
 fn filled(name: &str, events: u64) -> PathBuf {
     let path = fresh(name);
-    let mut store = SqliteStore::open_with(&path, quick()).unwrap();
-    let term = store.recover().unwrap().term;
+    let mut store = SqliteStore::open_with(&path, quick()).expect("the file can be made");
+    let term = store.recover().expect("a new store recovers").term;
     for first in (1..=events).step_by(1_000) {
-        store.commit(&commit(term, first..=events.min(first + 999))).unwrap();
+        store.commit(&commit(term, first..=events.min(first + 999))).expect("the commit follows all rules");
     }
     path
 }

@@ -258,7 +258,7 @@ impl World {
         self.bus.handle_input(now, input);
         while let Some(output) = self.bus.poll_output() {
             match output {
-                bus::Output::Send { conn, frame } => self.to_instance(conn, frame),
+                bus::Output::Send { conn, frame } => self.send_to_instance(conn, frame),
                 bus::Output::Commit(commit) => {
                     self.store.commit(&commit);
                     let sequence = commit.sequence;
@@ -287,12 +287,12 @@ impl World {
         }
     }
 
-    fn to_instance(&mut self, conn: ConnId, frame: FromBus) {
+    fn send_to_instance(&mut self, conn: ConnId, frame: FromBus) {
         let index = conn.0 as usize;
         self.later(Some((index, true)), Happening::ToInstance(index, Input::Frame(frame)));
     }
 
-    fn to_bus(&mut self, index: usize, frame: ToBus) {
+    fn send_to_bus(&mut self, index: usize, frame: ToBus) {
         let conn = ConnId(index as u64);
         self.later(Some((index, false)), Happening::ToBus(bus::Input::Frame { conn, frame }));
     }
@@ -307,7 +307,7 @@ impl World {
                     self.later(Some((index, false)), Happening::ToBus(bus::Input::Connected { conn }));
                     self.later(Some((index, true)), Happening::ToInstance(index, Input::Connected));
                 }
-                Output::Send(frame) => self.to_bus(index, frame),
+                Output::Send(frame) => self.send_to_bus(index, frame),
                 Output::Respond { id, response } => self.answered(id, response),
                 Output::Close | Output::Exit => panic!("instance {index} gave up"),
                 Output::Record(_) => {}
