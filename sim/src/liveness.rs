@@ -133,10 +133,18 @@ impl LogProgress {
         self.services.values().map(|work| work.undone().count() as u64).sum()
     }
 
-    /// Whether all of these services are registered and nothing is left to do.
+    /// The lanes that are parked.
+    pub fn parked(&self) -> Vec<(ServiceName, Key)> {
+        let of = |(service, work): (&ServiceName, &Work)| -> Vec<(ServiceName, Key)> {
+            work.parked.iter().map(|key| (service.clone(), key.clone())).collect()
+        };
+        self.services.iter().flat_map(of).collect()
+    }
+
+    /// Whether all of these services are registered and nothing is left to do, not even for an administrator.
     pub fn is_done(&self, services: &[ServiceName]) -> bool {
         services.iter().all(|service| self.services.contains_key(service))
-            && self.services.values().all(|work| work.undone().next().is_none())
+            && self.services.values().all(|work| work.open.is_empty() && work.parked.is_empty())
     }
 
     /// What is not done, in a sentence, for at most `count` items.
@@ -145,6 +153,11 @@ impl LogProgress {
             work.undone().map(move |(position, key)| format!("{service} has not ended event {position} of {key}"))
         });
         let mut sentences: Vec<String> = undone.take(count).collect();
+        let parked = self.parked();
+        if sentences.is_empty() && !parked.is_empty() {
+            let (service, key) = &parked[0];
+            sentences.push(format!("the lane {key} of {service} is still parked, although it was retried"));
+        }
         if sentences.is_empty() {
             sentences.push("a service never registered".to_owned());
         }

@@ -84,9 +84,9 @@ fn needs(situation: &str) -> Needs {
         | "owner moved"
         | "healed with a backlog" => Needs::OneOf(SEPARATIONS),
         "fenced completion" => Needs::OneOf(ZOMBIES),
-        "lane parked" => Needs::OneOf(&[Family::PoisonEvent]),
+        "lane parked" | "lane retried" => Needs::OneOf(&[Family::PoisonEvent]),
         "bus recovered" | "recovered with lanes behind" => Needs::OneOf(BUS_ENDS),
-        "lane retried" | "event skipped" => Needs::OutOfReach("no administrator takes part in these runs"),
+        "event skipped" => Needs::OutOfReach("the administrator mends and never passes over"),
         "throttled" => Needs::OutOfReach("the waiting room for publishes is larger than all customers together"),
         _ => Needs::Nothing,
     }

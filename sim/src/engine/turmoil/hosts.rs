@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use turmoil::Sim;
 
 use super::{
-    customer,
+    administrator, customer,
     faults::Down,
     processes,
     stage::{Life, Reachable, Stage},
@@ -38,6 +38,8 @@ pub(super) enum Role {
     },
     /// A customer.
     Customer { number: u32 },
+    /// Comes when all is healed.
+    Administrator,
 }
 
 /// Asks a process to end: bus and instance hear it each in their own way.
@@ -111,6 +113,10 @@ impl Post {
             }
             Role::Customer { number } => {
                 customer::run(stage, life, *number).await;
+                None
+            }
+            Role::Administrator => {
+                administrator::run(stage, life).await;
                 None
             }
         };
@@ -204,6 +210,7 @@ fn wanted(stage: &Stage, post: &Post, now_us: u64) -> Option<Down> {
     match &post.role {
         Role::Instance { extra: true, .. } if !faults.is_wanted(&post.name) => Some(Down::Leaving),
         Role::Instance { first: false, .. } if survivors_one => Some(Down::Killed),
+        Role::Administrator if !faults.is_healed() => Some(Down::Killed),
         Role::Customer { .. } => faults.down(&post.name, now_us).map(|down| down.max(Down::Killed)),
         _ => faults.down(&post.name, now_us),
     }
