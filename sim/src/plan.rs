@@ -381,9 +381,9 @@ impl Plan {
                 Trigger::At { .. } => None,
                 Trigger::On { host, .. } => Some(host),
             };
-            match fault.what.hosts().into_iter().chain(at_host).find(|host| !hosts.contains(*host)) {
-                Some(host) => return Err(PlanError::Host { fault: fault.id, host: host.clone() }),
-                None => {}
+            let mut named = fault.what.hosts().into_iter().chain(at_host);
+            if let Some(host) = named.find(|host| !hosts.contains(*host)) {
+                return Err(PlanError::Host { fault: fault.id, host: host.clone() });
             }
         }
         Ok(())

@@ -73,6 +73,15 @@ struct Post {
     state: Mutex<PostState>,
 }
 
+/// How a process ended by itself.
+#[derive(Clone)]
+enum Returned {
+    /// It was asked to, or had done its work.
+    Quietly,
+    /// It could not go on.
+    Because(String),
+}
+
 struct PostState {
     /// Whether the next start begins a life, or only registers the host.
     armed: bool,
@@ -80,8 +89,7 @@ struct PostState {
     rebuild: bool,
     life: Option<Arc<Life>>,
     trigger: Option<Trigger>,
-    /// The process returned; with a reason if it was not asked to.
-    returned: Option<Option<String>>,
+    returned: Option<Returned>,
 }
 
 impl Post {
@@ -120,9 +128,9 @@ impl Post {
                 None
             }
         };
-        self.state().returned = Some(reason);
+        self.state().returned = Some(reason.map_or(Returned::Quietly, Returned::Because));
         // The engine takes the host down, with everything that the process has left on it.
-        pending().await
+        pending::<()>().await;
     }
 }
 
@@ -228,7 +236,7 @@ impl Host {
             // It died at a point within the last tick.
             let silent = life.is_silent();
             self.take_down(sim, stage, silent, "died at a point of the plan", now_us);
-        } else if let Some(reason) = returned {
+        } else if let Some(returned) = returned {
             let is_customer = matches!(self.post.role, Role::Customer { .. });
             let restart_us = if leaving || is_customer {
                 now_us
@@ -237,7 +245,7 @@ impl Host {
                 let identity = (name.as_str(), life.number);
                 now_us + stateless_between(stage.plan.seed, "restart", &identity, low, high)
             };
-            if let Some(reason) = reason {
+            if let Returned::Because(reason) = returned {
                 stage.record(name, What::Stopped { reason });
             }
             life.die(false);

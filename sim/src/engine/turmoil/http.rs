@@ -41,11 +41,7 @@ pub(super) struct Asking<'a> {
 }
 
 /// Sends a request and reads the answer: status and body.
-pub(super) async fn ask(
-    stage: &Arc<Stage>,
-    life: &Arc<Life>,
-    asking: &Asking<'_>,
-) -> Result<(u16, String), NoAnswer> {
+pub(super) async fn ask(stage: &Arc<Stage>, life: &Arc<Life>, asking: &Asking<'_>) -> Result<(u16, String), NoAnswer> {
     let stream = connect(Arc::clone(stage), Arc::clone(life), asking.to.clone(), asking.port)
         .await
         .map_err(|error| NoAnswer::of("connecting", &error))?;
