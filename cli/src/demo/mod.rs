@@ -1,0 +1,95 @@
+//! `dacapo demo`: the whole bank in one process, on a SQLite file, with customers at work.
+//!
+//! Nothing is simulated here: the bus listens on TCP, each service runs as the instances that its scenario asks for, and
+//! the first instance of each answers HTTP on a port of its own. Kill it at any moment and start it again: the log goes on
+//! where it ended.
+
+mod customers;
+mod instances;
+
+use std::time::Duration;
+
+use dacapo_backends::server::Trigger;
+use dacapo_core::Limits;
+use dacapo_properties::Scenario as _;
+use serde::Serialize;
+use tokio::{task::JoinSet, time::sleep};
+
+use crate::{
+    arguments::DemoArguments,
+    exit::Exit,
+    interrupt::Interrupt,
+    logging, production,
+    terminal::{Terminal, count, faint, strong},
+};
+
+/// How long the services get to say good-bye to the bus.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+#[derive(Serialize)]
+struct Links {
+    bus: String,
+    db: String,
+    services: Vec<(String, String)>,
+}
+
+/// Runs until Ctrl-C, or for the time that was asked for.
+pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Result<Exit> {
+    let store = production::open(&arguments.db)?;
+    logging::start();
+    let interrupt = Interrupt::listen()?;
+    let runtime = production::runtime()?;
+    let exit = runtime.block_on(async {
+        let listener = production::listen(arguments.listen).await?;
+        let bus = listener.local_addr()?;
+        let (trigger, shutdown) = Trigger::new();
+        let mut bus_task = tokio::spawn(production::serve(listener, store, Limits::default(), shutdown));
+        let services = instances::start(&dacapo_bank::bank().services(), bus, arguments.service_port).await?;
+        links(terminal, arguments, &format!("http://{bus}"), &services.links);
+
+        let mut at_work = JoinSet::new();
+        for number in 0..arguments.customers {
+            at_work.spawn(customers::work(number, customers::Doors::of(&services.links)?));
+        }
+        let time = async {
+            match arguments.time {
+                Some(time) => sleep(time).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            ended = &mut bus_task => {
+                ended??;
+                anyhow::bail!("the bus ended by itself; its log stands above");
+            }
+            () = interrupt.wait() => {}
+            () = time => {}
+        }
+        at_work.shutdown().await;
+        services.stop(FAREWELL).await;
+        trigger.pull();
+        bus_task.await??;
+        terminal.line(format_args!(
+            "ended; the log is in {}: `dacapo events --db {} --tree`",
+            arguments.db.display(),
+            arguments.db.display()
+        ));
+        anyhow::Ok(Exit::Passed)
+    })?;
+    Ok(exit)
+}
+
+fn links(terminal: &Terminal, arguments: &DemoArguments, bus: &str, services: &[(String, String)]) {
+    terminal.line(format_args!("{:<14} {bus}/v1/services", strong("bus")));
+    for (name, link) in services {
+        terminal.line(format_args!("{:<14} {link}", strong(name)));
+    }
+    terminal.line(format_args!("{:<14} {}", strong("log"), arguments.db.display()));
+    terminal.line(faint(format_args!(
+        "{} at work; look on with `dacapo events --bus {bus} --follow`; Ctrl-C ends",
+        count(u64::from(arguments.customers), "customer", "customers")
+    )));
+    let db = arguments.db.display().to_string();
+    terminal.object("listening", &Links { bus: bus.to_owned(), db, services: services.to_vec() });
+}
