@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use dacapo_core::hooks::{Entropy as _, World};
+use dacapo_core::hooks::World;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 

@@ -24,6 +24,7 @@ pub(crate) struct Page {
     /// The cursor for the next page; none when this was the last.
     pub(crate) next: Option<Position>,
     /// Where the log ended.
+    #[serde(rename = "position")]
     pub(crate) read_at: Position,
 }
 
@@ -105,7 +106,7 @@ fn path_of(query: &Query) -> String {
         }
     }
     if query.newest_first {
-        put("newest_first", "true");
+        put("order", "desc");
     }
     path
 }
@@ -135,6 +136,6 @@ mod tests {
             newest_first: true,
             ..Query::default()
         };
-        assert_eq!(path_of(&query), "/v1/events?key=acc%207%2F%C3%A4&type=A&type=B&cursor=12&newest_first=true");
+        assert_eq!(path_of(&query), "/v1/events?key=acc%207%2F%C3%A4&type=A&type=B&cursor=12&order=desc");
     }
 }

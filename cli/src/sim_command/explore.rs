@@ -34,12 +34,17 @@ const FIRST_SEED: Seed = Seed(1);
 
 /// What is written down before a run starts.
 #[derive(Serialize)]
-struct Begun<'a> {
-    seed: Seed,
-    scenario: &'a str,
-    profile: &'a str,
-    bug: Option<&'a str>,
-    commit: &'a str,
+pub(super) struct Begun<'a> {
+    /// The seed.
+    pub(super) seed: Seed,
+    /// Of which scenario.
+    pub(super) scenario: &'a str,
+    /// With which profile.
+    pub(super) profile: &'a str,
+    /// With which planted bug.
+    pub(super) bug: Option<&'a str>,
+    /// On which code.
+    pub(super) commit: &'a str,
 }
 
 /// How a seed ended, for a program.
@@ -96,7 +101,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &SimArguments) -> anyhow::Resu
         ));
     }
     let order = Order::new(&arguments.scenario, &arguments.profile, arguments.bug.as_deref(), arguments.verify)?;
-    let reachable = order.reachable_marks();
+    let reachable = order.reachable_marks()?;
     let provenance = Provenance::here();
     let mut home = Home::open()?;
     let interrupt = Interrupt::listen()?;

@@ -4,6 +4,7 @@
 //! one plan in this process. Both speak of a run as [`SeedResult`](result::SeedResult), which [`engine`] alone makes out of
 //! the simulator's types. What a person reads of it is written in [`failure`], [`success`] and [`narrate`].
 
+pub(crate) mod catalogue;
 mod engine;
 pub(crate) mod explore;
 mod failure;
