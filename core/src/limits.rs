@@ -36,6 +36,10 @@ pub const TYPES_PER_SERVICE_MAX: usize = 256;
 /// The most events in one page of a read or query: a page is one frame, and a frame has a limit.
 pub const PAGE_EVENTS_MAX: usize = 1_000;
 
+/// A page ends with the event that brings its names and payloads to this many bytes, however few events it has: with
+/// one more event of the largest size, and the JSON around them, it still fits into a frame.
+pub const PAGE_BYTES_MAX: usize = 2 << 20;
+
 /// What the bus keeps in memory and how long it waits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -88,6 +92,10 @@ pub struct Limits {
     pub commit_events_max: usize,
     /// Publishes that wait for a look-up or for room in a commit; beyond it they are throttled.
     pub publishes_waiting_max: usize,
+    /// Bytes of payload in publishes that wait; beyond it they are throttled.
+    pub publishes_waiting_bytes_max: usize,
+    /// Reads that one connection may have open; an instance hydrates a handful of keys at a time.
+    pub reads_per_connection_max: usize,
     /// Events per page when the bus reads the log for a lane, a service or a rebuild.
     pub read_page_events: usize,
     /// Rebuilds and followed reads per connection.
@@ -121,6 +129,8 @@ impl Default for Limits {
             recent_events_max: 16_384,
             commit_events_max: 1_024,
             publishes_waiting_max: 8_192,
+            publishes_waiting_bytes_max: 64 << 20,
+            reads_per_connection_max: 256,
             read_page_events: 512,
             streams_per_connection_max: 16,
             send_queue_bytes_max: 16 << 20,

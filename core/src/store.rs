@@ -217,6 +217,9 @@ pub struct Found {
 }
 
 /// What the bus reads: for a service that catches up, a lane that is drained from the log, an instance.
+///
+/// A page holds at most `limit` events or heads, never more than [`crate::limits::PAGE_EVENTS_MAX`] (0 means that),
+/// and ends early, as if its limit were reached, with the event that brings it to [`crate::limits::PAGE_BYTES_MAX`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Read {

@@ -1,0 +1,276 @@
+//! Applying a commit: one transaction, which checks whatever the bus must not get wrong.
+
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use dacapo_core::{
+    Event, Key, Position, ServiceName, Version, digest,
+    store::{Commit, Completion, Ended, LaneChange, ServiceRecord, StoreError},
+};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql, Transaction, TransactionBehavior};
+
+use super::{
+    Db, Snapshot, error,
+    look_up::encode_produced,
+    row::{self, Names, decode_by_type, encode_by_type},
+};
+
+impl Db {
+    /// Applies the commit, or nothing of it. After [`StoreError::Io`] nobody knows which, and everything is refused
+    /// until the store has recovered.
+    pub(super) fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
+        if let Some(why) = &self.unknown_ground {
+            return Err(StoreError::Io(format!("what became of an earlier commit is unknown ({why}); recover first")));
+        }
+        self.try_commit(commit).inspect_err(|error| {
+            self.names.clear();
+            if let StoreError::Io(why) = error {
+                self.unknown_ground = Some(why.clone());
+            }
+        })
+    }
+
+    fn try_commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
+        let transaction =
+            Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).map_err(error::map)?;
+        let mut writer = Writer { connection: &transaction, names: &mut self.names };
+        writer.check_term(commit)?;
+        writer.append(commit)?;
+        for completion in &commit.completions {
+            writer.complete(completion)?;
+        }
+        for service in &commit.services {
+            writer.put_service(service)?;
+        }
+        for (service, frontier) in &commit.frontiers {
+            writer.move_frontier(service, *frontier)?;
+        }
+        for change in &commit.lanes {
+            writer.change_lane(change)?;
+        }
+        transaction.commit().map_err(error::map)
+    }
+}
+
+/// A transaction that writes.
+struct Writer<'a> {
+    connection: &'a Connection,
+    names: &'a mut Names,
+}
+
+/// A key's row while a commit gathers its changes.
+struct KeyRow {
+    id: i64,
+    is_new: bool,
+    version: Version,
+    head: Position,
+    by_type: Vec<(i64, Version)>,
+}
+
+impl Writer<'_> {
+    fn check_term(&mut self, commit: &Commit) -> Result<(), StoreError> {
+        let current = Snapshot { connection: self.connection, names: self.names }.current_term()?;
+        if commit.term < current {
+            return Err(StoreError::Fenced { mine: commit.term, current });
+        }
+        if commit.term > current {
+            return violation(format!("term {} was never handed out, the newest is {current}", commit.term));
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, commit: &Commit) -> Result<(), StoreError> {
+        if commit.events.is_empty() {
+            return Ok(());
+        }
+        let mut end = row::end(self.connection)?;
+        let mut next_key = self.next_key()?;
+        let mut keys = BTreeMap::new();
+        for event in &commit.events {
+            end = end.next();
+            if event.position != end {
+                return violation(format!("event {} has position {}, the next one is {end}", event.id, event.position));
+            }
+            let key = match keys.entry(&event.key) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => entry.insert(self.key(&event.key, &mut next_key)?),
+            };
+            self.append_event(event, key)?;
+        }
+        for (name, key) in keys {
+            self.put_key(name, &key)?;
+        }
+        Ok(())
+    }
+
+    fn append_event(&mut self, event: &Event, key: &mut KeyRow) -> Result<(), StoreError> {
+        let Event { position, id, event_type, version, correlation, causation, time, source, data, .. } = event;
+        let next = key.version.next();
+        if *version != next {
+            return violation(format!("event {id} has version {version} of {}, the next one is {next}", event.key));
+        }
+        let event_type = self.names.intern(self.connection, event_type.as_str())?;
+        let source = self.names.intern(self.connection, source.as_str())?;
+        self.connection
+            .prepare_cached("INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")
+            .and_then(|mut statement| {
+                let causation = causation.as_ref().map(|id| id.as_str());
+                statement.execute::<&[&dyn ToSql]>(&[
+                    &(position.0 as i64),
+                    &id.as_str(),
+                    &event_type,
+                    &key.id,
+                    &(version.0 as i64),
+                    &correlation.as_str(),
+                    &causation,
+                    &source,
+                    &(time.0 as i64),
+                    &data.as_str(),
+                    &(digest::checksum(event) as i64),
+                ])
+            })
+            .map_err(|error| match error.sqlite_error_code() {
+                Some(ErrorCode::ConstraintViolation) => {
+                    StoreError::Violation(format!("event {id} cannot enter the log again ({error})"))
+                }
+                _ => error::map(error),
+            })?;
+        key.version = next;
+        key.head = *position;
+        match key.by_type.iter_mut().find(|(known, _)| *known == event_type) {
+            Some((_, last)) => *last = next,
+            None => key.by_type.push((event_type, next)),
+        }
+        Ok(())
+    }
+
+    /// The number that the next new key takes; keys are never removed.
+    fn next_key(&self) -> Result<i64, StoreError> {
+        self.connection
+            .prepare_cached("SELECT coalesce(max(id), 0) + 1 FROM keys")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .map_err(error::map)
+    }
+
+    fn key(&self, key: &Key, next_key: &mut i64) -> Result<KeyRow, StoreError> {
+        let row: Option<(i64, i64, i64, String)> = self
+            .connection
+            .prepare_cached("SELECT id, version, head, by_type FROM keys WHERE key = ?1")
+            .and_then(|mut statement| {
+                let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+                statement.query_row([key.as_str()], read).optional()
+            })
+            .map_err(error::map)?;
+        if let Some((id, version, head, by_type)) = row {
+            let by_type = decode_by_type(&by_type)
+                .ok_or_else(|| StoreError::Damaged(format!("the head of key {key} cannot be decoded")))?;
+            let (version, head) = (Version(version as u64), Position(head as u64));
+            return Ok(KeyRow { id, is_new: false, version, head, by_type });
+        }
+        let id = *next_key;
+        *next_key += 1;
+        Ok(KeyRow { id, is_new: true, version: Version::ZERO, head: Position::ZERO, by_type: Vec::new() })
+    }
+
+    /// Writes a key's row once, however many events of the commit it has.
+    fn put_key(&self, name: &Key, key: &KeyRow) -> Result<(), StoreError> {
+        let KeyRow { id, version, head, by_type, .. } = key;
+        let (version, head, by_type) = (version.0 as i64, head.0 as i64, encode_by_type(by_type));
+        if key.is_new {
+            self.connection
+                .prepare_cached("INSERT INTO keys (id, version, head, by_type, key) VALUES (?1, ?2, ?3, ?4, ?5)")
+                .and_then(|mut statement| statement.execute((id, version, head, by_type, name.as_str())))
+        } else {
+            self.connection
+                .prepare_cached("UPDATE keys SET version = ?2, head = ?3, by_type = ?4 WHERE id = ?1")
+                .and_then(|mut statement| statement.execute((id, version, head, by_type)))
+        }
+        .map_err(error::map)?;
+        Ok(())
+    }
+
+    fn complete(&mut self, completion: &Completion) -> Result<(), StoreError> {
+        let Completion { service, position, key, version, ended, instance, epoch, attempt, time, produced } =
+            completion;
+        let stands: bool = self
+            .connection
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM events JOIN keys ON keys.id = events.key
+                 WHERE position = ?1 AND keys.key = ?2 AND events.version = ?3)",
+            )
+            .and_then(|mut statement| {
+                statement.query_row((position.0 as i64, key.as_str(), version.0 as i64), |row| row.get(0))
+            })
+            .map_err(error::map)?;
+        if !stands {
+            return violation(format!("{service} completes {key}@{version} at {position}, where it does not stand"));
+        }
+        let number = self.names.intern(self.connection, service.as_str())?;
+        let instance = match instance {
+            Some(instance) => Some(self.names.intern(self.connection, instance.as_str())?),
+            None => None,
+        };
+        self.connection
+            .prepare_cached("INSERT INTO completions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")
+            .and_then(|mut statement| {
+                statement.execute((
+                    position.0 as i64,
+                    number,
+                    *ended == Ended::Skipped,
+                    instance,
+                    *epoch as i64,
+                    attempt,
+                    time.0 as i64,
+                    encode_produced(produced),
+                ))
+            })
+            .map_err(|error| match error.sqlite_error_code() {
+                Some(ErrorCode::ConstraintViolation) => {
+                    StoreError::Violation(format!("{service} has completed the event at {position} already"))
+                }
+                _ => error::map(error),
+            })?;
+        Ok(())
+    }
+
+    fn put_service(&self, service: &ServiceRecord) -> Result<(), StoreError> {
+        let types = serde_json::to_string(&service.types).expect("names and numbers are always JSON");
+        self.connection
+            .prepare_cached("INSERT OR REPLACE INTO services VALUES (?1, ?2, ?3)")
+            .and_then(|mut statement| statement.execute((service.name.as_str(), types, service.frontier.0 as i64)))
+            .map_err(error::map)?;
+        Ok(())
+    }
+
+    fn move_frontier(&self, service: &ServiceName, frontier: Position) -> Result<(), StoreError> {
+        let moved = self
+            .connection
+            .prepare_cached("UPDATE services SET frontier = ?2 WHERE name = ?1 AND frontier <= ?2")
+            .and_then(|mut statement| statement.execute((service.as_str(), frontier.0 as i64)))
+            .map_err(error::map)?;
+        if moved == 1 {
+            return Ok(());
+        }
+        violation(format!("the frontier of {service} cannot move to {frontier}: it is further, or not registered"))
+    }
+
+    fn change_lane(&self, change: &LaneChange) -> Result<(), StoreError> {
+        match change {
+            LaneChange::Put(lane) => {
+                let (service, key, next) = (lane.service.as_str(), lane.key.as_str(), lane.next_version.0 as i64);
+                self.connection
+                    .prepare_cached("INSERT OR REPLACE INTO lanes VALUES (?1, ?2, ?3, ?4, ?5)")
+                    .and_then(|mut statement| statement.execute((service, key, next, lane.failures, &lane.parked)))
+            }
+            LaneChange::Remove { service, key } => self
+                .connection
+                .prepare_cached("DELETE FROM lanes WHERE service = ?1 AND key = ?2")
+                .and_then(|mut statement| statement.execute((service.as_str(), key.as_str()))),
+        }
+        .map_err(error::map)?;
+        Ok(())
+    }
+}
+
+fn violation(sentence: String) -> Result<(), StoreError> {
+    Err(StoreError::Violation(sentence))
+}

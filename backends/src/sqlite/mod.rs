@@ -1,0 +1,238 @@
+//! The embedded store: one SQLite file in WAL mode with `synchronous=EXTRA`, written by one bus, readable by others.
+//!
+//! The log and the bus's own state live in the same file, so that a commit is one transaction. Every event carries a
+//! checksum, since SQLite does not check its pages; a damaged event is told when it is read, never handed on.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`schema`](self) | the tables, and how an older file becomes a newer one |
+//! | `open` | connections: settings, and refusing files that are no store |
+//! | `recover` | handing out a term |
+//! | `commit` | applying a commit as one transaction |
+//! | `look_up`, `read`, `query` | answering |
+//! | `row` | events, heads and names, from rows |
+//!
+//! What this module refuses to do: keep anything in memory that a look-up could be answered from (the log is the
+//! truth), retry a commit whose outcome is unknown, or go on after one without recovering.
+
+mod commit;
+mod error;
+mod look_up;
+mod open;
+mod query;
+mod read;
+mod recover;
+mod row;
+mod scan;
+mod schema;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use dacapo_core::{
+    Position, Term,
+    store::{Answer, Commit, Completion, Found, LookUp, Page, Query, Read, Reader, Recovered, Store, StoreError},
+};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use row::Names;
+
+/// How far a commit has come when it returns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Synchronous {
+    /// It survives a power cut, and so do directory entries.
+    #[default]
+    Extra,
+    /// It survives a power cut once the directory entries are on the disk.
+    Full,
+    /// It survives a crash of the process, not one of the machine: for tests, and imports that can begin again.
+    Off,
+}
+
+/// How a file is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// What a commit waits for.
+    pub synchronous: Synchronous,
+    /// The page cache of the connection that writes, in KiB.
+    pub writer_cache_kib: u32,
+    /// The page cache of each connection that only reads, in KiB.
+    pub reader_cache_kib: u32,
+    /// How long to wait for a lock that another process holds.
+    pub busy_timeout: Duration,
+    /// The write-ahead log is brought into the file whenever it has grown by so many pages. More pages make appends
+    /// cheaper and recovery slower.
+    pub checkpoint_pages: u32,
+    /// The name of a registered SQLite VFS; none: the operating system's files.
+    pub vfs: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            synchronous: Synchronous::Extra,
+            writer_cache_kib: 64 << 10,
+            reader_cache_kib: 8 << 10,
+            busy_timeout: Duration::from_secs(5),
+            checkpoint_pages: 4_096,
+            vfs: None,
+        }
+    }
+}
+
+/// A connection, with what it has learned.
+#[derive(Debug)]
+struct Db {
+    connection: Connection,
+    names: Names,
+    /// Why commits are refused until the next recovery: nobody knows what became of an earlier one.
+    unknown_ground: Option<String>,
+}
+
+impl Db {
+    fn new(connection: Connection) -> Self {
+        Self { connection, names: Names::default(), unknown_ground: None }
+    }
+
+    /// Answers from one state of the log, whatever is committed meanwhile.
+    fn snapshot<T>(
+        &mut self,
+        answer: impl FnOnce(&mut Snapshot<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let transaction =
+            Transaction::new_unchecked(&self.connection, TransactionBehavior::Deferred).map_err(error::map)?;
+        let answer = answer(&mut Snapshot { connection: &transaction, names: &mut self.names })?;
+        transaction.commit().map_err(error::map)?;
+        Ok(answer)
+    }
+}
+
+/// One state of the log, to read from.
+struct Snapshot<'a> {
+    connection: &'a Connection,
+    names: &'a mut Names,
+}
+
+/// A connection that several handles may share.
+#[derive(Debug, Clone)]
+struct Shared(Arc<Mutex<Db>>);
+
+impl Shared {
+    fn new(connection: Connection) -> Self {
+        Self(Arc::new(Mutex::new(Db::new(connection))))
+    }
+
+    /// A panic of another holder has rolled its transaction back on its way.
+    fn lock(&self) -> MutexGuard<'_, Db> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where a store lives.
+#[derive(Debug, Clone)]
+enum Place {
+    Memory,
+    File { path: PathBuf, options: Options },
+}
+
+/// A store in a SQLite file, or in memory. Clones are handles on the same connection, so that a store in memory can
+/// outlive the bus that wrote to it.
+#[derive(Debug, Clone)]
+pub struct SqliteStore {
+    db: Shared,
+    place: Place,
+}
+
+impl SqliteStore {
+    /// Opens the store in this file, or makes a new one if there is no such file or it is empty.
+    ///
+    /// # Errors
+    /// [`StoreError::NotAStore`] for any other file and for one of a newer version, [`StoreError::Damaged`] for a
+    /// store that can be seen to be damaged without reading all of it. The sentence says what to do.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::open_with(path, Options::default())
+    }
+
+    /// The same with other settings.
+    pub fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Self, StoreError> {
+        let path = path.as_ref().to_path_buf();
+        let connection = open::writer(&path, &options)?;
+        Ok(Self { db: Shared::new(connection), place: Place::File { path, options } })
+    }
+
+    /// A store in memory. Its readers share its one connection and wait for it.
+    pub fn open_in_memory() -> Result<Self, StoreError> {
+        Ok(Self { db: Shared::new(open::in_memory()?), place: Place::Memory })
+    }
+}
+
+impl Store for SqliteStore {
+    fn recover(&mut self) -> Result<Recovered, StoreError> {
+        let recovered = self.db.lock().recover()?;
+        if let Place::File { path, options: Options { vfs: None, .. } } = &self.place {
+            open::sync_directory(path)?;
+        }
+        Ok(recovered)
+    }
+
+    fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
+        self.db.lock().commit(commit)
+    }
+
+    fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
+        let db = match &self.place {
+            Place::Memory => self.db.clone(),
+            Place::File { path, options } => Shared::new(open::reader(path, options)?),
+        };
+        Ok(Box::new(SqliteReader { db }))
+    }
+}
+
+/// Reads a store on a connection of its own, in the bus's process or in another one.
+#[derive(Debug)]
+pub struct SqliteReader {
+    db: Shared,
+}
+
+impl SqliteReader {
+    /// Opens the store in this file without ever writing to it, also while a bus writes.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`], and [`StoreError::NotAStore`] for a file that does not exist.
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let connection = open::existing_reader(path.as_ref(), &Options::default())?;
+        Ok(Self { db: Shared::new(connection) })
+    }
+}
+
+/// Both ends read alike.
+macro_rules! reads {
+    ($($handle:ty),*) => {$(
+        impl Reader for $handle {
+            fn look_up(&mut self, look_up: &LookUp) -> Result<Found, StoreError> {
+                self.db.lock().snapshot(|snapshot| snapshot.look_up(look_up))
+            }
+
+            fn read(&mut self, read: &Read) -> Result<Page, StoreError> {
+                self.db.lock().snapshot(|snapshot| snapshot.read(read))
+            }
+
+            fn query(&mut self, query: &Query) -> Result<Answer, StoreError> {
+                self.db.lock().snapshot(|snapshot| snapshot.query(query))
+            }
+
+            fn completions(&mut self, positions: &[Position]) -> Result<Vec<Completion>, StoreError> {
+                self.db.lock().snapshot(|snapshot| snapshot.completions(positions))
+            }
+
+            fn current_term(&mut self) -> Result<Term, StoreError> {
+                self.db.lock().snapshot(|snapshot| snapshot.current_term())
+            }
+        }
+    )*};
+}
+
+reads!(SqliteStore, SqliteReader);

@@ -1,0 +1,90 @@
+//! Recovering: what was read back is durable before anybody hears of it.
+
+use dacapo_core::{
+    Key, Position, ServiceName, Term, Version,
+    store::{LaneRecord, Recovered, ServiceRecord, StoreError, service_key},
+};
+use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
+
+use super::{Db, Snapshot, error, row};
+
+impl Db {
+    /// Checkpoints, then hands out a term. The log is not read: the cost does not grow with it.
+    ///
+    /// The checkpoint comes first because of a commit whose outcome nobody knew: its pages may be in the operating
+    /// system's cache, marked as written after a failed sync. Copied into the file they are written again, and that
+    /// sync counts.
+    pub(super) fn recover(&mut self) -> Result<Recovered, StoreError> {
+        self.names.clear();
+        checkpoint(&self.connection)?;
+        let transaction =
+            Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).map_err(error::map)?;
+        let term: i64 = transaction
+            .query_row("UPDATE meta SET term = term + 1 RETURNING term", [], |row| row.get(0))
+            .map_err(error::map)?;
+        let services = services(&transaction)?;
+        let mut snapshot = Snapshot { connection: &transaction, names: &mut self.names };
+        let mut service_heads = Vec::new();
+        for service in &services {
+            let key = service_key(&service.name);
+            let head = snapshot.head(&key)?;
+            if head.version > Version::ZERO {
+                service_heads.push((key, head));
+            }
+        }
+        let position = row::end(&transaction)?;
+        let lanes = lanes(&transaction)?;
+        transaction.commit().map_err(error::map)?;
+        self.unknown_ground = None;
+        Ok(Recovered { term: Term(term as u64), position, services, service_heads, lanes })
+    }
+}
+
+/// Brings the whole write-ahead log into the file and syncs both.
+fn checkpoint(connection: &Connection) -> Result<(), StoreError> {
+    let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |row| row.get(0)).map_err(error::map)?;
+    if busy == 0 {
+        return Ok(());
+    }
+    Err(StoreError::Io("another process has been reading an old state of the file for too long; end it".to_owned()))
+}
+
+fn services(connection: &Connection) -> Result<Vec<ServiceRecord>, StoreError> {
+    let decode = |row: &Row<'_>| -> rusqlite::Result<Result<ServiceRecord, String>> {
+        let (name, types, frontier): (String, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok(ServiceName::new(name).map_err(|error| error.to_string()).and_then(|name| {
+            let types = serde_json::from_str(&types).map_err(|error| error.to_string())?;
+            Ok(ServiceRecord { name, types, frontier: Position(frontier as u64) })
+        }))
+    };
+    all(connection, "SELECT name, types, frontier FROM services ORDER BY name", decode)
+}
+
+fn lanes(connection: &Connection) -> Result<Vec<LaneRecord>, StoreError> {
+    let decode = |row: &Row<'_>| -> rusqlite::Result<Result<LaneRecord, String>> {
+        let (service, key): (String, String) = (row.get(0)?, row.get(1)?);
+        let (next_version, failures, parked): (i64, u32, Option<String>) = (row.get(2)?, row.get(3)?, row.get(4)?);
+        Ok(ServiceName::new(service).and_then(|service| Key::new(key).map(|key| (service, key))).map_or_else(
+            |error| Err(error.to_string()),
+            |(service, key)| {
+                Ok(LaneRecord { service, key, next_version: Version(next_version as u64), failures, parked })
+            },
+        ))
+    };
+    all(connection, "SELECT service, key, next_version, failures, parked FROM lanes ORDER BY service, key", decode)
+}
+
+/// All rows of a table of the bus's own state.
+fn all<T>(
+    connection: &Connection,
+    sql: &str,
+    decode: impl FnMut(&Row<'_>) -> rusqlite::Result<Result<T, String>>,
+) -> Result<Vec<T>, StoreError> {
+    let mut statement = connection.prepare_cached(sql).map_err(error::map)?;
+    let rows = statement.query_map([], decode).map_err(error::map)?;
+    rows.map(|row| {
+        row.map_err(error::map)?
+            .map_err(|why| StoreError::Damaged(format!("a service or lane cannot be decoded ({why})")))
+    })
+    .collect()
+}

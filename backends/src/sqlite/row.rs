@@ -1,0 +1,216 @@
+//! Events, heads and names, from rows. Whatever has another shape than it was written in is damaged.
+
+use std::{collections::BTreeMap, fmt::Display, sync::Arc};
+
+use dacapo_core::{
+    CorrelationId, Data, Event, EventId, EventType, Key, Position, Source, Version, WallTime, digest,
+    store::{KeyHead, StoreError},
+};
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::{Snapshot, error};
+
+/// Names remembered per connection; beyond it they are read again.
+const NAMES_MAX: usize = 4_096;
+
+/// The numbered names that a connection has seen. They never change, so what was committed once stays right.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    by_id: BTreeMap<i64, Arc<str>>,
+    by_name: BTreeMap<Arc<str>, i64>,
+}
+
+impl Names {
+    /// Forgets all: after a transaction that was rolled back, for its new names are in no file.
+    pub(super) fn clear(&mut self) {
+        self.by_id.clear();
+        self.by_name.clear();
+    }
+
+    /// The name of a number.
+    pub(super) fn name(&mut self, connection: &Connection, id: i64) -> Result<Arc<str>, StoreError> {
+        if let Some(name) = self.by_id.get(&id) {
+            return Ok(Arc::clone(name));
+        }
+        let name: Option<String> = connection
+            .prepare_cached("SELECT name FROM names WHERE id = ?1")
+            .and_then(|mut statement| statement.query_row([id], |row| row.get(0)).optional())
+            .map_err(error::map)?;
+        match name {
+            Some(name) => Ok(self.remember(id, name.into())),
+            None => Err(StoreError::Damaged(format!("the name number {id} is missing"))),
+        }
+    }
+
+    /// The number of a name; none if nothing in the store bears it.
+    pub(super) fn find(&mut self, connection: &Connection, name: &str) -> Result<Option<i64>, StoreError> {
+        if let Some(id) = self.by_name.get(name) {
+            return Ok(Some(*id));
+        }
+        let id: Option<i64> = connection
+            .prepare_cached("SELECT id FROM names WHERE name = ?1")
+            .and_then(|mut statement| statement.query_row([name], |row| row.get(0)).optional())
+            .map_err(error::map)?;
+        Ok(id.inspect(|id| {
+            self.remember(*id, name.into());
+        }))
+    }
+
+    /// The number of a name, a new one if it has none. Only within a transaction that writes.
+    pub(super) fn intern(&mut self, connection: &Connection, name: &str) -> Result<i64, StoreError> {
+        if let Some(id) = self.find(connection, name)? {
+            return Ok(id);
+        }
+        let id = connection
+            .prepare_cached("INSERT INTO names (name) VALUES (?1)")
+            .and_then(|mut statement| statement.insert([name]))
+            .map_err(error::map)?;
+        self.remember(id, name.into());
+        Ok(id)
+    }
+
+    fn remember(&mut self, id: i64, name: Arc<str>) -> Arc<str> {
+        if self.by_id.len() >= NAMES_MAX {
+            self.clear();
+        }
+        self.by_name.insert(Arc::clone(&name), id);
+        self.by_id.insert(id, Arc::clone(&name));
+        name
+    }
+}
+
+impl Snapshot<'_> {
+    /// Where the log ends.
+    pub(super) fn end(&self) -> Result<Position, StoreError> {
+        end(self.connection)
+    }
+
+    /// The event at a position where one must be.
+    pub(super) fn event(&mut self, position: Position) -> Result<Arc<Event>, StoreError> {
+        let damaged = |why: &dyn Display| StoreError::Damaged(format!("the event at position {position} {why}"));
+        let mut statement = self
+            .connection
+            .prepare_cached(
+                "SELECT events.id, type, keys.key, events.version, correlation, causation, source, time, data, checksum
+                 FROM events JOIN keys ON keys.id = events.key WHERE position = ?1",
+            )
+            .map_err(error::map)?;
+        let mut rows = statement.query([position.0 as i64]).map_err(error::map)?;
+        let Some(row) = rows.next().map_err(error::map)? else {
+            return Err(damaged(&"is missing"));
+        };
+        let row = EventRow::read(row).map_err(|error| damaged(&format_args!("has another shape ({error})")))?;
+        let event_type = self.names.name(self.connection, row.event_type)?;
+        let source = self.names.name(self.connection, row.source)?;
+        let checksum = row.checksum;
+        let event = row
+            .into_event(position, &event_type, &source)
+            .map_err(|error| damaged(&format_args!("cannot be decoded ({error})")))?;
+        if digest::checksum(&event) as i64 != checksum {
+            return Err(damaged(&"does not match its checksum"));
+        }
+        Ok(Arc::new(event))
+    }
+
+    /// A key's head; version 0 if the key has no event.
+    pub(super) fn head(&mut self, key: &Key) -> Result<KeyHead, StoreError> {
+        let damaged = |why: &dyn Display| StoreError::Damaged(format!("the head of key {key} {why}"));
+        let row: Option<(String, i64, String)> = self
+            .connection
+            .prepare_cached(
+                "SELECT events.id, keys.version, by_type
+                 FROM keys JOIN events ON events.position = head WHERE keys.key = ?1",
+            )
+            .and_then(|mut statement| {
+                statement.query_row([key.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()
+            })
+            .map_err(error::map)?;
+        let Some((id, version, by_type)) = row else {
+            return Ok(KeyHead::default());
+        };
+        let id = EventId::new(id).map_err(|error| damaged(&format_args!("cannot be decoded ({error})")))?;
+        let numbers = decode_by_type(&by_type).ok_or_else(|| damaged(&"cannot be decoded"))?;
+        let mut by_type = Vec::with_capacity(numbers.len());
+        for (number, version) in numbers {
+            let name = self.names.name(self.connection, number)?;
+            let name = EventType::new(name).map_err(|error| damaged(&format_args!("cannot be decoded ({error})")))?;
+            by_type.push((name, version));
+        }
+        by_type.sort_unstable();
+        Ok(KeyHead { version: Version(version as u64), id: Some(id), by_type: Arc::new(by_type) })
+    }
+}
+
+/// Where the log ends: one step to the last leaf, however long it is.
+pub(super) fn end(connection: &Connection) -> Result<Position, StoreError> {
+    connection
+        .prepare_cached("SELECT coalesce(max(position), 0) FROM events")
+        .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+        .map(|end: i64| Position(end as u64))
+        .map_err(error::map)
+}
+
+/// `type:version type:version …`
+pub(super) fn encode_by_type(by_type: &[(i64, Version)]) -> String {
+    let parts: Vec<_> = by_type.iter().map(|(event_type, version)| format!("{event_type}:{version}")).collect();
+    parts.join(" ")
+}
+
+/// The reverse of [`encode_by_type`].
+pub(super) fn decode_by_type(text: &str) -> Option<Vec<(i64, Version)>> {
+    text.split_ascii_whitespace()
+        .map(|part| {
+            let (event_type, version) = part.split_once(':')?;
+            Some((event_type.parse().ok()?, Version(version.parse().ok()?)))
+        })
+        .collect()
+}
+
+/// A row of `events` with its key, before its numbers are names.
+struct EventRow {
+    id: String,
+    event_type: i64,
+    key: String,
+    version: i64,
+    correlation: String,
+    causation: Option<String>,
+    source: i64,
+    time: i64,
+    data: String,
+    checksum: i64,
+}
+
+impl EventRow {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            event_type: row.get(1)?,
+            key: row.get(2)?,
+            version: row.get(3)?,
+            correlation: row.get(4)?,
+            causation: row.get(5)?,
+            source: row.get(6)?,
+            time: row.get(7)?,
+            data: row.get(8)?,
+            checksum: row.get(9)?,
+        })
+    }
+
+    fn into_event(self, position: Position, event_type: &Arc<str>, source: &Arc<str>) -> Result<Event, String> {
+        fn told(error: impl Display) -> String {
+            error.to_string()
+        }
+        Ok(Event {
+            position,
+            id: EventId::new(self.id).map_err(told)?,
+            event_type: EventType::new(Arc::clone(event_type)).map_err(told)?,
+            key: Key::new(self.key).map_err(told)?,
+            version: Version(self.version as u64),
+            correlation: CorrelationId::new(self.correlation).map_err(told)?,
+            causation: self.causation.map(EventId::new).transpose().map_err(told)?,
+            time: WallTime(self.time as u64),
+            source: Source::new(Arc::clone(source)).map_err(told)?,
+            data: Data::from_text(self.data).map_err(told)?,
+        })
+    }
+}

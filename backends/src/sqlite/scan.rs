@@ -1,0 +1,147 @@
+//! Walks over the log that yield positions, led by an index that is named, never guessed: a walk's cost must not
+//! depend on what SQLite's planner thinks of the file.
+
+use dacapo_core::{
+    EventType, Position,
+    store::{StoreError, Taken},
+};
+use rusqlite::{params_from_iter, types::Value};
+
+use super::{Snapshot, error};
+
+/// Holds for events of the given types behind their `since`; its value is made by [`Types::json`].
+pub(super) const TAKEN: &str = "events.position > (? ->> CAST(events.type AS TEXT))";
+
+/// A number of ours as SQLite has it; what exceeds its range means "as far as possible".
+pub(super) fn int(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Types by their numbers, each with the position behind which it counts. Types that no event ever had are left out.
+pub(super) struct Types(Vec<(i64, Position)>);
+
+impl Types {
+    /// `{"<number>": <since>, …}`
+    pub(super) fn json(&self) -> Value {
+        let parts: Vec<_> = self.0.iter().map(|(number, since)| format!("\"{number}\":{}", int(since.0))).collect();
+        Value::Text(format!("{{{}}}", parts.join(",")))
+    }
+}
+
+/// In which order a walk goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    Oldest,
+    Newest,
+}
+
+/// A walk: which index leads, and what must hold.
+#[derive(Debug, Clone)]
+pub(super) struct Scan {
+    lead: &'static str,
+    sorted_by: &'static str,
+    order: Order,
+    conditions: Vec<&'static str>,
+    values: Vec<Value>,
+}
+
+impl Scan {
+    fn led_by(lead: &'static str, sorted_by: &'static str, order: Order) -> Self {
+        Self { lead, sorted_by, order, conditions: vec!["true"], values: Vec::new() }
+    }
+
+    /// Over the whole log.
+    pub(super) fn log(order: Order) -> Self {
+        Self::led_by("NOT INDEXED", "position", order)
+    }
+
+    /// Over one key, by version.
+    pub(super) fn key(key: i64, order: Order) -> Self {
+        Self::led_by("INDEXED BY events_key", "version", order).and("events.key = ?", key)
+    }
+
+    /// Over one correlation.
+    pub(super) fn correlation(correlation: &str, order: Order) -> Self {
+        Self::led_by("INDEXED BY events_correlation", "position", order).and("correlation = ?", correlation.to_owned())
+    }
+
+    /// Over what one event caused.
+    pub(super) fn causation(causation: &str, order: Order) -> Self {
+        Self::led_by("INDEXED BY events_causation", "position", order).and("causation = ?", causation.to_owned())
+    }
+
+    /// Over the one event of this id.
+    pub(super) fn id(id: &str, order: Order) -> Self {
+        Self::led_by("INDEXED BY events_id", "position", order).and("events.id = ?", id.to_owned())
+    }
+
+    /// Only where this holds too; it has one `?`.
+    #[must_use]
+    pub(super) fn and(mut self, condition: &'static str, value: impl Into<Value>) -> Self {
+        self.conditions.push(condition);
+        self.values.push(value.into());
+        self
+    }
+}
+
+impl Snapshot<'_> {
+    /// The numbers of types that count from the beginning.
+    pub(super) fn types(&mut self, types: &[EventType]) -> Result<Types, StoreError> {
+        self.numbers(types.iter().map(|event_type| (event_type, Position::ZERO)))
+    }
+
+    /// The numbers of types that a service takes.
+    pub(super) fn taken(&mut self, types: &[Taken]) -> Result<Types, StoreError> {
+        self.numbers(types.iter().map(|taken| (&taken.event_type, taken.since)))
+    }
+
+    fn numbers<'a>(&mut self, types: impl Iterator<Item = (&'a EventType, Position)>) -> Result<Types, StoreError> {
+        let mut numbers = Vec::new();
+        for (event_type, since) in types {
+            if let Some(number) = self.names.find(self.connection, event_type.as_str())? {
+                numbers.push((number, since));
+            }
+        }
+        Ok(Types(numbers))
+    }
+
+    /// The first positions of a walk.
+    pub(super) fn positions(&self, scan: &Scan, limit: usize) -> Result<Vec<Position>, StoreError> {
+        let Scan { lead, sorted_by, order, conditions, values } = scan;
+        let direction = if *order == Order::Newest { "DESC" } else { "ASC" };
+        let conditions = conditions.join(" AND ");
+        let sql =
+            format!("SELECT position FROM events {lead} WHERE {conditions} ORDER BY {sorted_by} {direction} LIMIT ?");
+        let values = values.iter().cloned().chain([Value::Integer(int(limit as u64))]);
+        self.connection
+            .prepare_cached(&sql)
+            .and_then(|mut statement| {
+                let rows = statement.query_map(params_from_iter(values), |row| row.get::<_, i64>(0))?;
+                rows.map(|row| row.map(|position| Position(position as u64))).collect()
+            })
+            .map_err(error::map)
+    }
+
+    /// The first positions of a walk over the whole log, of these types only: one walk for each type, none further
+    /// than the others have come, merged.
+    pub(super) fn positions_of(&self, scan: &Scan, types: &Types, limit: usize) -> Result<Vec<Position>, StoreError> {
+        let mut merged: Vec<Position> = Vec::new();
+        for (number, since) in &types.0 {
+            let mut scan = Scan { lead: "INDEXED BY events_type", ..scan.clone() }
+                .and("events.type = ?", *number)
+                .and("events.position > ?", int(since.0));
+            if let Some(last) = merged.last().filter(|_| merged.len() == limit) {
+                let nearer = if scan.order == Order::Newest { "events.position > ?" } else { "events.position < ?" };
+                scan = scan.and(nearer, int(last.0));
+            }
+            merged.extend(self.positions(&scan, limit)?);
+            match scan.order {
+                Order::Oldest => merged.sort_unstable(),
+                Order::Newest => merged.sort_unstable_by(|a, b| b.cmp(a)),
+            }
+            merged.dedup();
+            merged.truncate(limit);
+        }
+        Ok(merged)
+    }
+}

@@ -1,0 +1,127 @@
+//! The tables, and the steps by which an older file becomes a newer one.
+//!
+//! Names that many events share (types, sources, services, instances) and keys are written once and numbered: it
+//! makes rows and indexes smaller, and a key's row is its head as well, so that a head is one look-up. What each index
+//! is for stands beside it; each costs every append. A time range and a source alone have none: such a query walks
+//! the log.
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use dacapo_core::store::StoreError;
+
+use super::error;
+
+/// `DCAP` in the file's header: what makes a SQLite file a store of ours.
+pub(super) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"DCAP");
+
+/// The steps, in order; `user_version` counts those that a file has taken. A step never changes once released.
+const MIGRATIONS: &[&str] = &["
+    -- One row: the newest term that was handed out.
+    CREATE TABLE meta (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        term INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO meta VALUES (1, 0);
+
+    -- Types, sources, services and instances, numbered.
+    CREATE TABLE names (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE
+    ) STRICT;
+
+    -- Keys, numbered, each with its head: version and position of its last event, and the last version of each type as
+    -- 'type:version type:version …'.
+    CREATE TABLE keys (
+        id INTEGER PRIMARY KEY,
+        key TEXT NOT NULL UNIQUE,
+        version INTEGER NOT NULL,
+        head INTEGER NOT NULL,
+        by_type TEXT NOT NULL
+    ) STRICT;
+
+    CREATE TABLE events (
+        position INTEGER PRIMARY KEY,
+        id TEXT NOT NULL,
+        type INTEGER NOT NULL,
+        key INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        correlation TEXT NOT NULL,
+        causation TEXT,
+        source INTEGER NOT NULL,
+        time INTEGER NOT NULL,
+        data TEXT NOT NULL,
+        checksum INTEGER NOT NULL
+    ) STRICT;
+    -- An id enters once, for ever; also answers look-ups of ids.
+    CREATE UNIQUE INDEX events_id ON events (id);
+    -- A version enters once; also reads a key in order.
+    CREATE UNIQUE INDEX events_key ON events (key, version);
+    -- Reads what a service takes without walking over everything else; the position is in it by itself.
+    CREATE INDEX events_type ON events (type);
+    CREATE INDEX events_correlation ON events (correlation);
+    CREATE INDEX events_causation ON events (causation) WHERE causation IS NOT NULL;
+
+    -- By position first: completions follow the log, so that they all grow at the same end. The key and the version
+    -- are the event's.
+    CREATE TABLE completions (
+        position INTEGER NOT NULL,
+        service INTEGER NOT NULL,
+        skipped INTEGER NOT NULL,
+        instance INTEGER,
+        epoch INTEGER NOT NULL,
+        attempt INTEGER NOT NULL,
+        time INTEGER NOT NULL,
+        produced TEXT NOT NULL,
+        PRIMARY KEY (position, service)
+    ) STRICT, WITHOUT ROWID;
+
+    -- Types as JSON: few, and always read whole.
+    CREATE TABLE services (
+        name TEXT PRIMARY KEY,
+        types TEXT NOT NULL,
+        frontier INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- The list of lanes behind.
+    CREATE TABLE lanes (
+        service TEXT NOT NULL,
+        key TEXT NOT NULL,
+        next_version INTEGER NOT NULL,
+        failures INTEGER NOT NULL,
+        parked TEXT,
+        PRIMARY KEY (service, key)
+    ) STRICT, WITHOUT ROWID;
+
+    -- The log for people with a SQLite shell.
+    CREATE VIEW log AS
+        SELECT position, events.id, types.name AS type, keys.key, events.version, correlation, causation,
+            sources.name AS source, strftime('%FT%TZ', time / 1000000, 'unixepoch') AS time, data
+        FROM events
+        JOIN keys ON keys.id = events.key
+        JOIN names AS types ON types.id = events.type
+        JOIN names AS sources ON sources.id = events.source;
+    "];
+
+/// The schema of this build.
+pub(super) const VERSION: i32 = MIGRATIONS.len() as i32;
+
+/// Takes the steps that the file has not taken, each in a transaction of its own. Another process may be doing the
+/// same: the version is read again inside.
+pub(super) fn migrate(connection: &Connection) -> Result<(), StoreError> {
+    while version(connection)? < VERSION {
+        let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate).map_err(error::map)?;
+        let taken = version(&transaction)?;
+        if let Some(step) = usize::try_from(taken).ok().and_then(|taken| MIGRATIONS.get(taken)) {
+            transaction.execute_batch(step).map_err(error::map)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(error::map)?;
+            transaction.pragma_update(None, "user_version", taken + 1).map_err(error::map)?;
+        }
+        transaction.commit().map_err(error::map)?;
+    }
+    Ok(())
+}
+
+/// How many steps the file has taken.
+pub(super) fn version(connection: &Connection) -> Result<i32, StoreError> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(error::map)
+}

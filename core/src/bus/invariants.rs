@@ -1,0 +1,116 @@
+//! What must be true of a bus after every input, and what it tells about itself.
+
+use std::collections::BTreeMap;
+
+use super::{Bus, Output, service::Service};
+use crate::{digest::digest_of, names::Key, trace::What};
+
+impl Bus {
+    /// Panics if the bus has broken one of its own rules.
+    pub fn check_invariants(&self) {
+        self.knowledge.check_invariants();
+        if self.config.planted.get().is_some() {
+            return; // A planted bug breaks rules; the properties must find it by themselves.
+        }
+        for service in self.services.values() {
+            self.check_service(service);
+        }
+        let open: usize =
+            self.services.values().flat_map(|service| service.lanes.values()).map(|lane| lane.open.len()).sum();
+        assert_eq!(self.open_keys.len(), open, "each open delivery has an entry, and nothing else has");
+    }
+
+    fn check_service(&self, service: &Service) {
+        let name = &service.name;
+        let limits = &self.config.limits;
+        assert!(service.loaded <= self.knowledge.durable, "{name} has loaded what is not durable");
+        assert!(service.frontier_now() <= service.loaded, "{name}: the frontier passes what is loaded");
+        let mut pending = 0;
+        let mut open: BTreeMap<&str, u32> = BTreeMap::new();
+        let mut outstanding: BTreeMap<_, &Key> = BTreeMap::new();
+        for (key, lane) in &service.lanes {
+            pending += lane.pending.len();
+            assert!(lane.open.len() <= lane.pending.len(), "{name}/{key}: what is open is pending");
+            assert!(lane.open.len() <= limits.lane_open_max, "{name}/{key}: too many open deliveries");
+            assert!(!lane.stands() || lane.pending.is_empty(), "{name}/{key}: a lane that stands holds nothing");
+            assert!(!lane.spilled || lane.listed, "{name}/{key}: a spilled lane is on the list");
+            assert!(lane.parked.is_none() || lane.spilled, "{name}/{key}: a parked lane waits in the log");
+            assert!(!lane.is_drained(), "{name}/{key}: a drained lane is forgotten");
+            assert_eq!(lane.deadline.is_some(), !lane.open.is_empty(), "{name}/{key}: deadline and open go together");
+            let versions = lane.pending.iter().map(|pending| pending.event.version);
+            assert!(versions.is_sorted_by(|a, b| a < b), "{name}/{key}: pending events are in order");
+            if let Some(owner) = &lane.owner
+                && !lane.open.is_empty()
+            {
+                let Some(instance) = service.instances.get(owner) else { panic!("{name}/{key}: its owner is gone") };
+                *open.entry(owner.as_str()).or_default() += lane.open.len() as u32;
+                for delivery in &lane.open {
+                    assert_eq!(
+                        delivery.token.session, instance.session,
+                        "{name}/{key}: an open token is of the session"
+                    );
+                    assert_eq!(delivery.token.epoch, lane.epoch, "{name}/{key}: an open token is of the epoch");
+                }
+            }
+            assert!(lane.owner.is_some() || lane.open.is_empty(), "{name}/{key}: what is open has an owner");
+            if !lane.listed {
+                outstanding.extend(lane.pending.iter().map(|pending| (pending.event.position, key)));
+            }
+            let idle = !lane.queued && lane.open.is_empty() && !lane.stands() && lane.reading.is_none();
+            assert!(!idle, "{name}/{key}: a lane with work stands in line, is read, is open, or waits");
+        }
+        assert_eq!(service.pending, pending, "{name}: the count of pending events is right");
+        assert!(
+            service.outstanding.iter().map(|(position, key)| (*position, key)).eq(outstanding),
+            "{name}: what holds the frontier back is what is pending in lanes that are not listed"
+        );
+        for (instance_name, instance) in &service.instances {
+            let count = open.get(instance_name.as_str()).copied().unwrap_or_default();
+            assert_eq!(instance.open, count, "{name}/{instance_name}: the count of open deliveries is right");
+        }
+    }
+
+    /// A digest of the state, without absolute time.
+    pub fn digest(&self) -> u64 {
+        let mut digest = digest_of(0, &(self.knowledge.position, self.knowledge.durable, self.inbox.len()));
+        for service in self.services.values() {
+            digest = digest_of(digest, &(&service.name, service.loaded, service.frontier));
+            for (key, lane) in &service.lanes {
+                let open: Vec<_> = lane.open.iter().map(|open| (open.token.attempt, open.judging)).collect();
+                let flags = (lane.parked.is_some(), lane.backoff.is_some(), lane.spilled, lane.reading.is_some());
+                digest = digest_of(digest, &(key, &lane.owner, lane.failures, lane.pending.len(), open, flags));
+            }
+            for (name, instance) in &service.instances {
+                digest = digest_of(digest, &(name, instance.conn.is_some(), instance.ready, instance.open));
+            }
+        }
+        digest
+    }
+
+    /// Records what is held in memory, against the limits.
+    pub(super) fn record_sizes(&mut self) {
+        let limits = &self.config.limits;
+        let (heads, ids, done) = self.knowledge.sizes();
+        // What is decided and not durable may stand above a cache's limit: one commit under way, one gathering, and what
+        // the waiting messages need.
+        let slack = 2 * limits.commit_events_max + 2 * limits.publishes_waiting_max + crate::limits::BATCH_EVENTS_MAX;
+        let mut sizes = vec![
+            ("heads".to_owned(), heads as u64, (limits.heads_max + slack) as u64),
+            ("recent events".to_owned(), ids as u64, (limits.recent_events_max + slack) as u64),
+            ("recent completions".to_owned(), done as u64, (limits.recent_events_max + slack) as u64),
+            ("connections".to_owned(), self.conns.len() as u64, limits.connections_max as u64),
+            ("services".to_owned(), self.services.len() as u64, limits.services_max as u64),
+        ];
+        for service in self.services.values() {
+            // A spilled lane may load beyond the window, as many events as a lane may hold.
+            let pending_max = limits.service_pending_max + service.lanes_behind() * limits.lane_pending_max;
+            sizes.push((format!("pending of {}", service.name), service.pending as u64, pending_max as u64));
+            sizes.push((
+                format!("idle lanes of {}", service.name),
+                service.idle.len() as u64,
+                limits.idle_lanes_max as u64,
+            ));
+        }
+        self.outbox.say_now(Output::Record(What::Sizes { sizes }));
+    }
+}

@@ -1,0 +1,256 @@
+//! Reads of the log: for services and lanes that catch up, for instances that hydrate, and as streams for rebuilds.
+
+use std::sync::Arc;
+
+use super::{Bus, ConnId, Output, feed::Arriving};
+use crate::{
+    event::Event,
+    names::{EventType, Key, Position, ServiceName},
+    planted::Bug,
+    store::{Commit, Page, Read as StoreRead, Undone},
+    wire::{ErrorCode, Events, Head, Read, ReadWhat, Rebuild, Rebuilt},
+};
+
+/// What an open read is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A service that is behind.
+    Service(ServiceName),
+    /// A lane that has spilled.
+    Lane(ServiceName, Key),
+    /// A page that an instance asked for.
+    Page { conn: ConnId, request: u64, key: Option<Key> },
+    /// The next page of a stream.
+    Stream { conn: ConnId, request: u64 },
+    /// The first event of a parked lane, for an administrator's retry or skip.
+    Parked { conn: ConnId, service: ServiceName, key: Key, skip: bool },
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct OpenRead {
+    pub(super) purpose: Purpose,
+    /// The last durable commit when it was asked.
+    pub(super) since: u64,
+}
+
+/// A rebuild, and what may follow it.
+#[derive(Debug, Clone)]
+pub(super) struct Stream {
+    /// Everything up to here was sent or passed over.
+    sent: Position,
+    /// Sorted; empty for all.
+    types: Vec<EventType>,
+    follow: bool,
+    /// Pages that may be sent.
+    credit: u32,
+    /// The read of the next page, if one is open.
+    reading: Option<(u64, Arriving)>,
+    /// The past is played.
+    rebuilt: bool,
+}
+
+impl Stream {
+    fn takes(&self, event: &Event) -> bool {
+        self.types.is_empty() || self.types.binary_search(&event.event_type).is_ok()
+    }
+}
+
+impl Bus {
+    pub(super) fn begin_read(&mut self, read: StoreRead, purpose: Purpose) -> u64 {
+        self.read_number += 1;
+        let id = self.read_number;
+        self.reads.insert(id, OpenRead { purpose, since: self.knowledge.durable_sequence });
+        self.outbox.say_now(Output::Read { id, read: Arc::new(read) });
+        id
+    }
+
+    pub(super) fn read_done(&mut self, id: u64, page: Page) {
+        let Some(OpenRead { purpose, .. }) = self.reads.remove(&id) else { panic!("read {id} is not open") };
+        match purpose {
+            Purpose::Service(name) => self.service_read(&name, id, page),
+            Purpose::Lane(name, key) => self.lane_read(&name, &key, id, page),
+            Purpose::Page { conn, request, key } => self.page_read(conn, request, key, page),
+            Purpose::Stream { conn, request } => self.stream_read(conn, request, id, page),
+            Purpose::Parked { conn, service, key, skip } => self.parked_read(conn, &service, &key, skip, page),
+        }
+    }
+
+    /// An instance reads a page.
+    pub(super) fn read(&mut self, conn: ConnId, read: Read) {
+        let limits = &self.config.limits;
+        let limit = limits.read_page_events;
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        if state.reads >= limits.reads_per_connection_max {
+            let message = "this connection has as many reads open as it may";
+            self.error(
+                conn,
+                ErrorCode::LimitReached,
+                message,
+                "wait for answers before asking more",
+                Some(read.request),
+            );
+            return;
+        }
+        state.reads += 1;
+        let key = match &read.what {
+            ReadWhat::Key { key, .. } => Some(key.clone()),
+            ReadWhat::Keys { .. } => None,
+        };
+        let store_read = match read.what {
+            ReadWhat::Key { key, after, types } => StoreRead::Key { key, after, types, limit },
+            ReadWhat::Keys { after } => StoreRead::Keys { after, limit },
+        };
+        self.begin_read(store_read, Purpose::Page { conn, request: read.request, key });
+    }
+
+    fn page_read(&mut self, conn: ConnId, request: u64, key: Option<Key>, page: Page) {
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        state.reads -= 1;
+        let frame = match page {
+            Page::Key { events, head, read_at, more } => {
+                let heads = key.map(|key| Head { key, version: head }).into_iter().collect();
+                Events { request, events, heads, position: read_at, more }
+            }
+            Page::Keys { heads, read_at, more } => {
+                let heads = heads.into_iter().map(|(key, version)| Head { key, version }).collect();
+                Events { request, events: Vec::new(), heads, position: read_at, more }
+            }
+            other => panic!("a read of an instance was answered with {other:?}"),
+        };
+        self.send(conn, frame);
+    }
+
+    pub(super) fn rebuild(&mut self, conn: ConnId, rebuild: Rebuild) {
+        let streams_max = self.config.limits.streams_per_connection_max;
+        let Rebuild { request, after, types, follow, credit } = rebuild;
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        if state.streams.len() >= streams_max || state.streams.contains_key(&request) {
+            let message =
+                format!("this connection has a stream {request}, or {streams_max} streams, which is the limit");
+            self.error(
+                conn,
+                ErrorCode::LimitReached,
+                &message,
+                "end a stream with credit 0, or use another number",
+                Some(request),
+            );
+            return;
+        }
+        let types = super::service::sorted(types);
+        state.streams.insert(request, Stream { sent: after, types, follow, credit, reading: None, rebuilt: false });
+        self.mark("rebuild_begun");
+        self.stream_on(conn, request);
+    }
+
+    pub(super) fn stream_credit(&mut self, conn: ConnId, request: u64, credit: u32) {
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        let Some(stream) = state.streams.get_mut(&request) else {
+            let message = format!("this connection has no stream {request}");
+            self.error(conn, ErrorCode::NotFound, &message, "begin it with rebuild", Some(request));
+            return;
+        };
+        if credit == 0 {
+            state.streams.remove(&request);
+            return;
+        }
+        stream.credit = stream.credit.saturating_add(credit);
+        self.stream_on(conn, request);
+    }
+
+    /// Reads the next page of a stream, if it is behind and has credit.
+    fn stream_on(&mut self, conn: ConnId, request: u64) {
+        let limit = self.config.limits.read_page_events;
+        let durable = self.knowledge.durable;
+        let Some(stream) = self.conns.get_mut(&conn).and_then(|conn| conn.streams.get_mut(&request)) else { return };
+        if stream.reading.is_some() || stream.credit == 0 || (stream.rebuilt && stream.sent >= durable) {
+            return;
+        }
+        let read = StoreRead::Log { after: stream.sent, types: stream.types.clone(), limit };
+        let id = self.begin_read(read, Purpose::Stream { conn, request });
+        if let Some(stream) = self.conns.get_mut(&conn).and_then(|conn| conn.streams.get_mut(&request)) {
+            stream.reading = Some((id, Arriving::default()));
+        }
+    }
+
+    fn stream_read(&mut self, conn: ConnId, request: u64, id: u64, page: Page) {
+        let Page::Log { mut events, mut through, more } = page else { panic!("a log read was answered with {page:?}") };
+        let off_by_one = self.config.planted.is(Bug::RebuildOffByOne);
+        let overlaps = self.config.planted.is(Bug::RebuildOverlaps);
+        let Some(stream) = self.conns.get_mut(&conn).and_then(|conn| conn.streams.get_mut(&request)) else { return };
+        match &stream.reading {
+            Some((open, _)) if *open == id => {}
+            _ => return, // The stream ended, and another took its number.
+        }
+        let Some((_, arriving)) = stream.reading.take() else { return };
+        if off_by_one && !more {
+            events.pop();
+        }
+        let mut live = 0;
+        if !more && !arriving.overflown {
+            // What was committed while the page was read follows without another read.
+            for Undone { event, .. } in arriving.events {
+                if event.position > through || (overlaps && event.position == through) {
+                    through = event.position;
+                    if stream.takes(&event) {
+                        live += 1;
+                        events.push(event);
+                    }
+                }
+            }
+        }
+        stream.sent = stream.sent.max(through);
+        stream.credit -= 1;
+        let rebuilt_now = !more && !stream.rebuilt;
+        stream.rebuilt |= rebuilt_now;
+        let ends = rebuilt_now && !stream.follow;
+        let position = stream.sent;
+        if live > 0 {
+            self.mark("rebuild_meets_live");
+        }
+        self.send(conn, Events { request, events, heads: Vec::new(), position, more });
+        if rebuilt_now {
+            self.mark("rebuilt");
+            self.send(conn, Rebuilt { request, position });
+        }
+        if ends {
+            if let Some(conn) = self.conns.get_mut(&conn) {
+                conn.streams.remove(&request);
+            }
+        } else {
+            self.stream_on(conn, request);
+        }
+    }
+
+    /// Hands the events of a durable commit to the streams that have come so far.
+    pub(super) fn follow_commit(&mut self, commit: &Commit, durable_before: Position) {
+        let Some(last) = commit.events.last().map(|event| event.position) else { return };
+        let events_max = self.config.limits.read_page_events;
+        let mut frames = Vec::new();
+        let mut behind = Vec::new();
+        for (conn, state) in &mut self.conns {
+            for (request, stream) in &mut state.streams {
+                if let Some((_, arriving)) = &mut stream.reading {
+                    for event in &commit.events {
+                        let undone = Undone { event: Arc::clone(event), previous: crate::names::Version::ZERO };
+                        arriving.push(undone, events_max);
+                    }
+                } else if stream.rebuilt && stream.sent == durable_before && stream.credit > 0 {
+                    stream.sent = last;
+                    stream.credit -= 1;
+                    // A page without events still tells how far the stream has come.
+                    let events = commit.events.iter().filter(|event| stream.takes(event)).cloned().collect();
+                    let frame = Events { request: *request, events, heads: Vec::new(), position: last, more: false };
+                    frames.push((*conn, frame));
+                } else {
+                    behind.push((*conn, *request));
+                }
+            }
+        }
+        for (conn, frame) in frames {
+            self.send(conn, frame);
+        }
+        for (conn, request) in behind {
+            self.stream_on(conn, request);
+        }
+    }
+}
