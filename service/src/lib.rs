@@ -5,8 +5,9 @@
 //! again when the ground moved, answers HTTP requests idempotently, and survives the bus going away. It performs no IO;
 //! [`driver`] runs it over tokio.
 
+pub mod driver;
 pub mod instance;
 pub mod service;
 
-pub use instance::{Input, Instance, InstanceConfig, Machine, Output};
+pub use instance::{Context, Input, Instance, InstanceConfig, Machine, Output};
 pub use service::{Contribution, HandlerFault, Interrupt, Method, Request, Response, Route, Service};
