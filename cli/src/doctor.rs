@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dacapo_backends::{SqliteReader, SystemClock};
+use dacapo_backends::{SqliteReader, clock::SystemClock};
 use dacapo_core::{WallTime, hooks::Clock as _, planted};
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;

@@ -6,8 +6,10 @@ use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use dacapo_backends::{
-    SqliteStore, SystemClock, SystemEntropy, ThreadedStore,
+    SqliteStore,
+    clock::{SystemClock, SystemEntropy},
     server::{self, Parts, ServeError, ServerConfig, Shutdown},
+    threaded::ThreadedStore,
 };
 use dacapo_core::{
     Limits, NodeName,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dacapo_backends::SystemClock;
+use dacapo_backends::clock::SystemClock;
 use dacapo_core::{Timestamp, hooks::Clock as _};
 
 /// A running stopwatch.
