@@ -125,7 +125,9 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused() {
-        for text in ["", "yesterday", "2026-13-01", "2026-02-29", "2026-01-01T24:00:00Z", "2026-01-01T00:00:00", "1969-01-01"] {
+        for text in
+            ["", "yesterday", "2026-13-01", "2026-02-29", "2026-01-01T24:00:00Z", "2026-01-01T00:00:00", "1969-01-01"]
+        {
             assert_eq!(parse(text), None, "{text}");
         }
     }

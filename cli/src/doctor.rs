@@ -106,7 +106,8 @@ fn disk(arguments: &DoctorArguments) -> Finding {
     };
     match probe(&directory) {
         Err(error) => {
-            let sentence = format!("cannot write in {}: {error}; choose another directory for --db", directory.display());
+            let sentence =
+                format!("cannot write in {}: {error}; choose another directory for --db", directory.display());
             Finding::new("disk", Health::Bad, sentence)
         }
         Ok(median_us) if median_us < FSYNC_US_PLAUSIBLE => {

@@ -26,7 +26,8 @@ pub(crate) struct Reply {
 /// `http://host:port` without anything behind, as `host:port`.
 pub(crate) fn authority(url: &str) -> Option<&str> {
     let authority = url.strip_prefix("http://")?.trim_end_matches('/');
-    let port_is_number = authority.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    let port_is_number =
+        authority.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
     (port_is_number && !authority.contains('/')).then_some(authority)
 }
 

@@ -15,7 +15,8 @@ fn help_names_every_verb_and_every_exit_code() {
     for verb in ["sim", "replay", "demo", "serve", "events", "list", "doctor", "completions", "man"] {
         assert!(help.contains(&format!("\n  {verb} ")), "{verb} is missing:\n{help}");
     }
-    for exit in ["0  passed", "1  a property", "2  usage", "3  inconclusive", "4  not det", "70  ", "130  interrupted"] {
+    for exit in ["0  passed", "1  a property", "2  usage", "3  inconclusive", "4  not det", "70  ", "130  interrupted"]
+    {
         assert!(help.contains(exit), "{exit:?} is missing:\n{help}");
     }
     assert!(!help.contains("worker"), "the worker is nobody's verb:\n{help}");
@@ -135,7 +136,9 @@ fn a_file_that_is_no_store_is_refused_with_a_sentence_and_left_as_it_is() {
     let path = scratch.path().join("notes.db");
     fs::write(&path, "Dear diary, this is not a database at all. ".repeat(200)).expect("can be written");
     let before = fs::read(&path).expect("can be read");
-    for arguments in [&["serve", "--db", "notes.db"][..], &["events", "--db", "notes.db"], &["demo", "--db", "notes.db"]] {
+    for arguments in
+        [&["serve", "--db", "notes.db"][..], &["events", "--db", "notes.db"], &["demo", "--db", "notes.db"]]
+    {
         let output = run(scratch.path(), arguments);
         assert_eq!(code(&output), 2, "{arguments:?}: {output:?}");
         assert!(stderr(&output).contains("notes.db"), "{arguments:?}: {output:?}");

@@ -334,7 +334,12 @@ fn judge(path: &Path, accepted: &Accepted) {
     let payments: Vec<&Arc<Event>> = log.iter().filter(|event| event.event_type.as_str() == "Paid").collect();
     assert_eq!(payments.len(), accepted.len(), "what is in the log was accepted, and the other way round");
     for payment in &payments {
-        assert_eq!(accepted.get(&payment.id), Some(&(payment.position, payment.version)), "{} is where it was told", payment.id);
+        assert_eq!(
+            accepted.get(&payment.id),
+            Some(&(payment.position, payment.version)),
+            "{} is where it was told",
+            payment.id
+        );
     }
 
     let audits: BTreeMap<&EventId, &Arc<Event>> = log

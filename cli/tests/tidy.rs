@@ -97,7 +97,10 @@ fn only_the_binary_forwards_the_planted_bugs() {
         let Some(features) = manifest.get("features").and_then(|features| features.as_table()) else { continue };
         let default = features.get("default").map(ToString::to_string).unwrap_or_default();
         assert!(!default.contains("planted"), "{room} plants bugs by default");
-        assert!(["core", "cli"].contains(room) || !features.contains_key("planted-bugs"), "{room} forwards the planted bugs");
+        assert!(
+            ["core", "cli"].contains(room) || !features.contains_key("planted-bugs"),
+            "{room} forwards the planted bugs"
+        );
     }
 }
 
@@ -183,7 +186,8 @@ fn modules(text: &str) -> Vec<String> {
 #[test]
 fn nothing_names_what_a_stranger_does_not_have() {
     // Spelt in two parts, so that this file does not name them either.
-    let forbidden = [["/wo", "rk/"], ["../sh", "ared"], ["TO", "DO"], ["FIX", "ME"], ["XX", "X"], ["/tm", "p/"]].map(|parts| parts.concat());
+    let forbidden = [["/wo", "rk/"], ["../sh", "ared"], ["TO", "DO"], ["FIX", "ME"], ["XX", "X"], ["/tm", "p/"]]
+        .map(|parts| parts.concat());
     for path in files() {
         if path.extension().is_some_and(|extension| extension == "lock") {
             continue;

@@ -75,8 +75,13 @@ impl Customer {
         self.ask(&users, "POST", "/users", json!({ "id": name, "name": name })).await;
         for number in 1..=2 {
             let account = self.account(number);
-            self.ask(&users, "POST", &format!("/users/{name}/accounts"), json!({ "account": account, "name": "everyday" }))
-                .await;
+            self.ask(
+                &users,
+                "POST",
+                &format!("/users/{name}/accounts"),
+                json!({ "account": account, "name": "everyday" }),
+            )
+            .await;
             // The account opens when its request has gone through the log; until then a deposit finds nothing.
             while self.ask(&accounts, "GET", &format!("/accounts/{account}"), Value::Null).await == 404 {
                 sleep(RETRY).await;

@@ -13,7 +13,10 @@ use dacapo_backends::server::Trigger;
 use dacapo_core::Limits;
 use dacapo_properties::Scenario as _;
 use serde::Serialize;
-use tokio::{task::{JoinSet, LocalSet}, time::sleep};
+use tokio::{
+    task::{JoinSet, LocalSet},
+    time::sleep,
+};
 
 use crate::{
     arguments::DemoArguments,

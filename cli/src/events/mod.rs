@@ -55,7 +55,8 @@ async fn show(terminal: &Terminal, arguments: &EventsArguments, mut filter: Filt
     let mut shown = events.len() as u64;
     events.iter().for_each(|event| one(terminal, event));
     if arguments.limit.is_none() || arguments.follow {
-        shown += stream(terminal, &mut source, &filter, Query { cursor: Some(read_at), ..query }, arguments.follow).await?;
+        shown +=
+            stream(terminal, &mut source, &filter, Query { cursor: Some(read_at), ..query }, arguments.follow).await?;
     }
     if !terminal.is_json() && !arguments.follow {
         terminal.note(faint(count(shown, "event", "events")));

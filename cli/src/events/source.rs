@@ -40,8 +40,9 @@ impl Source {
     /// The one that the command line names.
     pub(crate) fn of(arguments: &EventsArguments) -> anyhow::Result<Self> {
         if let Some(url) = &arguments.bus {
-            let authority = authority(url)
-                .ok_or_else(|| Usage::error(format!("{url:?} is no address of a bus; give something like http://127.0.0.1:7171")))?;
+            let authority = authority(url).ok_or_else(|| {
+                Usage::error(format!("{url:?} is no address of a bus; give something like http://127.0.0.1:7171"))
+            })?;
             return Ok(Self::Bus(authority.to_owned()));
         }
         let path = arguments.db.as_deref().context("clap demands --db or --bus")?;
@@ -64,7 +65,8 @@ impl Source {
                 if reply.status != 200 {
                     bail!("the bus at {authority} answered {}: {}", reply.status, reply.body);
                 }
-                serde_json::from_str(&reply.body).with_context(|| format!("what listens at {authority} is no bus of ours"))
+                serde_json::from_str(&reply.body)
+                    .with_context(|| format!("what listens at {authority} is no bus of ours"))
             }
         }
     }

@@ -2,7 +2,10 @@
 
 use dacapo_core::Limits;
 use dacapo_properties::Judge;
-use dacapo_sim::{Family, Profile, marks::MARKS};
+use dacapo_sim::{
+    Family, Profile,
+    marks::{Mark, Needs, marks as all_marks},
+};
 
 use crate::{list::Item, scenarios};
 
@@ -32,5 +35,9 @@ pub(crate) fn faults() -> Vec<Item> {
 
 /// What a campaign should reach.
 pub(crate) fn marks() -> Vec<Item> {
-    MARKS.iter().map(|mark| Item::new(mark.name, mark.sentence)).collect()
+    let sentence = |mark: &Mark| match mark.needs {
+        Needs::Nothing | Needs::OneOf(_) => format!("if never: {}", mark.risk),
+        Needs::OutOfReach(reason) => format!("out of reach: {reason}; if never: {}", mark.risk),
+    };
+    all_marks().iter().map(|mark| Item::new(mark.name, sentence(mark))).collect()
 }

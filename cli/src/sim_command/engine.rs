@@ -1,17 +1,12 @@
 //! The only module that speaks to the simulator: plans in, results in our own words out.
 
-use std::collections::BTreeMap;
-
 use dacapo_core::{
     planted::{BUILT_IN, Bug},
     trace::{Record, What},
 };
 use dacapo_properties::{Scenario, Violation};
 use dacapo_sim::{
-    Difference, End, Family, Outcome, Plan, PlanError, Profile, RunOptions,
-    marks::{MARKS, Mark},
-    recorder::Keep,
-    run, verify,
+    Difference, End, Outcome, Plan, PlanError, Profile, RunOptions, marks::Reached, recorder::Keep, run, verify,
 };
 use serde::{Deserialize, Serialize};
 
@@ -49,10 +44,8 @@ impl Order {
 
     /// The marks that a campaign of this kind should reach.
     pub(crate) fn reachable_marks(&self) -> anyhow::Result<Vec<String>> {
-        let profile = profile_named(&self.profile)?;
-        let allowed = |family: &Family| profile.families.contains_key(family);
-        let reachable = |mark: &&Mark| mark.needs.is_empty() || mark.needs.iter().any(allowed);
-        Ok(MARKS.iter().filter(reachable).map(|mark| mark.name.to_owned()).collect())
+        let families = profile_named(&self.profile)?.families.into_keys().collect();
+        Ok(Reached::default().missed(&families).into_iter().map(|mark| mark.name.to_owned()).collect())
     }
 
     /// The plan of a seed.
@@ -131,15 +124,6 @@ pub(crate) fn run_plan(
 }
 
 fn result_of(plan: &Plan, outcome: &Outcome, failure: Option<Failure>) -> SeedResult {
-    let mut checks = BTreeMap::new();
-    let mut marks: BTreeMap<String, u64> =
-        outcome.reached.counts().map(|(name, count)| (name.to_owned(), count)).collect();
-    for judged in &outcome.judged {
-        *checks.entry(judged.name.to_owned()).or_default() += judged.checks;
-        for (name, count) in &judged.sometimes {
-            *marks.entry((*name).to_owned()).or_default() += count;
-        }
-    }
     let faults = outcome.faults_by_family();
     SeedResult {
         seed: Seed(plan.seed),
@@ -150,8 +134,8 @@ fn result_of(plan: &Plan, outcome: &Outcome, failure: Option<Failure>) -> SeedRe
         operations: plan.operations.len() as u64,
         faults_planned: plan.faults.len() as u64,
         faults: faults.into_iter().map(|(family, (begun, _))| (family.to_string(), begun)).collect(),
-        checks,
-        marks,
+        checks: outcome.judged.iter().map(|judged| (judged.name.to_owned(), judged.checks)).collect(),
+        marks: outcome.reached.counts().map(|(name, count)| (name.to_owned(), count)).collect(),
         failure,
     }
 }

@@ -282,7 +282,8 @@ pub(crate) fn tell(
         terminal.line(format_args!("{}: seed {}", bad("failed"), result.seed));
     }
     if let Some(directory) = report {
-        write_report(directory, tally).with_context(|| format!("cannot write the report into {}", directory.display()))?;
+        write_report(directory, tally)
+            .with_context(|| format!("cannot write the report into {}", directory.display()))?;
     }
     summary::write(terminal, tally, ending);
     Ok(())

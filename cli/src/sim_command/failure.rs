@@ -25,20 +25,15 @@ pub(crate) fn write(terminal: &Terminal, result: &SeedResult, saved: Option<&Pat
         }
         Some(Failure::Harness(reason)) => {
             terminal.line(format_args!("{} at seed {}: {reason}", bad("THE HARNESS FAILED"), result.seed));
-            terminal.line("This is a mistake of Dacapo or of its surroundings; it says nothing about what was simulated.");
+            terminal
+                .line("This is a mistake of Dacapo or of its surroundings; it says nothing about what was simulated.");
             provenance(terminal, result, ending);
         }
         None => {}
     }
 }
 
-fn violation(
-    terminal: &Terminal,
-    result: &SeedResult,
-    violated: &Violated,
-    saved: Option<&Path>,
-    ending: &Ending<'_>,
-) {
+fn violation(terminal: &Terminal, result: &SeedResult, violated: &Violated, saved: Option<&Path>, ending: &Ending<'_>) {
     terminal.line(format_args!("{} {}: {}", bad("VIOLATED"), strong(&violated.property), violated.sentence));
     terminal.line("");
     let place = match violated.step {

@@ -43,7 +43,9 @@ fn words(what: &What) -> String {
         What::OperationUnknown { operation, error, .. } => {
             format!("does not learn what became of operation {operation}: {error}")
         }
-        What::OperationSkipped { operation, because } => format!("skips operation {operation}, since {because} is gone"),
+        What::OperationSkipped { operation, because } => {
+            format!("skips operation {operation}, since {because} is gone")
+        }
         What::FrameSent { frame, .. } => format!("sends {}", frame_words(frame)),
         What::FrameReceived { frame, .. } => format!("receives {}", frame_words(frame)),
         What::Connected { connection } => format!("connection {connection} opens"),
@@ -89,7 +91,14 @@ fn commit_words(commit: &Commit) -> String {
         .map(|event| format!("{} {} {}@{}", event.position, event.event_type, event.key, event.version))
         .collect();
     parts.extend(commit.completions.iter().map(|done| {
-        format!("{} {} of {} {}@{}", done.service, if done.instance.is_some() { "completes" } else { "skips" }, done.position, done.key, done.version)
+        format!(
+            "{} {} of {} {}@{}",
+            done.service,
+            if done.instance.is_some() { "completes" } else { "skips" },
+            done.position,
+            done.key,
+            done.version
+        )
     }));
     if parts.is_empty() { "frontiers and lanes".to_owned() } else { parts.join(", ") }
 }
@@ -103,7 +112,9 @@ fn frame_words(frame: &Frame) -> String {
 
 fn to_bus_words(frame: &ToBus) -> String {
     match frame {
-        ToBus::Hello(hello) => format!("hello of {}/{}, incarnation {}", hello.service, hello.instance, hello.incarnation),
+        ToBus::Hello(hello) => {
+            format!("hello of {}/{}, incarnation {}", hello.service, hello.instance, hello.incarnation)
+        }
         ToBus::Publish(publish) => {
             let events: Vec<String> =
                 publish.events.iter().map(|event| format!("{} on {}", event.event_type, event.key)).collect();

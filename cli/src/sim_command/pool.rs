@@ -43,7 +43,8 @@ impl Pool {
     }
 
     fn spawn(&self, index: usize) -> anyhow::Result<Worker> {
-        let program = std::env::current_exe().context("cannot find this program's own file, to start workers from it")?;
+        let program =
+            std::env::current_exe().context("cannot find this program's own file, to start workers from it")?;
         let mut child = Command::new(program)
             .arg("worker")
             .stdin(Stdio::piped())
@@ -52,7 +53,8 @@ impl Pool {
             .context("cannot start a worker process; try fewer with --jobs")?;
         let mut stdin = child.stdin.take();
         if let Some(stdin) = &mut stdin {
-            writeln!(stdin, "{}", serde_json::to_string(&self.order)?).context("a worker ended before its first order")?;
+            writeln!(stdin, "{}", serde_json::to_string(&self.order)?)
+                .context("a worker ended before its first order")?;
         }
         let stdout = child.stdout.take().context("a worker has no stdout")?;
         let sender = self.sender.clone();

@@ -91,7 +91,9 @@ fn plan_of(arguments: &ReplayArguments) -> anyhow::Result<Plan> {
             Plan::from_json(&text).map_err(|error| Usage::error(format!("{}: {error}", path.display())))?
         }
         Err(error) => {
-            return Err(Usage::error(format!("{error}; or give the file of a saved plan, such as those in .dacapo/bugs/")));
+            return Err(Usage::error(format!(
+                "{error}; or give the file of a saved plan, such as those in .dacapo/bugs/"
+            )));
         }
     };
     if let Some(bug) = &arguments.bug {

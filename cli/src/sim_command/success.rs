@@ -26,14 +26,18 @@ pub(crate) fn write(terminal: &Terminal, tally: &Tally, ending: &Ending<'_>) {
     table(terminal, "checked", tally.checks.iter().filter(|(_, checks)| **checks > 0));
     let never: Vec<&str> = tally.checks.iter().filter(|(_, checks)| **checks == 0).map(|(name, _)| &**name).collect();
     if !never.is_empty() {
-        terminal.line(format_args!("{}", faint(format_args!("           never in a position to fail: {}", never.join(", ")))));
+        terminal.line(format_args!(
+            "{}",
+            faint(format_args!("           never in a position to fail: {}", never.join(", ")))
+        ));
     }
     table(terminal, "sometimes", tally.marks.iter().filter(|(_, reached)| **reached > 0));
     let missing = tally.missing(ending.reachable);
     if !missing.is_empty() {
         terminal.line(format_args!("never      {}", missing.join(", ")));
     }
-    terminal.line(format_args!("fingerprint {}   profile {}   {}", tally.fingerprint, ending.profile, ending.provenance));
+    terminal
+        .line(format_args!("fingerprint {}   profile {}   {}", tally.fingerprint, ending.profile, ending.provenance));
     let verdict = match ending.exit {
         Exit::Passed => format!("{}: every property held in {}", good("passed"), count(tally.seeds, "seed", "seeds")),
         Exit::Inconclusive if tally.seeds == 0 => {

@@ -44,11 +44,8 @@ impl Tally {
         self.records += result.records;
         self.events += result.events;
         self.operations += result.operations;
-        let sums = [
-            (&mut self.faults, &result.faults),
-            (&mut self.checks, &result.checks),
-            (&mut self.marks, &result.marks),
-        ];
+        let sums =
+            [(&mut self.faults, &result.faults), (&mut self.checks, &result.checks), (&mut self.marks, &result.marks)];
         for (sum, more) in sums {
             for (name, n) in more {
                 *sum.entry(name.clone()).or_default() += n;

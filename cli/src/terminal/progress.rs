@@ -77,8 +77,7 @@ impl Progress {
 fn describe(standing: &Standing, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64().max(0.001);
     let per_minute = (standing.done as f64 / seconds * 60.0).round() as u64;
-    let mut text =
-        format!("seeds, {} a minute, {} simulated", grouped(per_minute), span(standing.simulated_s));
+    let mut text = format!("seeds, {} a minute, {} simulated", grouped(per_minute), span(standing.simulated_s));
     if standing.failed > 0 {
         text.push_str(&format!(", {} failed", grouped(standing.failed)));
     }
