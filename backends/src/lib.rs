@@ -1,4 +1,4 @@
-//! The stores, and the server that runs the bus machine: everything of the bus that touches the world.
+//! The outside of the bus: stores (memory, SQLite), and the axum server that drives the machine.
 
 pub mod clock;
 pub mod memory;

@@ -126,12 +126,12 @@ impl Plan<'_> {
     /// Something happens at this time; how many operations it took, `room` at most.
     fn act(&mut self, at_us: u64, room: usize) -> usize {
         match self.below(100) {
-            0..30 => self.transfer_cold(at_us),
-            30..42 => return self.burst(at_us, room),
-            42..50 => self.deposit(at_us),
-            50..58 => self.withdraw(at_us),
-            58..65 => self.spend_savings(at_us),
-            65..85 => self.look(at_us),
+            0..28 => self.transfer_cold(at_us),
+            28..36 => return self.burst(at_us, room),
+            36..46 => self.deposit(at_us),
+            46..56 => self.withdraw(at_us),
+            56..64 => self.spend_savings(at_us),
+            64..86 => self.look(at_us),
             _ => self.attempt_the_impossible(at_us),
         }
         1

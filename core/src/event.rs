@@ -184,7 +184,7 @@ pub struct NewEvent {
     /// What is demanded of the key's head.
     #[serde(default)]
     pub expectation: Expectation,
-    /// None begins a new correlation, named after the event's id.
+    /// None takes that of the cause; without a cause it begins a new one, named after the id of the batch's first event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation: Option<CorrelationId>,
     /// Must name an earlier event of the same correlation. A completion's events get theirs from the bus.

@@ -6,7 +6,7 @@ use dacapo_core::{
 };
 
 use crate::{
-    deliveries::{Connections, Delivery},
+    connections::{Connections, Delivery},
     log::Log,
     property::Moment,
 };

@@ -6,15 +6,18 @@
 
 pub mod always;
 pub mod conformance;
-pub mod deliveries;
+pub mod connections;
+mod cursors;
 pub mod eventually;
 pub mod judge;
 pub mod known;
 pub mod log;
+pub mod model;
 pub mod observer;
 pub mod property;
 pub mod scenario;
 pub mod sometimes;
+mod streams;
 #[cfg(test)]
 mod testing;
 

@@ -7,11 +7,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use dacapo_core::{
-    Event, EventId, EventType, Key, Position, ServiceName, Version,
+    Event, EventId, EventType, Key, Position, ServiceName, Term, Version,
     store::{Commit, Completion, Ended, LaneChange, LaneRecord, ServiceRecord, Taken},
 };
 
-use crate::{deliveries::Delivery, property::Moment};
+use crate::{connections::Delivery, property::Moment};
 
 /// An event, and when it became durable.
 #[derive(Debug, Clone)]
@@ -42,6 +42,8 @@ pub struct Behind {
     pub record: LaneRecord,
     /// When that became durable.
     pub durable: Moment,
+    /// Which commit of the run that was.
+    pub commit: u64,
 }
 
 /// What the log says about one service.
@@ -116,6 +118,8 @@ pub struct Log {
     /// Completions of the last commit that repeat one, with how it ended first.
     repeated: Vec<(Completion, Done)>,
     last_commit: Option<Moment>,
+    commits: u64,
+    term: Term,
 }
 
 impl Log {
@@ -127,6 +131,16 @@ impl Log {
     /// When the last commit became durable.
     pub fn last_commit(&self) -> Option<Moment> {
         self.last_commit
+    }
+
+    /// How many commits became durable.
+    pub fn commits(&self) -> u64 {
+        self.commits
+    }
+
+    /// The term of the last commit.
+    pub fn term(&self) -> Term {
+        self.term
     }
 
     /// The event at a position.
@@ -189,6 +203,8 @@ impl Log {
 
     pub(crate) fn append(&mut self, commit: &Commit, now: Moment) {
         self.last_commit = Some(now);
+        self.commits += 1;
+        self.term = commit.term;
         self.repeated.clear();
         for event in &commit.events {
             self.append_event(event, now);
@@ -202,7 +218,7 @@ impl Log {
         for change in &commit.lanes {
             match change {
                 LaneChange::Put(record) => {
-                    let behind = Behind { record: record.clone(), durable: now };
+                    let behind = Behind { record: record.clone(), durable: now, commit: self.commits };
                     self.service_mut(&record.service).behind.insert(record.key.clone(), behind);
                 }
                 LaneChange::Remove { service, key } => {

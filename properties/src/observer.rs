@@ -56,7 +56,7 @@ pub fn bus_observers(limits: &Limits) -> Vec<Box<dyn Observer>> {
         Box::new(always::VersionsAreGapFree::default()),
         Box::new(always::ExpectationsHold::default()),
         Box::new(always::PublishingIsIdempotent::default()),
-        Box::new(always::LaneOrder::default()),
+        Box::new(always::LaneOrder::new(limits)),
         Box::new(always::OneOwnerPerLane::default()),
         Box::new(always::CompletesOnce::default()),
         Box::new(always::NoDuplicateProcessing::default()),

@@ -285,22 +285,22 @@ impl Run {
         self.node("bus", What::Disconnected { connection });
     }
 
-    pub(crate) fn publish<const N: usize>(&mut self, connection: u64, request: u64, events: [NewEvent; N]) {
+    pub(crate) fn publish(&mut self, connection: u64, request: u64, events: impl Into<Vec<NewEvent>>) {
         self.publish_guarded(connection, request, events, []);
     }
 
-    pub(crate) fn publish_guarded<const N: usize, const G: usize>(
+    pub(crate) fn publish_guarded(
         &mut self,
         connection: u64,
         request: u64,
-        events: [NewEvent; N],
-        guards: [Guard; G],
+        events: impl Into<Vec<NewEvent>>,
+        guards: impl Into<Vec<Guard>>,
     ) {
-        self.heard(connection, wire::Publish { request, events: events.to_vec(), guards: guards.to_vec() });
+        self.heard(connection, wire::Publish { request, events: events.into(), guards: guards.into() });
     }
 
-    pub(crate) fn receipts<const N: usize>(&mut self, connection: u64, request: u64, receipts: [Receipt; N]) {
-        self.said(connection, wire::Receipts { request, receipts: receipts.to_vec() });
+    pub(crate) fn receipts(&mut self, connection: u64, request: u64, receipts: impl Into<Vec<Receipt>>) {
+        self.said(connection, wire::Receipts { request, receipts: receipts.into() });
     }
 
     fn token(&self, connection: u64, epoch: u64, attempt: u32) -> Token {
@@ -320,16 +320,16 @@ impl Run {
         self.said(connection, wire::Deliver { token, previous: Version(previous), event: Arc::new(event) });
     }
 
-    pub(crate) fn complete<const N: usize>(
+    pub(crate) fn complete(
         &mut self,
         connection: u64,
         position: u64,
         epoch: u64,
         attempt: u32,
-        events: [NewEvent; N],
+        events: impl Into<Vec<NewEvent>>,
     ) {
         let token = self.token(connection, epoch, attempt);
-        let complete = wire::Complete { position: Position(position), token, events: events.to_vec(), guards: vec![] };
+        let complete = wire::Complete { position: Position(position), token, events: events.into(), guards: vec![] };
         self.heard(connection, complete);
     }
 
@@ -347,6 +347,31 @@ impl Run {
     pub(crate) fn fenced(&mut self, connection: u64, position: u64, epoch: u64, attempt: u32) {
         let token = self.token(connection, epoch, attempt);
         self.said(connection, wire::Fenced { position: Position(position), token, reason: "it is late".to_owned() });
+    }
+
+    /// From the beginning, all types, followed.
+    pub(crate) fn rebuild(&mut self, connection: u64, request: u64, after: u64) {
+        let after = Position(after);
+        self.heard(connection, wire::Rebuild { request, after, types: vec![], follow: true, credit: 9 });
+    }
+
+    /// A page of a rebuild: the events that were committed at these positions.
+    pub(crate) fn page(&mut self, connection: u64, request: u64, positions: impl Into<Vec<u64>>, position: u64) {
+        let event = |position: &u64| Arc::clone(&self.events[*position as usize - 1]);
+        let events = positions.into().iter().map(event).collect();
+        self.said(
+            connection,
+            wire::Events { request, events, heads: vec![], position: Position(position), more: false },
+        );
+    }
+
+    pub(crate) fn rebuilt(&mut self, connection: u64, request: u64, position: u64) {
+        self.said(connection, wire::Rebuilt { request, position: Position(position) });
+    }
+
+    pub(crate) fn frontier(&mut self, service: &str, position: u64) {
+        let frontiers = vec![(ServiceName::of(service), Position(position))];
+        self.commit(Commit { frontiers, ..Commit::default() });
     }
 
     pub(crate) fn nack(&mut self, connection: u64, position: u64, epoch: u64, attempt: u32) {
@@ -407,7 +432,7 @@ impl Run {
         observer.sometimes()
     }
 
-    /// The promise is broken by the last record (or the end), and is told in words that contain these.
+    /// The promise is broken, and is told in words that contain these.
     #[track_caller]
     pub(crate) fn fails(&self, mut observer: impl Observer, contains: &str) {
         let Err(violation) = self.judged(&mut observer) else {

@@ -220,7 +220,7 @@ impl<'a> Driver<'a> {
     async fn drain(&mut self) -> Result<(), Ended> {
         while let Some(output) = self.bus.poll_output() {
             if let Some(point) = points::of(&output) {
-                let lost = self.interfere(point).await?;
+                let lost = interfere(self.shared, point).await?;
                 if lost && matches!(output, Output::Send { .. }) {
                     continue;
                 }
@@ -228,19 +228,6 @@ impl<'a> Driver<'a> {
             self.carry_out(output)?;
         }
         Ok(())
-    }
-
-    /// Asks the hooks; whether this one thing is lost.
-    async fn interfere(&self, point: Point) -> Result<bool, Ended> {
-        match self.shared.world.hooks.before(point) {
-            Verdict::Go | Verdict::Fail(_) => Ok(false),
-            Verdict::Lose => Ok(true),
-            Verdict::Delay(duration) => {
-                sleep(duration).await;
-                Ok(false)
-            }
-            Verdict::Die => Err(Ended::Died),
-        }
     }
 
     fn carry_out(&mut self, output: Output) -> Result<(), Ended> {
@@ -352,11 +339,24 @@ impl<'a> Driver<'a> {
         let conns: Vec<ConnId> = self.conns.keys().copied().collect();
         for conn in conns {
             let frame = FromBus::from(Closing { reason: reason.to_owned() });
-            if !self.interfere(points::of_frame(&frame)).await? {
+            if !interfere(self.shared, points::of_frame(&frame)).await? {
                 self.send(conn, frame);
             }
             self.close(conn, End { code: 1_001, reason: "closing" });
         }
         Ok(())
+    }
+}
+
+/// Asks the hooks; whether this one thing is lost.
+async fn interfere(shared: &Shared, point: Point) -> Result<bool, Ended> {
+    match shared.world.hooks.before(point) {
+        Verdict::Go | Verdict::Fail(_) => Ok(false),
+        Verdict::Lose => Ok(true),
+        Verdict::Delay(duration) => {
+            sleep(duration).await;
+            Ok(false)
+        }
+        Verdict::Die => Err(Ended::Died),
     }
 }

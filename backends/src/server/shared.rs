@@ -9,7 +9,7 @@ use dacapo_core::{
     bus::{self, Admin, AdminAnswer, ConnId},
     hooks::World,
     names::{Position, Term},
-    wire::{self, FromBus, Publish, Receipts, ToBus},
+    wire::{self, ErrorCode, FromBus, Publish, Receipts, ToBus},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
@@ -200,7 +200,7 @@ impl Shared {
             Item::Frame(FromBus::Receipts(receipts)) if receipts.request == request => {
                 Some(Ok(Published::Receipts(receipts)))
             }
-            Item::Frame(FromBus::Error(error)) => Some(Ok(Published::Error(error))),
+            Item::Frame(FromBus::Error(error)) => Some(unless_silent(error).map(Published::Error)),
             Item::Frame(FromBus::Closing(_)) => Some(Err(Unanswered::Closed)),
             Item::Frame(_) | Item::Answer(_) => None,
         };
@@ -212,7 +212,7 @@ impl Shared {
     pub(super) async fn admin(self: &Arc<Self>, permit: Permit, admin: Admin) -> Result<AdminAnswer, Unanswered> {
         let pick = |item| match item {
             Item::Answer(answer) => Some(Ok(answer)),
-            Item::Frame(FromBus::Error(error)) => Some(Ok(AdminAnswer::Error(error))),
+            Item::Frame(FromBus::Error(error)) => Some(unless_silent(error).map(AdminAnswer::Error)),
             Item::Frame(FromBus::Closing(_)) => Some(Err(Unanswered::Closed)),
             Item::Frame(_) => None,
         };
@@ -255,6 +255,11 @@ impl Shared {
         });
         answered.await.unwrap_or(Err(Unanswered::Closed))
     }
+}
+
+/// The bus gives up a connection that waits silently for longer than the heartbeat deadline.
+fn unless_silent(error: wire::Error) -> Result<wire::Error, Unanswered> {
+    if error.code == ErrorCode::Silent { Err(Unanswered::TimedOut) } else { Ok(error) }
 }
 
 /// See [`Shared::count_socket`].

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, btree_map::Entry};
 
 use dacapo_core::{
-    Event, Key, Position, ServiceName, Version, digest,
+    Event, EventId, Key, Position, ServiceName, Version, digest,
     store::{Commit, Completion, Ended, LaneChange, ServiceRecord, StoreError},
 };
 use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql, Transaction, TransactionBehavior};
@@ -113,7 +113,7 @@ impl Writer<'_> {
         self.connection
             .prepare_cached("INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")
             .and_then(|mut statement| {
-                let causation = causation.as_ref().map(|id| id.as_str());
+                let causation = causation.as_ref().map(EventId::as_str);
                 statement.execute::<&[&dyn ToSql]>(&[
                     &(position.0 as i64),
                     &id.as_str(),

@@ -78,7 +78,7 @@ impl Property for AccountsAreOpened {
         let waits: Vec<(&String, u64)> =
             self.asked.iter().filter(|(id, _)| is_late(id)).map(|(id, (_, step))| (id, *step)).collect();
         let Some((first, _)) = waits.first() else { return Ok(()) };
-        let message = format!("{} accounts were asked for and never opened, among them {first}", waits.len());
+        let message = format!("accounts that were asked for and never opened: {}, among them {first}", waits.len());
         broken(self, 0, message, waits.iter().map(|(_, step)| *step).take(8).collect())
     }
 
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_wish_that_is_never_granted_is_seen_at_the_end() {
-        breaks(asked().healed(), "1 accounts were asked for and never opened, among them a");
+        breaks(asked().healed(), "never opened: 1, among them a");
         asked().parked("creation-a").healed().judge(&mut AccountsAreOpened::default()).unwrap();
         asked().judge(&mut AccountsAreOpened::default()).unwrap();
     }

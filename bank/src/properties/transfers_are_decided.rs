@@ -60,7 +60,7 @@ impl Property for TransfersAreDecided {
             .map(|(id, step)| (id, *step))
             .collect();
         let Some((first, _)) = waits.first() else { return Ok(()) };
-        let message = format!("{} transfers were never decided, among them {first}", waits.len());
+        let message = format!("transfers that were ordered and never decided: {}, among them {first}", waits.len());
         broken(self, 0, message, waits.iter().map(|(_, step)| *step).take(8).collect())
     }
 
@@ -84,7 +84,7 @@ mod tests {
     fn a_transfer_that_is_never_decided_is_seen_at_the_end() {
         let violation = ordered().healed().judge(&mut TransfersAreDecided::default()).unwrap_err();
         assert_eq!((violation.step, violation.steps.as_slice()), (0, [1].as_slice()));
-        assert_eq!(violation.message, "1 transfers were never decided, among them t");
+        assert_eq!(violation.message, "transfers that were ordered and never decided: 1, among them t");
     }
 
     #[test]

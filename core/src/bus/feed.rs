@@ -156,7 +156,10 @@ impl Bus {
         }
         let Some((_, arriving)) = service.reading.take() else { return };
         self.mark("service_catches_up");
-        for undone in events {
+        // The store may have shown the commit under way before it said that it is durable; those events come live.
+        let durable = self.knowledge.durable;
+        let through = through.min(durable);
+        for undone in events.into_iter().filter(|undone| undone.event.position <= durable) {
             let Some(service) = self.services.get_mut(name) else { return };
             service.loaded = undone.event.position;
             self.feed(name, undone);

@@ -133,17 +133,24 @@ impl Bus {
             self.error(conn, code, "complete needs a hello first", "say hello", None);
             return;
         };
-        if let Some(open) = self.open_delivery(&service, &complete) {
+        if let Some(open) = self.open_delivery(&service, &instance, &complete) {
             open.judging = true; // It is being answered: from here on its deadline does not count.
         }
         self.wait_for_judgement(conn, Message::Complete { service, instance, complete }, 0);
     }
 
-    fn open_delivery(&mut self, service: &ServiceName, complete: &Complete) -> Option<&mut super::service::Open> {
+    /// The open delivery that this answers: under its token, and by its owner. A token that another instance came by
+    /// is worth nothing.
+    fn open_delivery(
+        &mut self,
+        service: &ServiceName,
+        instance: &InstanceName,
+        complete: &Complete,
+    ) -> Option<&mut super::service::Open> {
         // The key is not in the message, but the events before the open ones of its lane are few.
         let lanes = &mut self.services.get_mut(service)?.lanes;
         let key = self.open_keys.get(&(service.clone(), complete.position))?;
-        let lane = lanes.get_mut(key)?;
+        let lane = lanes.get_mut(key).filter(|lane| lane.owner.as_ref() == Some(instance))?;
         let index = lane.pending.iter().take(lane.open.len()).position(|it| it.event.position == complete.position)?;
         lane.open.get_mut(index).filter(|open| open.token == complete.token)
     }
@@ -303,7 +310,7 @@ impl Bus {
             self.send(conn, Completed { position, already: true, produced });
             return;
         }
-        let Some(key) = self.completable(service, complete) else {
+        let Some(key) = self.completable(service, &instance, complete) else {
             self.mark("completion_fenced");
             let reason = "the delivery is no longer yours: its lane has moved, or it was delivered again".to_owned();
             self.send(conn, Fenced { position, token, reason });
@@ -315,7 +322,7 @@ impl Bus {
             let help = "complete a lane's deliveries in order";
             let message = "an earlier delivery of this lane is still open";
             self.error(conn, crate::wire::ErrorCode::OutOfTurn, message, help, None);
-            if let Some(open) = self.open_delivery(service, complete) {
+            if let Some(open) = self.open_delivery(service, &instance, complete) {
                 open.judging = false;
             }
             return;
@@ -344,26 +351,34 @@ impl Bus {
             Outcome::Known(_) => {
                 let message = "the ids of its events are in the log without this completion; ids are derived from the \
                                handled event, so another publisher has taken them: nack it and choose other ids";
-                self.reject(conn, service, complete, Refusal::IdHasOtherContent, message.to_owned());
+                self.reject(conn, service, &instance, complete, Refusal::IdHasOtherContent, message.to_owned());
             }
-            Outcome::Stale { .. } => self.conflict(conn, service, &key, complete, facts),
-            Outcome::Refused(reason, message) => self.reject(conn, service, complete, reason, message),
+            Outcome::Stale { .. } => self.conflict(conn, service, &instance, &key, complete, facts),
+            Outcome::Refused(reason, message) => self.reject(conn, service, &instance, complete, reason, message),
         }
     }
 
     /// The lane whose open delivery this completes, if the token is the newest.
-    fn completable(&mut self, service: &ServiceName, complete: &Complete) -> Option<Key> {
+    fn completable(&mut self, service: &ServiceName, instance: &InstanceName, complete: &Complete) -> Option<Key> {
         let key = self.open_keys.get(&(service.clone(), complete.position))?.clone();
         let accepts_old = self.config.planted.is(Bug::OldEpochAccepted);
-        if self.open_delivery(service, complete).is_some() || accepts_old {
+        if self.open_delivery(service, instance, complete).is_some() || accepts_old {
             return Some(key);
         }
         None
     }
 
-    fn reject(&mut self, conn: ConnId, service: &ServiceName, complete: &Complete, reason: Refusal, message: String) {
+    fn reject(
+        &mut self,
+        conn: ConnId,
+        service: &ServiceName,
+        instance: &InstanceName,
+        complete: &Complete,
+        reason: Refusal,
+        message: String,
+    ) {
         self.mark("completion_rejected");
-        if let Some(open) = self.open_delivery(service, complete) {
+        if let Some(open) = self.open_delivery(service, instance, complete) {
             open.judging = false;
         }
         self.send(conn, Rejected { position: complete.position, token: complete.token, reason, message });
@@ -371,7 +386,15 @@ impl Bus {
 
     /// The completion rested on stale ground: its instance handles the event again, unless nothing moved since the
     /// last time, which counts as a failure.
-    fn conflict(&mut self, conn: ConnId, service: &ServiceName, key: &Key, complete: &Complete, facts: &Facts) {
+    fn conflict(
+        &mut self,
+        conn: ConnId,
+        service: &ServiceName,
+        instance: &InstanceName,
+        key: &Key,
+        complete: &Complete,
+        facts: &Facts,
+    ) {
         let keys: BTreeSet<&Key> = complete
             .events
             .iter()
@@ -380,7 +403,7 @@ impl Bus {
             .collect();
         let heads: Vec<Head> =
             keys.iter().map(|key| Head { key: (*key).clone(), version: self.head_of(key, facts).version }).collect();
-        let Some(open) = self.open_delivery(service, complete) else { return };
+        let Some(open) = self.open_delivery(service, instance, complete) else { return };
         open.judging = false;
         let stuck = open.conflict.as_ref().is_some_and(|former| {
             let before: BTreeMap<_, _> = former.iter().map(|head| (&head.key, head.version)).collect();
@@ -658,12 +681,12 @@ impl Bus {
         position: crate::names::Position,
         token: crate::wire::Token,
     ) -> Option<(ServiceName, Key)> {
-        let Some((service, _)) = self.speaker(conn) else {
+        let Some((service, instance)) = self.speaker(conn) else {
             self.error(conn, crate::wire::ErrorCode::OutOfTurn, "this frame needs a hello first", "say hello", None);
             return None;
         };
         let as_completion = Complete { position, token, events: Vec::new(), guards: Vec::new() };
-        match self.open_delivery(&service, &as_completion) {
+        match self.open_delivery(&service, &instance, &as_completion) {
             // What is being judged is answered by that judgement.
             Some(open) if open.judging => None,
             Some(_) => self.open_keys.get(&(service.clone(), position)).cloned().map(|key| (service, key)),

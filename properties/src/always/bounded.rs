@@ -11,7 +11,7 @@ use dacapo_core::{
     Key, Limits, NodeName, Position, Receipt, ServiceName,
     store::LaneChange,
     trace::{Frame, Record, What},
-    wire::{Deliver, FromBus, ToBus, Welcome},
+    wire::{Completed, Deliver, Fenced, FromBus, ToBus, Welcome},
 };
 
 use crate::{
@@ -128,10 +128,14 @@ impl Bounded {
                 }
                 Ok(())
             }
-            FromBus::Completed(completed) => self.closed(record, number, completed.position),
-            FromBus::Fenced(fenced) => self.closed(record, number, fenced.position),
+            FromBus::Completed(Completed { position, .. }) | FromBus::Fenced(Fenced { position, .. }) => {
+                if let Some(connection) = self.connection(&record.node, number) {
+                    connection.open.remove(position);
+                }
+                Ok(())
+            }
             FromBus::Receipts(receipts) => {
-                let throttled = receipts.receipts.iter().any(|receipt| *receipt == Receipt::Throttled);
+                let throttled = receipts.receipts.contains(&Receipt::Throttled);
                 self.throttled += u64::from(throttled);
                 Ok(())
             }
@@ -142,7 +146,8 @@ impl Bounded {
     fn welcomed(&mut self, known: &Known, record: &Record, number: u64, welcome: &Welcome) -> Verdict {
         let Some(who) = known.connections().introduced(&record.node, number) else { return Ok(()) };
         self.checks += 1;
-        let most = who.credit.min(self.credit_max);
+        // Who asks for none is granted one: an instance without credit could never work.
+        let most = who.credit.max(1).min(self.credit_max);
         if welcome.credit > most {
             let message = format!(
                 "{} granted {} a credit of {}, which had asked for {} where the limit is {}",
@@ -214,13 +219,6 @@ impl Bounded {
             }
             _ => {}
         }
-    }
-
-    fn closed(&mut self, record: &Record, number: u64, position: Position) -> Verdict {
-        if let Some(connection) = self.connection(&record.node, number) {
-            connection.open.remove(&position);
-        }
-        Ok(())
     }
 
     fn withdrawn(&mut self, service: &ServiceName, key: &Key) {

@@ -97,7 +97,7 @@ impl CompletesOnce {
             self.checks += 1;
             for position in &completion.produced {
                 let Some(event) = entered(position) else {
-                    return self.apart(record, completion, *position);
+                    return apart(record, completion, *position);
                 };
                 if event.source != Source::from(completion.service.clone()) {
                     let message = format!(
@@ -111,18 +111,11 @@ impl CompletesOnce {
         commit.events.iter().try_for_each(|event| self.entered(known, record, commit, event))?;
         for completion in &commit.completions {
             let ids = self.of.remove(&(completion.service.clone(), completion.position)).unwrap_or_default();
-            ids.iter().for_each(|id| drop(self.sent.remove(id)));
+            for id in &ids {
+                self.sent.remove(id);
+            }
         }
         Ok(())
-    }
-
-    fn apart(&self, record: &Record, completion: &Completion, position: Position) -> Verdict {
-        let message = format!(
-            "the completion of position {} for {} became durable, but the event that it produced at position {position} \
-             is not in the same commit",
-            completion.position, completion.service
-        );
-        PROMISE.broken(record, message, &[])
     }
 
     /// An event that was sent with a completion enters the log with that completion.
@@ -148,6 +141,16 @@ impl CompletesOnce {
         let earlier: Vec<Moment> = std::iter::once(*received).chain(done.map(|done| done.durable)).collect();
         PROMISE.broken(record, message, &earlier)
     }
+}
+
+/// The completion is durable, what it produced is not.
+fn apart(record: &Record, completion: &Completion, position: Position) -> Verdict {
+    let message = format!(
+        "the completion of position {} for {} became durable, but the event that it produced at position {position} \
+         is not in the same commit",
+        completion.position, completion.service
+    );
+    PROMISE.broken(record, message, &[])
 }
 
 #[cfg(test)]

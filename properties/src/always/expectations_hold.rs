@@ -115,7 +115,9 @@ impl Observer for ExpectationsHold {
                         .take_while(|((from, _), _)| from == connection)
                         .map(|(asked, _)| *asked)
                         .collect();
-                    gone.iter().for_each(|asked| drop(waiting.remove(asked)));
+                    for asked in &gone {
+                        waiting.remove(asked);
+                    }
                 }
                 Ok(())
             }

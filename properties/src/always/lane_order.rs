@@ -2,18 +2,21 @@
 //!
 //! Completions are held against the log: whatever the service takes of the key before the completed version must have
 //! ended. Deliveries are held against the deliveries before: an earlier event that has not ended must be open with the
-//! very same owner. Nothing of a lane is delivered after its parking became durable.
+//! very same owner, and only where the limits allow a lane several open deliveries. Nothing of a lane is delivered
+//! after its parking or failure; a delivery may have been decided while the bus gathered that very commit, so this
+//! counts from the next commit on. What a restart goes by ([`crate::cursors`]) may pass over nothing either.
 
 use std::collections::BTreeMap;
 
 use dacapo_core::{
-    Key, ServiceName, Version,
+    Key, Limits, ServiceName, Version,
     store::{Commit, Completion, Ended, LaneChange},
     trace::{Frame, Record, What},
     wire::{Deliver, FromBus},
 };
 
 use crate::{
+    cursors::Cursors,
     known::Known,
     log::{Entry, Log, ServiceLog},
     observer::Observer,
@@ -35,14 +38,18 @@ struct Lane {
     through: Version,
     /// Valid for the types as of this change.
     types_changed: Option<Moment>,
-    /// The last durable failure: what was delivered before has to be delivered again, in order.
-    failed: Option<Moment>,
+    /// The last durable failure, and which commit it was: what was delivered before has to be delivered again, in
+    /// order.
+    failed: Option<(Moment, u64)>,
     parked: bool,
 }
 
 /// Judges [`PROMISE`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LaneOrder {
+    /// Whether a lane may have several deliveries open.
+    windowed: bool,
+    cursors: Cursors,
     lanes: BTreeMap<ServiceName, BTreeMap<Key, Lane>>,
     redeliveries: u64,
     parked: u64,
@@ -67,7 +74,7 @@ impl Observer for LaneOrder {
     }
 
     fn checks(&self) -> u64 {
-        self.checks
+        self.checks + self.cursors.moved()
     }
 
     fn sometimes(&self) -> Vec<(&'static str, u64)> {
@@ -81,12 +88,29 @@ impl Observer for LaneOrder {
 }
 
 impl LaneOrder {
+    /// For a bus with these limits.
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            windowed: limits.lane_open_max > 1,
+            cursors: Cursors::default(),
+            lanes: BTreeMap::new(),
+            redeliveries: 0,
+            parked: 0,
+            retried: 0,
+            skipped: 0,
+            checks: 0,
+        }
+    }
+
     fn committed(&mut self, log: &Log, record: &Record, commit: &Commit) -> Verdict {
         for completion in &commit.completions {
             self.completed(log, record, completion)?;
         }
         for change in &commit.lanes {
-            self.changed(change, Moment::from(record));
+            self.changed(change, (Moment::from(record), log.commits()));
+        }
+        if let Some((passed, moments)) = self.cursors.commit(log, commit) {
+            return PROMISE.broken(record, format!("{}: {passed}", record.node), &moments);
         }
         Ok(())
     }
@@ -122,7 +146,7 @@ impl LaneOrder {
         PROMISE.broken(record, message, &earlier)
     }
 
-    fn changed(&mut self, change: &LaneChange, now: Moment) {
+    fn changed(&mut self, change: &LaneChange, now: (Moment, u64)) {
         match change {
             LaneChange::Put(put) => {
                 let lane = self.lanes.entry(put.service.clone()).or_default().entry(put.key.clone()).or_default();
@@ -150,6 +174,7 @@ impl LaneOrder {
         let event = &deliver.event;
         if let Some(behind) = service.behind(&event.key)
             && let Some(reason) = &behind.record.parked
+            && (known.log().commits() > behind.commit || deliver.token.term > known.log().term())
         {
             let message = format!(
                 "{} delivered version {} of {} (position {}) to {} although the lane of {} is parked ({}; {reason})",
@@ -158,7 +183,8 @@ impl LaneOrder {
             return PROMISE.broken(record, message, &[behind.durable]);
         }
         let lane = lane_of(&mut self.lanes, service, &owner.service, &event.key);
-        let failed = lane.failed;
+        let failed = lane.failed.filter(|(_, commit)| known.log().commits() > *commit).map(|(failed, _)| failed);
+        let windowed = self.windowed;
         first_undone(lane, known.log(), service, &event.key, event.version);
         for entry in taken_between(known.log(), service, &event.key, lane.through, event.version) {
             if service.done(entry.event.position).is_some() {
@@ -175,7 +201,8 @@ impl LaneOrder {
                 Some(open) if failed.is_some_and(|failed| failed > open.sent) => {
                     (format!("failed after it was {open}"), failed)
                 }
-                Some(_) => continue,
+                Some(_) if windowed => continue,
+                Some(open) => (format!("is still open: it was {open}"), Some(open.sent)),
             };
             let message = format!(
                 "{} delivered version {} of {} (position {}) to {} with epoch {}, but version {} (position {}) before \
@@ -246,6 +273,14 @@ mod tests {
     use super::*;
     use crate::testing::{Run, completion, event, parked, skipped};
 
+    fn strict() -> LaneOrder {
+        LaneOrder::new(&Limits::default())
+    }
+
+    fn windowed() -> LaneOrder {
+        LaneOrder::new(&Limits { lane_open_max: 4, ..Limits::default() })
+    }
+
     /// Three events of one key, of which `accounts` takes all; two instances.
     fn three_events() -> Run {
         let mut run = Run::new();
@@ -264,7 +299,8 @@ mod tests {
         run.commit_completion(completion("accounts", 1, "acc-1", 1), []);
         run.commit_completion(completion("accounts", 2, "acc-1", 2), []);
         run.deliver(8, 3, 2, 1);
-        run.holds(LaneOrder::default());
+        run.holds(windowed());
+        run.fails(strict(), "position 1) before it has not ended for accounts and is still open: it was delivered");
     }
 
     #[test]
@@ -274,7 +310,7 @@ mod tests {
         run.deliver(7, 2, 1, 1);
         run.commit_completion(completion("accounts", 2, "acc-1", 2), []);
         run.fails(
-            LaneOrder::default(),
+            windowed(),
             "accounts-1 ended version 2 of acc-1 for accounts (position 2), but version 1 (position 1) before it has \
              not ended; it was delivered to accounts-1",
         );
@@ -285,7 +321,7 @@ mod tests {
         let mut run = three_events();
         run.deliver(7, 1, 1, 1);
         run.deliver(8, 2, 2, 1);
-        run.fails(LaneOrder::default(), "delivered version 2 of acc-1 (position 2) to accounts-2 with epoch 2");
+        run.fails(strict(), "delivered version 2 of acc-1 (position 2) to accounts-2 with epoch 2");
     }
 
     #[test]
@@ -295,10 +331,7 @@ mod tests {
         run.deliver(7, 2, 1, 1);
         run.disconnected(7);
         run.deliver(8, 2, 2, 2);
-        run.fails(
-            LaneOrder::default(),
-            "version 1 (position 1) before it has not ended for accounts and was delivered",
-        );
+        run.fails(windowed(), "version 1 (position 1) before it has not ended for accounts and was delivered");
     }
 
     #[test]
@@ -307,8 +340,12 @@ mod tests {
         run.deliver(7, 1, 1, 1);
         run.nack(7, 1, 1, 1);
         run.lane_behind("accounts", "acc-1", 1, 1);
+        let mut gathered = run.clone();
+        gathered.deliver(7, 2, 1, 1);
+        gathered.holds(windowed());
+        run.frontier("accounts", 0);
         run.deliver(7, 2, 1, 1);
-        run.fails(LaneOrder::default(), "has not ended for accounts and failed after it was delivered to accounts-1");
+        run.fails(windowed(), "has not ended for accounts and failed after it was delivered to accounts-1");
     }
 
     #[test]
@@ -317,13 +354,14 @@ mod tests {
         run.deliver(7, 1, 1, 1);
         run.commit_lane(parked("accounts", "acc-1", 1, "it failed 8 times"));
         let mut skips = run.clone();
+        run.frontier("accounts", 0);
         run.deliver(7, 2, 1, 1);
-        run.fails(LaneOrder::default(), "although the lane of accounts is parked (step");
+        run.fails(strict(), "although the lane of accounts is parked (step");
 
         skips.commit_completion(skipped("accounts", 1, "acc-1", 1), []);
         skips.lane_behind("accounts", "acc-1", 2, 0);
         skips.deliver(7, 2, 1, 1);
-        let met = skips.holds(LaneOrder::default());
+        let met = skips.holds(strict());
         assert_eq!(met, [("redelivery", 0), ("lane parked", 1), ("lane retried", 1), ("event skipped", 1)]);
     }
 
@@ -337,6 +375,27 @@ mod tests {
         run.hello(7, "accounts", "accounts-1", 1);
         run.deliver(7, 3, 1, 1);
         run.commit_completion(completion("accounts", 3, "acc-1", 3), []);
-        run.holds(LaneOrder::default());
+        run.holds(strict());
+    }
+
+    #[test]
+    fn a_frontier_passes_what_has_ended_or_is_behind() {
+        let mut run = three_events();
+        run.deliver(7, 1, 1, 1);
+        run.commit_completion(completion("accounts", 1, "acc-1", 1), []);
+        run.frontier("accounts", 1);
+        run.lane_behind("accounts", "acc-1", 2, 0);
+        run.frontier("accounts", 3);
+        run.holds(strict());
+    }
+
+    #[test]
+    fn a_cursor_that_runs_ahead_is_seen() {
+        let mut run = three_events();
+        run.frontier("accounts", 1);
+        run.fails(strict(), "the frontier of accounts moved to position 1, over version 1 of acc-1 (position 1)");
+        let mut lane = three_events();
+        lane.lane_behind("accounts", "acc-1", 2, 0);
+        lane.fails(strict(), "the lane acc-1 of accounts goes on at version 2, over version 1 of acc-1 (position 1)");
     }
 }

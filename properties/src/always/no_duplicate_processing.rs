@@ -23,17 +23,14 @@ pub const PROMISE: Promise = Promise {
     source: "DESIGN.md §2, promise 8",
 };
 
-/// One life of an instance: the last version that went into each state, and when.
-#[derive(Debug, Default)]
-struct Life {
-    incarnation: u64,
-    states: BTreeMap<Key, (Version, Moment)>,
-}
+/// The states of one incarnation: the last version that went into each, and when.
+type States = BTreeMap<Key, (Version, Moment)>;
 
 /// Judges [`PROMISE`].
 #[derive(Debug, Default)]
 pub struct NoDuplicateProcessing {
-    lives: BTreeMap<ServiceName, BTreeMap<InstanceName, Life>>,
+    /// By incarnation, for a former one may still be alive and not know that it has been replaced.
+    lives: BTreeMap<ServiceName, BTreeMap<InstanceName, BTreeMap<u64, States>>>,
     hydrated: u64,
     rebuilt: u64,
     forgotten: u64,
@@ -54,10 +51,10 @@ impl Observer for NoDuplicateProcessing {
             }
             What::Forgotten { service, instance, incarnation, key } => {
                 self.forgotten += 1;
-                let life = self.life(service, instance, *incarnation);
+                let states = self.states(service, instance, *incarnation);
                 match key {
-                    Some(key) => drop(life.states.remove(key)),
-                    None => life.states.clear(),
+                    Some(key) => drop(states.remove(key)),
+                    None => states.clear(),
                 }
                 Ok(())
             }
@@ -79,12 +76,9 @@ impl Observer for NoDuplicateProcessing {
 }
 
 impl NoDuplicateProcessing {
-    fn life(&mut self, service: &ServiceName, instance: &InstanceName, incarnation: u64) -> &mut Life {
-        let life = self.lives.entry(service.clone()).or_default().entry(instance.clone()).or_default();
-        if life.incarnation != incarnation {
-            *life = Life { incarnation, states: BTreeMap::new() };
-        }
-        life
+    fn states(&mut self, service: &ServiceName, instance: &InstanceName, incarnation: u64) -> &mut States {
+        let lives = self.lives.entry(service.clone()).or_default().entry(instance.clone()).or_default();
+        lives.entry(incarnation).or_default()
     }
 
     fn applied(&mut self, log: &Log, record: &Record) -> Verdict {
@@ -101,8 +95,7 @@ impl NoDuplicateProcessing {
             let message = format!("{}, which is not in the log", told());
             return PROMISE.broken(record, message, &[]);
         }
-        let life = self.life(service, instance, *incarnation);
-        let last = life.states.insert(key.clone(), (*version, now));
+        let last = self.states(service, instance, *incarnation).insert(key.clone(), (*version, now));
         let (before, when) = last.unwrap_or_default();
         let earlier: Vec<Moment> = last.map(|(_, when)| when).into_iter().collect();
         if *version <= before {

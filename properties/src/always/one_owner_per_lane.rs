@@ -13,7 +13,7 @@ use dacapo_core::{
 };
 
 use crate::{
-    deliveries::{Delivery, Introduced},
+    connections::{Delivery, Introduced},
     known::Known,
     observer::Observer,
     property::{Moment, Promise, Verdict},

@@ -1,4 +1,6 @@
 //! Promise 9: a state is what its events make it, whichever way they came.
+//!
+//! For that a rebuild must bring what the live stream brought, so its pages are held against the log too.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -15,13 +17,14 @@ use crate::{
     observer::Observer,
     property::{Moment, Promise, Verdict},
     sometimes,
+    streams::Streams,
 };
 
 /// What is promised.
 pub const PROMISE: Promise = Promise {
     name: "rebuild_equals_live",
     sentence: "states of one service, code, key and version are the same, whether reached live, rebuilt, hydrated or \
-               after a restart; and so are views at one position",
+               after a restart; so are views at one position, and a rebuild leaves out nothing and brings nothing twice",
     source: "DESIGN.md §2, promise 9",
 };
 
@@ -41,6 +44,7 @@ struct Seen {
 pub struct RebuildEqualsLive {
     states: BTreeMap<(ServiceName, u32), BTreeMap<Key, BTreeMap<Version, Seen>>>,
     views: BTreeMap<ServiceName, BTreeMap<Position, Seen>>,
+    streams: Streams,
     rebuilds: u64,
     checks: u64,
 }
@@ -50,7 +54,10 @@ impl Observer for RebuildEqualsLive {
         &PROMISE
     }
 
-    fn observe(&mut self, _known: &Known, record: &Record) -> Verdict {
+    fn observe(&mut self, known: &Known, record: &Record) -> Verdict {
+        if let Some((flaw, moments)) = self.streams.observe(known, record) {
+            return PROMISE.broken(record, format!("{}: a rebuild {flaw}", record.node), &moments);
+        }
         let when = Moment::from(record);
         match &record.what {
             What::Applied { service, instance, incarnation, code, key, version, digest, how, .. } => {
@@ -91,7 +98,7 @@ impl Observer for RebuildEqualsLive {
     }
 
     fn checks(&self) -> u64 {
-        self.checks
+        self.checks + self.streams.pages()
     }
 
     fn sometimes(&self) -> Vec<(&'static str, u64)> {
@@ -119,7 +126,7 @@ fn same(record: &Record, what: impl FnOnce() -> String, service: &ServiceName, f
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Run, applied_with, viewed};
+    use crate::testing::{Run, applied_with, event, viewed};
 
     #[test]
     fn equal_digests_hold() {
@@ -149,5 +156,48 @@ mod tests {
         run.node("accounts-1", viewed("accounts-1", 2, 5));
         run.node("accounts-2", viewed("accounts-2", 2, 6));
         run.fails(RebuildEqualsLive::default(), "the view at position 2 of accounts has the digest 0000000000000006");
+    }
+
+    /// Three events, and an instance that plays them again from the first on.
+    fn playing() -> Run {
+        let mut run = Run::new();
+        run.commit_events([event("a", "acc-1", 1, 1), event("b", "acc-1", 2, 2), event("c", "acc-2", 3, 1)]);
+        run.rebuild(7, 1, 0);
+        run
+    }
+
+    #[test]
+    fn a_rebuild_that_meets_the_present_without_gap_holds() {
+        let mut run = playing();
+        run.page(7, 1, [1, 2], 2);
+        run.page(7, 1, [3], 3);
+        run.rebuilt(7, 1, 3);
+        run.commit_events([event("d", "acc-2", 4, 2)]);
+        run.page(7, 1, [4], 4);
+        run.holds(RebuildEqualsLive::default());
+    }
+
+    #[test]
+    fn a_rebuild_that_leaves_one_out_is_seen() {
+        let mut run = playing();
+        run.page(7, 1, [1, 2], 3);
+        run.fails(RebuildEqualsLive::default(), "bus: a rebuild left out position 3 in its page from position 0");
+    }
+
+    #[test]
+    fn a_rebuild_that_overlaps_is_seen() {
+        let mut run = playing();
+        run.page(7, 1, [1, 2, 3], 3);
+        run.commit_events([event("d", "acc-2", 4, 2)]);
+        run.page(7, 1, [3, 4], 4);
+        run.fails(RebuildEqualsLive::default(), "brought position 3 twice or out of turn in its page from position 3");
+    }
+
+    #[test]
+    fn a_rebuilt_that_names_another_end_is_seen() {
+        let mut run = playing();
+        run.page(7, 1, [1, 2], 2);
+        run.rebuilt(7, 1, 3);
+        run.fails(RebuildEqualsLive::default(), "played up to position 3, but it has come to 2");
     }
 }

@@ -163,7 +163,7 @@ async fn translate(routes: &[Route], http: axum::http::Request<Body>) -> Result<
 fn header_of(headers: &HeaderMap, name: &str) -> Result<Option<String>, String> {
     let Some(value) = headers.get(name) else { return Ok(None) };
     match value.to_str() {
-        Ok(text) if text.is_empty() => Err(format!("the {name} header is empty; leave it out or give it a value")),
+        Ok("") => Err(format!("the {name} header is empty; leave it out or give it a value")),
         Ok(text) if text.len() > HEADER_BYTES_MAX => {
             Err(format!("the {name} header has {} bytes, the limit is {HEADER_BYTES_MAX}; shorten it", text.len()))
         }

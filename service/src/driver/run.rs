@@ -168,7 +168,7 @@ impl<C: Connect> Driver<'_, C> {
         let mut told = false;
         while !self.exit {
             let happened = self.wait(shutdown, told).await;
-            self.pause().await;
+            pause(&self.world).await;
             told |= matches!(happened, Happened::Shutdown);
             self.take(happened).await?;
         }
@@ -209,17 +209,6 @@ impl<C: Connect> Driver<'_, C> {
 
     fn time_left(&self) -> Option<Duration> {
         Some(self.machine.poll_timeout()?.since(self.world.clock.now().monotonic))
-    }
-
-    /// A stopped process takes nothing in, however much has come.
-    async fn pause(&self) {
-        while let Some(until) = self.world.hooks.paused_until() {
-            let left = until.since(self.world.clock.now().monotonic);
-            if left.is_zero() {
-                return;
-            }
-            sleep(left).await;
-        }
     }
 
     async fn take(&mut self, happened: Happened<C::Io>) -> Result<(), DriverError> {
@@ -310,7 +299,10 @@ impl<C: Connect> Driver<'_, C> {
             match self.world.hooks.before(point) {
                 Verdict::Go | Verdict::Fail(_) => {}
                 Verdict::Delay(delay) => sleep(delay).await,
-                Verdict::Lose => return self.lose(output),
+                Verdict::Lose => {
+                    self.lose(&output);
+                    return Ok(());
+                }
                 Verdict::Die => return Err(DriverError::Died { point }),
             }
         }
@@ -337,14 +329,12 @@ impl<C: Connect> Driver<'_, C> {
 
     /// An output that a simulator takes away. The caller of a lost answer goes on waiting; of a lost attempt to connect
     /// one hears as of a refused one.
-    #[expect(clippy::unnecessary_wraps, reason = "it ends `carry_out`, which may fail elsewhere")]
-    fn lose(&mut self, output: Output) -> Result<(), DriverError> {
+    fn lose(&mut self, output: &Output) {
         match output {
-            Output::Respond { id, .. } => drop(self.asked.remove(&id)),
+            Output::Respond { id, .. } => drop(self.asked.remove(id)),
             Output::Connect => self.connecting = Some(Box::pin(async { Err("the attempt was lost".to_owned()) })),
             _ => {}
         }
-        Ok(())
     }
 
     async fn send(&mut self, frame: ToBus) {
@@ -353,6 +343,17 @@ impl<C: Connect> Driver<'_, C> {
         let connection = socket.connection;
         self.world.record(What::FrameSent { connection, frame: Frame::ToBus(frame) });
         socket.send(text).await;
+    }
+}
+
+/// A stopped process takes nothing in, however much has come.
+async fn pause(world: &World) {
+    while let Some(until) = world.hooks.paused_until() {
+        let left = until.since(world.clock.now().monotonic);
+        if left.is_zero() {
+            return;
+        }
+        sleep(left).await;
     }
 }
 
@@ -376,7 +377,7 @@ async fn opened<Io>(connecting: &mut Option<Opening<'_, Io>>) -> Result<WebSocke
 /// A dropped sender asks nothing any more.
 async fn asked_to_end(shutdown: &mut watch::Receiver<bool>) {
     if shutdown.wait_for(|asked| *asked).await.is_err() {
-        pending().await
+        pending::<()>().await;
     }
 }
 

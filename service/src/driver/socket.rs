@@ -79,12 +79,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Socket<Io> {
                 Poll::Ready(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)))) => {}
                 Poll::Ready(Some(Ok(Message::Binary(_)))) => return ended("the bus sent a binary message"),
                 Poll::Ready(Some(Ok(Message::Close(_))) | None) => return ended("the bus closed the connection"),
-                Poll::Ready(Some(Err(error))) => return ended(error),
+                Poll::Ready(Some(Err(error))) => return ended(&error),
                 Poll::Pending => break,
             }
         }
         match self.poll_write(context) {
-            Poll::Ready(Err(reason)) => ended(reason),
+            Poll::Ready(Err(reason)) => ended(&reason),
             Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
         }
     }
@@ -114,6 +114,6 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Socket<Io> {
     }
 }
 
-fn ended(reason: impl ToString) -> Poll<Heard> {
+fn ended(reason: &(impl ToString + ?Sized)) -> Poll<Heard> {
     Poll::Ready(Heard::Ended(reason.to_string()))
 }

@@ -105,7 +105,7 @@ impl<S: Service> Instance<S> {
     }
 
     /// A page of a key's events. Those that came by another way meanwhile are in the state already.
-    pub(super) fn hydrated(&mut self, key: &Key, page: Events) {
+    pub(super) fn hydrated(&mut self, key: &Key, page: &Events) {
         let Some((after, moment)) = self.fetches.by_key.get(key).and_then(|fetch| fetch.asked) else {
             return;
         };

@@ -167,7 +167,7 @@ impl<S: Service> Instance<S> {
         }
     }
 
-    pub(super) fn completed(&mut self, completed: Completed) {
+    pub(super) fn completed(&mut self, completed: &Completed) {
         let Some(ended) = self.deliveries.end(completed.position) else { return };
         if ended.of_former_session {
             self.mark("a completion of a former session was asked again");
@@ -186,7 +186,7 @@ impl<S: Service> Instance<S> {
             return;
         }
         for (sent, produced) in sent.into_iter().zip(produced) {
-            self.apply_produced(Event {
+            self.apply_produced(&Event {
                 position: produced.position,
                 id: sent.id,
                 event_type: sent.event_type,
@@ -203,17 +203,17 @@ impl<S: Service> Instance<S> {
 
     /// An event of this instance's own, as the log has it. It goes into a state in memory if it is the next of its key;
     /// if something is between, hydration or deliveries bring both.
-    pub(super) fn apply_produced(&mut self, event: Event) {
+    pub(super) fn apply_produced(&mut self, event: &Event) {
         let Some(version) = self.states.version(&event.key) else { return };
         let taken = self.types.binary_search(&event.event_type).is_ok();
         if self.config.planted.is(Bug::DebitTwice) && taken {
-            return self.service.apply(&event.key, &mut self.states.ensure(&event.key).state, &event);
+            return self.service.apply(&event.key, &mut self.states.ensure(&event.key).state, event);
         }
         if version.next() != event.version {
             return;
         }
         if taken {
-            self.apply(&event, How::Produced);
+            self.apply(event, How::Produced);
         } else {
             self.states.advance(&event.key, event.version);
         }

@@ -177,7 +177,7 @@ impl<S: Service> Instance<S> {
         let Some(frame) = self.frame_of_session(frame) else { return };
         match frame {
             FromBus::Deliver(deliver) => self.delivered(deliver),
-            FromBus::Completed(completed) => self.completed(completed),
+            FromBus::Completed(completed) => self.completed(&completed),
             FromBus::Conflict(conflict) => self.conflict(conflict),
             FromBus::Fenced(fenced) => self.fenced(&fenced),
             FromBus::Rejected(rejected) => self.rejected(&rejected),
@@ -187,7 +187,7 @@ impl<S: Service> Instance<S> {
                 Some(purpose @ (Purpose::State(_) | Purpose::Answer(_) | Purpose::Heads)) => {
                     self.questions.end(page.request);
                     match purpose {
-                        Purpose::State(key) => self.hydrated(&key, page),
+                        Purpose::State(key) => self.hydrated(&key, &page),
                         Purpose::Answer(id) => self.looked_up(id, &page),
                         _ => self.heads_page(page),
                     }

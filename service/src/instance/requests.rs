@@ -128,7 +128,9 @@ impl<S: Service> Instance<S> {
 
     pub(super) fn refuse_requests(&mut self, sentence: &str) {
         let ids: Vec<u64> = self.requests.open.keys().copied().collect();
-        ids.into_iter().for_each(|id| self.answer_error(id, 503, sentence));
+        for id in ids {
+            self.answer_error(id, 503, sentence);
+        }
     }
 
     /// Does what can be done for a request now; else something will wake it.
@@ -145,15 +147,15 @@ impl<S: Service> Instance<S> {
                     what: ReadWhat::Key { key, after: dacapo_core::Version::ZERO, types: Vec::new() },
                 });
             }
-            (Phase::LookUp { .. }, _) => {}
             (Phase::Publish { batch, sent, .. }, _) if up && !*sent && !self.requests.throttled => {
                 *sent = true;
                 let Batch { events, guards } = batch.clone();
                 let request = self.questions.ask(Purpose::Publish(id), self.now.monotonic);
                 self.send(Publish { request, events, guards });
             }
-            (Phase::Publish { .. }, _) => {}
             (Phase::Run, _) => self.run_route(id),
+            // It waits for an answer, for a session, or for `resume`.
+            (Phase::LookUp { .. } | Phase::Publish { .. }, _) => {}
         }
     }
 
@@ -176,11 +178,14 @@ impl<S: Service> Instance<S> {
             _ if ran.viewed && !self.view_suffices(Waiter::Request(id), request.at_least.unwrap_or_default()) => {}
             (None, Err(Interrupt::Failed(reason))) => self.respond(id, Response::error(500, &reason)),
             (None, Ok(response)) if response.status >= 400 || ran.emitted.is_empty() => {
-                let stale: Vec<&Key> = ran.reads.keys().filter(|key| !self.is_fresh(key, came)).collect();
+                let stale = ran.reads.into_keys().filter(|key| !self.is_fresh(key, came));
+                let stale: Vec<Key> = stale.collect();
                 if stale.is_empty() {
                     self.respond(id, Response { position: None, ..response });
                 } else {
-                    stale.into_iter().for_each(|key| self.want(key, id));
+                    for key in stale {
+                        self.want(&key, id);
+                    }
                 }
             }
             (None, Ok(response)) => self.publish(id, ran, response),
@@ -299,7 +304,7 @@ impl<S: Service> Instance<S> {
             };
             last = last.max(Some(*position));
             let Some(correlation) = sent.correlation else { continue };
-            self.apply_produced(Event {
+            self.apply_produced(&Event {
                 position: *position,
                 id: sent.id,
                 event_type: sent.event_type,

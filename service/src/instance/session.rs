@@ -226,10 +226,8 @@ impl<S: Service> Instance<S> {
         let now = self.now.monotonic;
         let overdue = |session: &Session, asked_at: Timestamp| asked_at + session.delivery_deadline() <= now;
         match &mut self.line.link {
-            Link::Idle | Link::Connecting | Link::Ended => {}
             Link::Down { until } if *until <= now => self.connect(),
             Link::Greeting { until } if *until <= now => self.hang_up(false),
-            Link::Down { .. } | Link::Greeting { .. } => {}
             Link::Up(session) => {
                 if session.heard_at + session.heartbeat_deadline() <= now
                     || self.questions.oldest().is_some_and(|asked_at| overdue(session, asked_at))
@@ -242,6 +240,7 @@ impl<S: Service> Instance<S> {
                     self.send(Ping { nonce });
                 }
             }
+            Link::Idle | Link::Down { .. } | Link::Connecting | Link::Greeting { .. } | Link::Ended => {}
         }
     }
 

@@ -48,7 +48,7 @@ impl View {
         sources.into_iter().flatten().map(|(source, value)| (source.clone(), value.clone())).collect()
     }
 
-    fn place(&mut self, source: &Key, gather: Key, value: String) {
+    pub(super) fn place(&mut self, source: &Key, gather: Key, value: String) {
         if let Some(former) = self.placed.insert(source.clone(), gather.clone())
             && former != gather
             && let Some(sources) = self.gathered.get_mut(&former)
