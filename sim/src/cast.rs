@@ -27,11 +27,6 @@ pub fn customer(n: u32) -> NodeName {
     NodeName::of(format!("customer-{n}"))
 }
 
-/// The host of the last customer, who looks at everything when all is done.
-pub fn inspector() -> NodeName {
-    NodeName::of("inspector")
-}
-
 impl Cast {
     /// The cast of a scenario.
     pub fn of(scenario: &dyn Scenario, customers: u32) -> Self {

@@ -14,7 +14,7 @@ use dacapo_properties::{Operation, Scenario};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cast::{self, Cast},
+    cast::Cast,
     draw::Stream,
     fault::{Family, Fault, Harm, Trigger},
     profile::Profile,
@@ -392,7 +392,5 @@ impl Plan {
 
 /// The hosts that a campaign's plans may name, for those who make plans by hand.
 pub fn hosts(scenario: &dyn Scenario, customers: u32) -> Vec<NodeName> {
-    let mut hosts = Cast::of(scenario, customers).hosts();
-    hosts.push(cast::inspector());
-    hosts
+    Cast::of(scenario, customers).hosts()
 }

@@ -3,7 +3,10 @@
 //! What it knows lies in the [`Book`](super::book::Book), outside the host, so that a customer that crashed goes on
 //! where it was.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use dacapo_core::{NodeName, Position, trace::What};
 use dacapo_properties::Operation;
@@ -23,7 +26,7 @@ use crate::{
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Runs a life of a customer to the end of its operations.
-pub(super) async fn run(stage: Arc<Stage>, life: Arc<Life>, customer: u32, inspecting: bool) {
+pub(super) async fn run(stage: Arc<Stage>, life: Arc<Life>, customer: u32) {
     let node = life.host.clone();
     stage.record(&node, What::Started { incarnation: life.number });
     let left = stage.book().take_in_flight(customer);
@@ -45,7 +48,7 @@ pub(super) async fn run(stage: Arc<Stage>, life: Arc<Life>, customer: u32, inspe
                 stage.book().skip(operation);
                 stage.record(&node, What::OperationSkipped { operation, because });
             }
-            Next::Do(operation) => attempt(&stage, &life, &operation, inspecting).await,
+            Next::Do(operation) => attempt(&stage, &life, &operation).await,
         }
     }
 }
@@ -56,17 +59,18 @@ fn paused(stage: &Stage, node: &NodeName) -> Option<Duration> {
 }
 
 /// Which instance is asked: another at another attempt.
-fn instance(stage: &Stage, operation: &Operation, attempt: u32, instances: u64) -> NodeName {
-    let n = stateless(stage.plan.seed, "which instance", &(operation.id, attempt)) % instances.max(1);
-    cast::instance(&operation.service, n as usize)
+fn instance(stage: &Stage, operation: &Operation, attempt: u32) -> NodeName {
+    let mut instances = stage.instances_of(&operation.service);
+    let n = stateless(stage.plan.seed, "which instance", &(operation.id, attempt)) % instances.len().max(1) as u64;
+    if instances.is_empty() { cast::instance(&operation.service, 0) } else { instances.swap_remove(n as usize) }
 }
 
-async fn attempt(stage: &Arc<Stage>, life: &Arc<Life>, operation: &Operation, inspecting: bool) {
+async fn attempt(stage: &Arc<Stage>, life: &Arc<Life>, operation: &Operation) {
     let node = &life.host;
     let settings = &stage.plan.settings;
     let attempt = stage.book().begin(operation.id);
-    let instances = stage.instances_of(&operation.service);
-    let to = instance(stage, operation, attempt, instances);
+    let to = instance(stage, operation, attempt);
+    let inspecting = stage.inspecting.load(Ordering::Relaxed);
     let at_least: Option<Position> = inspecting.then(|| stage.progress().position());
     stage.record(
         node,

@@ -37,7 +37,7 @@ pub(super) enum Role {
         first: bool,
     },
     /// A customer.
-    Customer { number: u32, inspecting: bool },
+    Customer { number: u32 },
 }
 
 /// Asks a process to end: bus and instance hear it each in their own way.
@@ -107,8 +107,8 @@ impl Post {
         let reason = match &self.role {
             Role::Bus => processes::bus(stage, life, shutdown.bus).await,
             Role::Instance { service, .. } => processes::instance(stage, life, service, rebuild, shutdown.instance).await,
-            Role::Customer { number, inspecting } => {
-                customer::run(stage, life, *number, *inspecting).await;
+            Role::Customer { number } => {
+                customer::run(stage, life, *number).await;
                 None
             }
         };
@@ -138,12 +138,11 @@ struct Host {
 pub(super) struct Hosts {
     stage: Arc<Stage>,
     hosts: Vec<Host>,
-    inspecting: bool,
 }
 
 impl Hosts {
     pub(super) fn new(stage: &Arc<Stage>) -> Self {
-        Self { stage: Arc::clone(stage), hosts: Vec::new(), inspecting: false }
+        Self { stage: Arc::clone(stage), hosts: Vec::new() }
     }
 
     /// Adds a host, which is down until [`tend`](Self::tend) starts it.
@@ -169,15 +168,19 @@ impl Hosts {
         self.hosts.push(Host { post, address, standing: Standing::Down { restart_us: 0 } });
     }
 
-    /// Lets the inspector begin.
-    pub(super) fn inspect(&mut self) {
-        self.inspecting = true;
+    /// Starts the customers again that had done their work, since there is more.
+    pub(super) fn wake_customers(&mut self) {
+        for host in &mut self.hosts {
+            if host.standing == Standing::Finished {
+                host.standing = Standing::Down { restart_us: 0 };
+            }
+        }
     }
 
     /// Brings every host to where it is wanted.
     pub(super) fn tend(&mut self, sim: &mut Sim<'_>, now_us: u64) {
         for host in &mut self.hosts {
-            let wanted = wanted(&self.stage, &host.post, self.inspecting, now_us);
+            let wanted = wanted(&self.stage, &host.post, now_us);
             match host.standing {
                 Standing::Up { leaving } => host.tend_up(sim, &self.stage, wanted, leaving, now_us),
                 Standing::Down { restart_us } if wanted.is_none() && restart_us <= now_us => {
@@ -190,13 +193,12 @@ impl Hosts {
 }
 
 /// How a host is to be down; none if it is to be up.
-fn wanted(stage: &Stage, post: &Post, inspecting: bool, now_us: u64) -> Option<Down> {
+fn wanted(stage: &Stage, post: &Post, now_us: u64) -> Option<Down> {
     let faults = stage.faults();
     let survivors_one = faults.is_healed() && stage.plan.settings.survivors == Survivors::One;
     match &post.role {
         Role::Instance { extra: true, .. } if !faults.is_wanted(&post.name) => Some(Down::Leaving),
         Role::Instance { first: false, .. } if survivors_one => Some(Down::Killed),
-        Role::Customer { inspecting: true, .. } if !inspecting => Some(Down::Killed),
         Role::Customer { .. } => faults.down(&post.name, now_us).map(|down| down.max(Down::Killed)),
         _ => faults.down(&post.name, now_us),
     }

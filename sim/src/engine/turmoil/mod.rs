@@ -32,7 +32,6 @@ mod stage;
 mod world;
 
 use std::{
-    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
@@ -40,7 +39,7 @@ use std::{
 
 use dacapo_backends::{MemoryStore, SqliteStore};
 use dacapo_core::{
-    NodeName, ServiceName,
+    ServiceName,
     store::Store,
     trace::What,
 };
@@ -125,7 +124,7 @@ fn builder(plan: &Plan) -> Builder {
 fn set(scenario: &dyn Scenario, plan: &Plan, recorder: Recorder, sim: &Sim<'_>) -> Stage {
     let cast = Cast::of(scenario, plan.settings.customers);
     let extra = plan.extra_instances().into_iter().map(|(_, host)| host);
-    let names = cast.hosts().into_iter().chain([cast::inspector()]).chain(extra);
+    let names = cast.hosts().into_iter().chain(extra);
     let addresses = names.map(|name| (name.clone(), sim.lookup(name.as_str()))).collect();
     let instances = cast.services.iter().map(|(service, count)| (service.clone(), *count as u64)).collect();
     let store: Box<dyn Store> = match plan.settings.store {
@@ -148,10 +147,8 @@ fn add_hosts(scenario: &dyn Scenario, plan: &Plan, hosts: &mut Hosts, sim: &mut 
         }
     }
     for number in 0..plan.settings.customers {
-        hosts.add(sim, &cast::customer(number), Role::Customer { number, inspecting: false });
+        hosts.add(sim, &cast::customer(number), Role::Customer { number });
     }
-    let number = plan.settings.customers;
-    hosts.add(sim, &cast::inspector(), Role::Customer { number, inspecting: true });
     for (name, host) in plan.extra_instances() {
         if let Some(service) = services.iter().find(|service| service.name == name) {
             hosts.add(sim, &host, Role::Instance { service: service.clone(), extra: true, first: false });
@@ -168,7 +165,7 @@ enum Phase {
     Healed { until_us: u64 },
     /// Everything has ended; what is under way arrives.
     Settling { until_us: u64 },
-    /// The inspector looks at everything; it must be done before this time.
+    /// The customers look at everything; they must be done before this time.
     Inspecting { until_us: u64 },
 }
 
@@ -212,8 +209,8 @@ impl Run {
                 return;
             }
             phase = match phase {
-                Phase::Healed { until_us } if self.is_done(&services) => {
-                    Phase::Settling { until_us: (self.now_us + SETTLE_US).max(until_us.min(self.now_us + SETTLE_US)) }
+                Phase::Healed { .. } if self.is_done(&services) => {
+                    Phase::Settling { until_us: self.now_us + SETTLE_US }
                 }
                 Phase::Settling { until_us } if self.now_us >= until_us => {
                     let inspections = inspections(scenario, &plan);
@@ -221,7 +218,8 @@ impl Run {
                     for inspection in inspections {
                         stage.book().add(inspection);
                     }
-                    hosts.inspect();
+                    stage.inspecting.store(true, Ordering::Relaxed);
+                    hosts.wake_customers();
                     Phase::Inspecting { until_us }
                 }
                 Phase::Inspecting { .. } if stage.book().open() == 0 => {
@@ -320,12 +318,12 @@ impl Run {
     }
 }
 
-/// What the inspector asks, in order and by nobody else.
+/// What customers ask when all is done.
 fn inspections(scenario: &dyn Scenario, plan: &Plan) -> Vec<Operation> {
     let first_id = plan.operations.iter().map(|operation| operation.id).max().unwrap_or_default() + 1;
     let mut inspections = scenario.inspections(&plan.operations, first_id);
     for inspection in &mut inspections {
-        inspection.customer = plan.settings.customers;
+        inspection.customer %= plan.settings.customers;
         inspection.at_us = 0;
     }
     inspections

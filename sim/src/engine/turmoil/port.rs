@@ -11,7 +11,7 @@ use dacapo_core::{
     digest::digest_of,
     hooks::{Identity, Point},
     names::{Position, Term},
-    store::{Answer, Commit, Completion, Found, LookUp, Page, Query, Read, Reader as _, Recovered, Store as _, StoreError},
+    store::{Answer, Commit, Completion, Found, LookUp, Page, Query, Read, Recovered, StoreError},
     trace::What,
 };
 use tokio::time::sleep;

@@ -23,7 +23,7 @@ use super::{
     faults::{Down, FaultTable},
     net::Breaker,
 };
-use crate::{draw::stateless_between, liveness::LogProgress, marks, plan::Plan, recorder::Recorder};
+use crate::{cast, draw::stateless_between, liveness::LogProgress, marks, plan::Plan, recorder::Recorder};
 
 /// One life of a host.
 #[derive(Debug)]
@@ -88,6 +88,8 @@ pub(super) struct Stage {
     graveyard: Mutex<Vec<TcpStream>>,
     /// How many standing instances each service has.
     instances: BTreeMap<ServiceName, u64>,
+    /// Set when all is done and customers only look.
+    pub(super) inspecting: AtomicBool,
     /// Set when all faults have ended; handler faults look here.
     pub(super) healed: Arc<AtomicBool>,
 }
@@ -125,6 +127,7 @@ impl Stage {
             breakers: Mutex::default(),
             graveyard: Mutex::default(),
             instances,
+            inspecting: AtomicBool::new(false),
             healed: Arc::new(AtomicBool::new(false)),
             plan,
         }
@@ -181,9 +184,15 @@ impl Stage {
         lock(&self.book)
     }
 
-    /// How many standing instances a service has.
-    pub(super) fn instances_of(&self, service: &ServiceName) -> u64 {
-        self.instances.get(service).copied().unwrap_or(1)
+    /// The standing instances of a service that a customer may ask: all, or, for those who only look at the end, the
+    /// ones that run.
+    pub(super) fn instances_of(&self, service: &ServiceName) -> Vec<NodeName> {
+        let count = self.instances.get(service).copied().unwrap_or(1);
+        let mut hosts: Vec<NodeName> = (0..count).map(|n| cast::instance(service, n as usize)).collect();
+        if self.inspecting.load(Ordering::Relaxed) {
+            hosts.retain(|host| self.reachable(host) == Reachable::Runs);
+        }
+        hosts
     }
 
     pub(super) fn address(&self, host: &NodeName) -> Option<IpAddr> {
