@@ -123,6 +123,12 @@ pub(crate) fn strong(text: impl Display) -> String {
     styled(STRONG, text)
 }
 
+/// Bold, in a column of this width.
+pub(crate) fn label(text: impl Display, width: usize) -> String {
+    // Padded before it is coloured: what makes colours has a width too.
+    strong(format_args!("{:<width$}", text.to_string()))
+}
+
 /// Faint: what may be passed over.
 pub(crate) fn faint(text: impl Display) -> String {
     styled(FAINT, text)

@@ -7,7 +7,7 @@
 mod customers;
 mod instances;
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use dacapo_backends::server::Trigger;
 use dacapo_core::Limits;
@@ -21,11 +21,16 @@ use tokio::{
 use crate::{
     arguments::DemoArguments,
     exit::Exit,
+    http,
     interrupt::Interrupt,
     logging, production,
-    terminal::{Terminal, count, faint, strong},
+    terminal::{Terminal, count, faint, label},
 };
 
+/// The column of names.
+const WIDTH: usize = 14;
+/// Between two looks whether the bus is ready.
+const READY_EVERY: Duration = Duration::from_millis(20);
 /// How long the services get to say good-bye to the bus.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -48,6 +53,14 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Res
         let bus = listener.local_addr()?;
         let (trigger, shutdown) = Trigger::new();
         let mut bus_task = tokio::task::spawn_local(production::serve(listener, store, Limits::default(), shutdown));
+        tokio::select! {
+            biased;
+            ended = &mut bus_task => {
+                ended??;
+                anyhow::bail!("the bus ended before it was ready; its log stands above");
+            }
+            ready = ready(bus) => ready?,
+        }
         let services = instances::start(&dacapo_bank::bank().services(), bus, arguments.service_port).await?;
         links(terminal, arguments, &format!("http://{bus}"), &services.links);
 
@@ -83,12 +96,23 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Res
     })
 }
 
-fn links(terminal: &Terminal, arguments: &DemoArguments, bus: &str, services: &[(String, String)]) {
-    terminal.line(format_args!("{:<14} {bus}/v1/services", strong("bus")));
-    for (name, link) in services {
-        terminal.line(format_args!("{:<14} {link}", strong(name)));
+/// Services look for the bus as soon as they start; one that is still reading its store would only turn them away.
+async fn ready(bus: SocketAddr) -> anyhow::Result<()> {
+    let authority = bus.to_string();
+    loop {
+        if http::send(&authority, "GET", "/readyz", &[], String::new()).await?.status == 200 {
+            return Ok(());
+        }
+        sleep(READY_EVERY).await;
     }
-    terminal.line(format_args!("{:<14} {}", strong("log"), arguments.db.display()));
+}
+
+fn links(terminal: &Terminal, arguments: &DemoArguments, bus: &str, services: &[(String, String)]) {
+    terminal.line(format_args!("{} {bus}/v1/services", label("bus", WIDTH)));
+    for (name, link) in services {
+        terminal.line(format_args!("{} {link}", label(name, WIDTH)));
+    }
+    terminal.line(format_args!("{} {}", label("log", WIDTH), arguments.db.display()));
     terminal.line(faint(format_args!(
         "{} at work; look on with `dacapo events --bus {bus} --follow`; Ctrl-C ends",
         count(u64::from(arguments.customers), "customer", "customers")

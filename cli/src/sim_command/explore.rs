@@ -275,12 +275,6 @@ pub(crate) fn tell(
     }
     terminal.line("");
     success::write(terminal, tally, ending);
-    if tally.failed.len() > 1 {
-        let seeds: Vec<String> = tally.failed.iter().map(|result| result.seed.to_string()).collect();
-        terminal.line(format_args!("{}: seeds {}", bad("failed"), seeds.join(", ")));
-    } else if let [result] = tally.failed.as_slice() {
-        terminal.line(format_args!("{}: seed {}", bad("failed"), result.seed));
-    }
     if let Some(directory) = report {
         write_report(directory, tally)
             .with_context(|| format!("cannot write the report into {}", directory.display()))?;

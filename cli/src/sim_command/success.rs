@@ -1,13 +1,34 @@
-//! What is said of a campaign that found nothing: what was covered, so that nobody mistakes little for much.
+//! What is said of a campaign at its end: what was covered, so that nobody mistakes little for much. Where something
+//! failed, that is what matters, and the rest is short.
 
 use super::{summary::Ending, tally::Tally};
 use crate::{
     exit::Exit,
-    terminal::{Terminal, bad, count, faint, good, grouped, span, strong},
+    terminal::{Terminal, bad, count, good, grouped, span, strong},
 };
 
 /// Says it.
 pub(crate) fn write(terminal: &Terminal, tally: &Tally, ending: &Ending<'_>) {
+    covered(terminal, tally, ending);
+    if tally.failed.is_empty() {
+        details(terminal, tally, ending);
+        verdict(terminal, tally, ending);
+    } else {
+        let seeds: Vec<String> = tally
+            .failed
+            .iter()
+            .map(|result| format!("{} ({})", result.seed, result.failed().unwrap_or_default()))
+            .collect();
+        terminal.line(format_args!(
+            "{}: {} {}",
+            bad("failed"),
+            if seeds.len() == 1 { "seed" } else { "seeds" },
+            seeds.join(", ")
+        ));
+    }
+}
+
+fn covered(terminal: &Terminal, tally: &Tally, ending: &Ending<'_>) {
     let simulated_s = tally.simulated_us as f64 / 1e6;
     terminal.line(format_args!(
         "covered    {}: {} simulated in {} ({} times as fast as life)",
@@ -22,14 +43,14 @@ pub(crate) fn write(terminal: &Terminal, tally: &Tally, ending: &Ending<'_>) {
         count(tally.events, "event", "events"),
         count(tally.records, "trace record", "trace records"),
     ));
-    table(terminal, "faults", tally.faults.iter());
+}
+
+fn details(terminal: &Terminal, tally: &Tally, ending: &Ending<'_>) {
+    table(terminal, "faults", tally.faults.iter().filter(|(_, begun)| **begun > 0));
     table(terminal, "checked", tally.checks.iter().filter(|(_, checks)| **checks > 0));
     let never: Vec<&str> = tally.checks.iter().filter(|(_, checks)| **checks == 0).map(|(name, _)| &**name).collect();
     if !never.is_empty() {
-        terminal.line(format_args!(
-            "{}",
-            faint(format_args!("           never in a position to fail: {}", never.join(", ")))
-        ));
+        terminal.line(format_args!("unchecked  {}", never.join(", ")));
     }
     table(terminal, "sometimes", tally.marks.iter().filter(|(_, reached)| **reached > 0));
     let missing = tally.missing(ending.reachable);
@@ -38,6 +59,9 @@ pub(crate) fn write(terminal: &Terminal, tally: &Tally, ending: &Ending<'_>) {
     }
     terminal
         .line(format_args!("fingerprint {}   profile {}   {}", tally.fingerprint, ending.profile, ending.provenance));
+}
+
+fn verdict(terminal: &Terminal, tally: &Tally, ending: &Ending<'_>) {
     let verdict = match ending.exit {
         Exit::Passed => format!("{}: every property held in {}", good("passed"), count(tally.seeds, "seed", "seeds")),
         Exit::Inconclusive if tally.seeds == 0 => {
