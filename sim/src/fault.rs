@@ -7,12 +7,12 @@ use dacapo_core::{NodeName, ServiceName, hooks::Identity};
 use serde::{Deserialize, Serialize};
 
 macro_rules! families {
-    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+    ($(#[doc = $sentence:literal] $name:ident = $text:literal,)*) => {
         /// A family of faults: what the swarm switches on and off, and what marks say they need.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "kebab-case")]
         pub enum Family {
-            $($(#[$doc])* $name,)*
+            $(#[doc = $sentence] $name,)*
         }
 
         impl Family {
@@ -22,6 +22,11 @@ macro_rules! families {
             /// Its name in profiles and summaries.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
+            }
+
+            /// What it is, in a line.
+            pub const fn sentence(self) -> &'static str {
+                match self { $(Self::$name => $sentence.trim_ascii(),)* }
             }
         }
     };

@@ -133,6 +133,11 @@ impl Shared {
     }
 }
 
+/// The version of the SQLite that is compiled in, for those who describe this build.
+pub fn version() -> &'static str {
+    rusqlite::version()
+}
+
 /// Where a store lives.
 #[derive(Debug, Clone)]
 enum Place {
