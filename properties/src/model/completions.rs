@@ -261,7 +261,11 @@ impl Model {
             let complete = &self.completes[index];
             must!(!complete.already, "order of judgement", "{fenced:?} answers {complete:?}");
             let alone = self.same(complete).count() == 1;
-            must!(!complete.matched || !alone, "completes_once", "{fenced:?} answers {complete:?}, which entered a commit");
+            must!(
+                !complete.matched || !alone,
+                "completes_once",
+                "{fenced:?} answers {complete:?}, which entered a commit"
+            );
             self.marks.reach(Mark::Fenced);
         }
         Ok(())
@@ -309,7 +313,11 @@ impl Model {
         });
         must!(ok, "receipts are true", "{rejected:?} answers {complete:?}");
         let alone = self.same(complete).count() == 1;
-        must!(!complete.matched || !alone, "completes_once", "{rejected:?} answers {complete:?}, which entered a commit");
+        must!(
+            !complete.matched || !alone,
+            "completes_once",
+            "{rejected:?} answers {complete:?}, which entered a commit"
+        );
         self.marks.reach(Mark::Rejected);
         Ok(())
     }

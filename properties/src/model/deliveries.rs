@@ -78,9 +78,8 @@ impl Model {
                 && (!earlier.holds || earlier.failed || self.expired(earlier))
                 && !self.is_ending(&earlier.service, earlier.position)
         };
-        let newest = |(index, earlier): &(usize, &Delivery)| {
-            self.newest(&earlier.service, earlier.position) == Some(*index)
-        };
+        let newest =
+            |(index, earlier): &(usize, &Delivery)| self.newest(&earlier.service, earlier.position) == Some(*index);
         self.seems_open(index)
             && !self.is_ending(&delivery.service, delivery.position)
             && self.connections.get(&delivery.conn).is_some_and(heard)
