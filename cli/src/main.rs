@@ -1,3 +1,56 @@
-//! The one binary.
+//! The one binary: where the scenarios are put into the simulator, and the bus is put on a disk.
+//!
+//! Each verb has a module of its own. This crate decides nothing about events, lanes or faults; it parses, calls the
+//! room that knows, and tells a person (or, with `--json`, a program) what came of it. Printing is the affair of
+//! [`terminal`] alone, and `anyhow` stops here: the other rooms have errors of their own.
 
-fn main() {}
+mod arguments;
+mod calendar;
+mod completions;
+mod demo;
+mod doctor;
+mod events;
+mod exit;
+mod home;
+mod http;
+mod interrupt;
+mod list;
+mod logging;
+mod production;
+mod provenance;
+mod scenarios;
+mod seed;
+mod serve;
+mod settings;
+mod sim_command;
+mod stopwatch;
+mod terminal;
+
+use std::process::ExitCode;
+
+use arguments::{Arguments, Verb};
+use clap::Parser as _;
+use exit::Exit;
+use terminal::Terminal;
+
+fn main() -> ExitCode {
+    let Arguments { json, verb } = Arguments::parse();
+    let terminal = Terminal::new(json);
+    let result = match verb {
+        Verb::Sim(arguments) => sim_command::explore::run(&terminal, &arguments),
+        Verb::Replay(arguments) => sim_command::replay::run(&terminal, &arguments),
+        Verb::Demo(arguments) => demo::run(&terminal, &arguments),
+        Verb::Serve(arguments) => serve::run(&terminal, &arguments),
+        Verb::Events(arguments) => events::run(&terminal, &arguments),
+        Verb::List(arguments) => list::run(&terminal, &arguments),
+        Verb::Doctor(arguments) => doctor::run(&terminal, &arguments),
+        Verb::Completions(arguments) => completions::run(&terminal, &arguments),
+        Verb::Man => completions::manual(&terminal),
+        Verb::Worker => sim_command::worker::run(),
+    };
+    let exit = result.unwrap_or_else(|error| {
+        terminal.error(&error);
+        Exit::of(&error)
+    });
+    exit.into()
+}

@@ -1,12 +1,29 @@
 //! What a run is made of, and what must hold.
 //!
 //! A [`Scenario`] brings services, a workload and properties. A [`Property`] observes the records of a run as they
-//! pass and shares no code with what it judges: log and trace are all it sees.
+//! pass and shares no code with what it judges: log and trace are all it sees. The [`Judge`] puts the promises of the
+//! bus ([`PROMISES`]: one file each in [`always`] and [`eventually`]) and those of a scenario over one run.
 
+pub mod always;
 pub mod conformance;
+pub mod connections;
+mod cursors;
+pub mod eventually;
+pub mod judge;
+pub mod known;
+pub mod log;
 pub mod model;
+pub mod observer;
 pub mod property;
 pub mod scenario;
+pub mod sometimes;
+mod streams;
+#[cfg(test)]
+mod testing;
 
-pub use property::{Property, Verdict, Violation};
+pub use judge::{Judge, Judged};
+pub use known::Known;
+pub use observer::{Observer, PROMISES, bus_observers, bus_properties};
+pub use property::{Moment, Promise, Property, Verdict, Violation};
 pub use scenario::{Operation, Scenario, ServiceSpec};
+pub use sometimes::{SITUATIONS, Situation};

@@ -59,7 +59,7 @@ pub trait Service: Clone + Send + Sync + 'static {
     }
 
     /// Answers a request on one of the routes: reads states and views, may emit events. The answer is sent when these
-    /// are in the log.
+    /// are in the log. What is emitted beside a status of 400 or more is dropped: a refusal changes nothing.
     fn request(&self, request: &Request, context: &mut Context<'_, Self::State>) -> Result<Response, Interrupt> {
         let _ = (request, context);
         Ok(Response::error(404, "there is no such route"))
@@ -84,7 +84,7 @@ pub enum Interrupt {
     Failed(String),
 }
 
-/// What a simulator makes of a handler call; see [`InstanceConfig::handler_fault`](crate::InstanceConfig).
+/// What a simulator makes of a handler call; see [`InstanceConfig::handler_faults`](crate::InstanceConfig).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HandlerFault {
     /// It fails with this reason.
@@ -145,12 +145,16 @@ pub struct Response {
     pub status: u16,
     /// JSON.
     pub body: String,
+    /// Where the events that the request emitted end in the log; the machine sets it. HTTP carries it as the
+    /// `Dacapo-Position` header, which a later request may send to read its own writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<dacapo_core::Position>,
 }
 
 impl Response {
     /// An answer with a JSON body.
     pub fn json<T: Serialize + ?Sized>(status: u16, body: &T) -> Self {
-        Self { status, body: dacapo_core::Data::of(body).as_str().to_owned() }
+        Self { status, body: dacapo_core::Data::of(body).as_str().to_owned(), position: None }
     }
 
     /// An error, as `{"error": sentence}`.

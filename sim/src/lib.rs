@@ -1,1 +1,43 @@
-//! The simulator: plans, faults, engines, recorder. It knows no bank.
+//! The simulator: plans, faults, engines, recorder, campaigns. It knows no bank.
+//!
+//! A run is a plan (operations and faults, as data, drawn from a seed) carried out by an engine over a
+//! [`Scenario`](dacapo_properties::Scenario): the same bus, server, store and service machines that are deployed, with
+//! clock, network, store latency and process lives in the simulator's hands. What happened is a trace of records;
+//! properties judge it as it passes. The same plan gives the same trace, record by record.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`cast`] | who takes part, and what their hosts are called |
+//! | [`draw`] | chance: a stream per concern for plans, stateless hashes for runs |
+//! | [`fault`] | the bad things, their families and triggers |
+//! | [`plan`] | a plan and its settings, as data |
+//! | [`profile`] | ranges that plans are drawn from |
+//! | [`swarm`] | drawing faults |
+//! | [`recorder`] | steps, fingerprint, judging, marks, stored records |
+//! | [`marks`] | places that a campaign should reach |
+//! | [`liveness`] | when a healed run must be done |
+//! | [`engine`] | what carries a plan out |
+//! | [`run`](mod@run) | one run and its outcome |
+//! | [`campaign`] | many seeds |
+//! | [`verify`](mod@verify) | the same plan twice |
+
+pub mod campaign;
+pub mod cast;
+pub mod draw;
+pub mod engine;
+pub mod fault;
+pub mod liveness;
+pub mod marks;
+pub mod plan;
+pub mod profile;
+pub mod recorder;
+pub mod run;
+pub mod swarm;
+pub mod verify;
+
+pub use campaign::{Campaign, Progress, Report, explore};
+pub use fault::{Family, Fault, Harm, Trigger};
+pub use plan::{Plan, PlanError, Settings};
+pub use profile::Profile;
+pub use run::{End, Outcome, RunOptions, run};
+pub use verify::{Difference, verify};

@@ -4,6 +4,7 @@ use dacapo_core::store::StoreError;
 use rusqlite::{Error, ErrorCode};
 
 /// Maps an error to what it means for the bus. Whatever is not known to have written nothing is [`StoreError::Io`].
+#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
 pub(super) fn map(error: Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::ConstraintViolation) => StoreError::Violation(error.to_string()),

@@ -5,11 +5,11 @@
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | [`schema`](self) | the tables, and how an older file becomes a newer one |
+//! | `schema` | the tables, and how an older file becomes a newer one |
 //! | `open` | connections: settings, and refusing files that are no store |
 //! | `recover` | handing out a term |
 //! | `commit` | applying a commit as one transaction |
-//! | `look_up`, `read`, `query` | answering |
+//! | `look_up`, `read`, `query` | answering; `scan`: the walks over the log that they need |
 //! | `row` | events, heads and names, from rows |
 //!
 //! What this module refuses to do: keep anything in memory that a look-up could be answered from (the log is the
@@ -25,6 +25,8 @@ mod recover;
 mod row;
 mod scan;
 mod schema;
+#[cfg(test)]
+mod tests;
 
 use std::{
     path::{Path, PathBuf},
@@ -129,6 +131,11 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Db> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The version of the SQLite that is compiled in, for those who describe this build.
+pub fn version() -> &'static str {
+    rusqlite::version()
 }
 
 /// Where a store lives.

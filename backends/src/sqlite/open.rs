@@ -5,8 +5,8 @@
 
 use std::{fs::File, io::Read as _, path::Path};
 
-use dacapo_core::store::StoreError;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use dacapo_core::{Position, store::StoreError};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
 use super::{
     Db, Options, Synchronous, error,
@@ -21,49 +21,59 @@ const STATEMENTS_MAX: usize = 128;
 
 /// Opens the connection that writes, making a new store where there is none.
 pub(super) fn writer(path: &Path, options: &Options) -> Result<Connection, StoreError> {
-    let shown = path.display();
-    if options.vfs.is_none() {
+    open_writer(path, options).map_err(|error| told_of(path, error))
+}
+
+/// Opens another connection to a store that this process has open.
+pub(super) fn reader(path: &Path, options: &Options) -> Result<Connection, StoreError> {
+    open_reader(path, options).map_err(|error| told_of(path, error))
+}
+
+/// Opens a store of which nothing is known yet, without writing to it.
+pub(super) fn existing_reader(path: &Path, options: &Options) -> Result<Connection, StoreError> {
+    open_existing_reader(path, options).map_err(|error| told_of(path, error))
+}
+
+fn open_writer(path: &Path, options: &Options) -> Result<Connection, StoreError> {
+    let on_files = options.vfs.is_none();
+    if on_files {
         refuse_other_files(path)?;
         let directory = directory_of(path);
         if !directory.is_dir() {
             return not_a_store(format!(
-                "{shown} cannot be opened: there is no directory {}; make it, or give another path",
+                "{} cannot be opened: there is no directory {}; make it, or give another path",
+                path.display(),
                 directory.display()
             ));
         }
     }
     let connection = connect(path, options, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
     configure(&connection, options.writer_cache_kib, options)?;
-    let fresh = match marks(&connection, path)? {
-        Marks::Fresh => true,
-        Marks::Store { version } => {
-            refuse_newer(path, version)?;
-            false
-        }
-    };
-    set_up_writer(&connection, options).map_err(|error| told_of(path, error))?;
-    schema::migrate(&connection).map_err(|error| told_of(path, error))?;
-    if fresh && options.vfs.is_none() {
+    let marks = marks(&connection, path)?;
+    if let Marks::Store { version } = marks {
+        refuse_newer(path, version)?;
+    }
+    set_up_writer(&connection, options)?;
+    schema::migrate(&connection)?;
+    if matches!(marks, Marks::Fresh) && on_files {
         sync_directory(path)?;
     }
-    check_last_event(connection, path)
+    check_last_event(connection)
 }
 
-/// Opens another connection to a store that this process has open.
-pub(super) fn reader(path: &Path, options: &Options) -> Result<Connection, StoreError> {
+fn open_reader(path: &Path, options: &Options) -> Result<Connection, StoreError> {
     let connection = connect(path, options, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     configure(&connection, options.reader_cache_kib, options)?;
     Ok(connection)
 }
 
-/// Opens a store of which nothing is known yet, without writing to it.
-pub(super) fn existing_reader(path: &Path, options: &Options) -> Result<Connection, StoreError> {
+fn open_existing_reader(path: &Path, options: &Options) -> Result<Connection, StoreError> {
     let shown = path.display();
     if !path.exists() {
         return not_a_store(format!("{shown} does not exist; give the path of a store"));
     }
     refuse_other_files(path)?;
-    let connection = reader(path, options)?;
+    let connection = open_reader(path, options)?;
     match marks(&connection, path)? {
         Marks::Fresh => not_a_store(format!("{shown} is empty; give the path of a store that a bus has written to")),
         Marks::Store { version } if version < VERSION => not_a_store(format!(
@@ -72,7 +82,7 @@ pub(super) fn existing_reader(path: &Path, options: &Options) -> Result<Connecti
         )),
         Marks::Store { version } => {
             refuse_newer(path, version)?;
-            check_last_event(connection, path)
+            check_last_event(connection)
         }
     }
 }
@@ -130,6 +140,8 @@ fn connect(path: &Path, options: &Options, flags: OpenFlags) -> Result<Connectio
 fn configure(connection: &Connection, cache_kib: u32, options: &Options) -> Result<(), StoreError> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     connection.busy_timeout(options.busy_timeout).map_err(error::map)?;
+    // A statement is planned once, for all values: otherwise SQLite plans it anew whenever a bound value changes.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(error::map)?;
     connection.pragma_update(None, "cache_size", -i64::from(cache_kib)).map_err(error::map)?;
     connection.pragma_update(None, "temp_store", "memory").map_err(error::map)
 }
@@ -178,7 +190,7 @@ fn marks(connection: &Connection, path: &Path) -> Result<Marks, StoreError> {
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => not_a_store(format!(
             "{shown} is not a Dacapo store: {error}; give the path of a store, or of a file that does not exist yet"
         )),
-        Err(error) => Err(told_of(path, error::map(error))),
+        Err(error) => Err(error::map(error)),
     }
 }
 
@@ -194,17 +206,16 @@ fn refuse_newer(path: &Path, version: i32) -> Result<(), StoreError> {
 }
 
 /// The end of the log is what a power cut or a cut-off copy damages first.
-fn check_last_event(connection: Connection, path: &Path) -> Result<Connection, StoreError> {
+fn check_last_event(connection: Connection) -> Result<Connection, StoreError> {
     let mut db = Db::new(connection);
     db.snapshot(|snapshot| {
         snapshot.current_term()?;
         let end = snapshot.end()?;
-        if end.0 > 0 {
+        if end > Position::ZERO {
             snapshot.event(end)?;
         }
         Ok(())
-    })
-    .map_err(|error| told_of(path, error))?;
+    })?;
     Ok(db.connection)
 }
 

@@ -1,13 +1,13 @@
 //! Questions from outside: the condition that leaves least leads, the others are looked at on the way.
 
 use dacapo_core::{
-    Position,
+    CorrelationId, EventId, Position,
     store::{Answer, Query, StoreError},
 };
-use rusqlite::types::Value;
+use rusqlite::OptionalExtension;
 
 use super::{
-    Snapshot,
+    Snapshot, error,
     scan::{Order, Scan, TAKEN, int},
 };
 use crate::page::{Room, page_limit};
@@ -26,20 +26,18 @@ impl Snapshot<'_> {
         let Some(lead) = self.lead(query)? else {
             return Ok(Vec::new());
         };
-        let led_by_log =
-            query.id.is_none() && query.key.is_none() && query.correlation.is_none() && query.causation.is_none();
-        let Some(mut scan) = self.narrowed(lead, query)? else {
+        let Some(scan) = self.narrowed(lead, query)? else {
             return Ok(Vec::new());
         };
         if query.types.is_empty() {
             return self.positions(&scan, limit);
         }
         let types = self.types(&query.types)?;
-        if led_by_log {
-            return self.positions_of(&scan, &types, limit);
+        if scan.is_led_by_log() {
+            self.positions_of(&scan, &types, limit)
+        } else {
+            self.positions(&scan.and(TAKEN, types.json()), limit)
         }
-        scan = scan.and(TAKEN, types.json());
-        self.positions(&scan, limit)
     }
 
     /// The walk that passes over least; none if what it would walk over is not in the store.
@@ -50,26 +48,42 @@ impl Snapshot<'_> {
         } else if let Some(key) = &query.key {
             self.key_number(key)?.map(|number| Scan::key(number, order))
         } else if let Some(causation) = &query.causation {
-            Some(Scan::causation(causation.as_str(), order))
+            self.correlation_of(causation)?.map(|number| Scan::correlation(number, order))
         } else if let Some(correlation) = &query.correlation {
-            Some(Scan::correlation(correlation.as_str(), order))
+            self.correlation_number(correlation)?.map(|number| Scan::correlation(number, order))
         } else {
             Some(Scan::log(order))
         })
     }
 
+    /// The number of a correlation; none if it has no event.
+    fn correlation_number(&self, correlation: &CorrelationId) -> Result<Option<i64>, StoreError> {
+        self.connection
+            .prepare_cached("SELECT id FROM correlations WHERE correlation = ?1")
+            .and_then(|mut statement| statement.query_row([correlation.as_str()], |row| row.get(0)).optional())
+            .map_err(error::map)
+    }
+
+    /// The number of an event's correlation; none if there is no such event.
+    fn correlation_of(&self, id: &EventId) -> Result<Option<i64>, StoreError> {
+        self.connection
+            .prepare_cached("SELECT correlation FROM events WHERE id = ?1")
+            .and_then(|mut statement| statement.query_row([id.as_str()], |row| row.get(0)).optional())
+            .map_err(error::map)
+    }
+
     /// The walk with every condition but the types; none if one of them can never hold.
     fn narrowed(&mut self, mut scan: Scan, query: &Query) -> Result<Option<Scan>, StoreError> {
-        if let Some(Position(cursor)) = query.cursor {
-            scan =
-                scan.and(if query.newest_first { "events.position < ?" } else { "events.position > ?" }, int(cursor));
+        if let Some(cursor) = query.cursor {
+            scan = self.behind(scan, cursor, query)?;
         }
         if let (Some(key), Some(_)) = (&query.key, &query.id) {
             let Some(number) = self.key_number(key)? else { return Ok(None) };
             scan = scan.and("events.key = ?", number);
         }
         if let Some(correlation) = &query.correlation {
-            scan = scan.and("correlation = ?", correlation.as_str().to_owned());
+            let Some(number) = self.correlation_number(correlation)? else { return Ok(None) };
+            scan = scan.and("events.correlation = ?", number);
         }
         if let Some(causation) = &query.causation {
             scan = scan.and("causation = ?", causation.as_str().to_owned());
@@ -82,8 +96,32 @@ impl Snapshot<'_> {
             scan = scan.and("time >= ?", int(from.0));
         }
         if let Some(until) = query.until {
-            scan = scan.and("time < ?", Value::Integer(int(until.0)));
+            scan = scan.and("time < ?", int(until.0));
         }
         Ok(Some(scan))
+    }
+
+    /// The walk from a cursor on. One that is led by a key goes by version, so that it needs the cursor's version to
+    /// begin there instead of passing over the key's events before it.
+    fn behind(&self, scan: Scan, cursor: Position, query: &Query) -> Result<Scan, StoreError> {
+        let at_key: Option<i64> = match &query.key {
+            Some(key) if query.id.is_none() => self
+                .connection
+                .prepare_cached(
+                    "SELECT version FROM events
+                     WHERE position = ?1 AND key = (SELECT id FROM keys WHERE keys.key = ?2)",
+                )
+                .and_then(|mut statement| {
+                    statement.query_row((int(cursor.0), key.as_str()), |row| row.get(0)).optional()
+                })
+                .map_err(error::map)?,
+            _ => None,
+        };
+        Ok(match (at_key, query.newest_first) {
+            (Some(version), false) => scan.and("events.version > ?", version),
+            (Some(version), true) => scan.and("events.version < ?", version),
+            (None, false) => scan.and("events.position > ?", int(cursor.0)),
+            (None, true) => scan.and("events.position < ?", int(cursor.0)),
+        })
     }
 }

@@ -15,7 +15,7 @@ use super::{
 use crate::page::{Room, page_limit};
 
 /// Holds for events that the service has not ended.
-const NOT_ENDED: &str =
+pub(super) const NOT_ENDED: &str =
     "NOT EXISTS (SELECT 1 FROM completions WHERE completions.position = events.position AND completions.service = ?)";
 
 /// The number of no name.

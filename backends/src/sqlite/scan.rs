@@ -12,6 +12,9 @@ use super::{Snapshot, error};
 /// Holds for events of the given types behind their `since`; its value is made by [`Types::json`].
 pub(super) const TAKEN: &str = "events.position > (? ->> CAST(events.type AS TEXT))";
 
+/// What leads a walk over the whole log: the table itself.
+const LOG: &str = "NOT INDEXED";
+
 /// A number of ours as SQLite has it; what exceeds its range means "as far as possible".
 pub(super) fn int(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
@@ -52,7 +55,12 @@ impl Scan {
 
     /// Over the whole log.
     pub(super) fn log(order: Order) -> Self {
-        Self::led_by("NOT INDEXED", "position", order)
+        Self::led_by(LOG, "position", order)
+    }
+
+    /// Whether nothing narrower than the log leads, so that types may.
+    pub(super) fn is_led_by_log(&self) -> bool {
+        self.lead == LOG
     }
 
     /// Over one key, by version.
@@ -61,13 +69,8 @@ impl Scan {
     }
 
     /// Over one correlation.
-    pub(super) fn correlation(correlation: &str, order: Order) -> Self {
-        Self::led_by("INDEXED BY events_correlation", "position", order).and("correlation = ?", correlation.to_owned())
-    }
-
-    /// Over what one event caused.
-    pub(super) fn causation(causation: &str, order: Order) -> Self {
-        Self::led_by("INDEXED BY events_causation", "position", order).and("causation = ?", causation.to_owned())
+    pub(super) fn correlation(correlation: i64, order: Order) -> Self {
+        Self::led_by("INDEXED BY events_correlation", "position", order).and("events.correlation = ?", correlation)
     }
 
     /// Over the one event of this id.
@@ -81,6 +84,17 @@ impl Scan {
         self.conditions.push(condition);
         self.values.push(value.into());
         self
+    }
+
+    fn sql(&self) -> String {
+        let Self { lead, sorted_by, order, conditions, .. } = self;
+        let direction = if *order == Order::Newest { "DESC" } else { "ASC" };
+        let conditions = conditions.join(" AND ");
+        format!("SELECT position FROM events {lead} WHERE {conditions} ORDER BY {sorted_by} {direction} LIMIT ?")
+    }
+
+    fn values(&self, limit: usize) -> impl Iterator<Item = Value> {
+        self.values.iter().cloned().chain([Value::Integer(int(limit as u64))])
     }
 }
 
@@ -107,16 +121,10 @@ impl Snapshot<'_> {
 
     /// The first positions of a walk.
     pub(super) fn positions(&self, scan: &Scan, limit: usize) -> Result<Vec<Position>, StoreError> {
-        let Scan { lead, sorted_by, order, conditions, values } = scan;
-        let direction = if *order == Order::Newest { "DESC" } else { "ASC" };
-        let conditions = conditions.join(" AND ");
-        let sql =
-            format!("SELECT position FROM events {lead} WHERE {conditions} ORDER BY {sorted_by} {direction} LIMIT ?");
-        let values = values.iter().cloned().chain([Value::Integer(int(limit as u64))]);
         self.connection
-            .prepare_cached(&sql)
+            .prepare_cached(&scan.sql())
             .and_then(|mut statement| {
-                let rows = statement.query_map(params_from_iter(values), |row| row.get::<_, i64>(0))?;
+                let rows = statement.query_map(params_from_iter(scan.values(limit)), |row| row.get::<_, i64>(0))?;
                 rows.map(|row| row.map(|position| Position(position as u64))).collect()
             })
             .map_err(error::map)
@@ -143,5 +151,62 @@ impl Snapshot<'_> {
             merged.truncate(limit);
         }
         Ok(merged)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::{SqliteStore, read::NOT_ENDED};
+
+    /// Each kind of walk, with the conditions that bound it.
+    fn walks(order: Order) -> Vec<Scan> {
+        let by_type = Scan { lead: "INDEXED BY events_type", ..Scan::log(order) }.and("events.type = ?", 1);
+        vec![
+            Scan::log(order).and("events.position > ?", 5),
+            by_type.clone().and("events.position > ?", 5).and(NOT_ENDED, 1),
+            by_type.and("events.position < ?", 5),
+            Scan::key(1, order).and("events.version > ?", 5).and(TAKEN, Types(Vec::new()).json()).and(NOT_ENDED, 1),
+            Scan::key(1, order).and("events.version < ?", 5),
+            Scan::correlation(1, order).and("events.position > ?", 5),
+            Scan::id("e", order),
+        ]
+    }
+
+    #[test]
+    fn every_walk_follows_an_index_in_its_order_and_sorts_nothing() {
+        let store = SqliteStore::open_in_memory().unwrap();
+        let db = store.db.lock();
+        for order in [Order::Oldest, Order::Newest] {
+            for walk in walks(order) {
+                let sql = format!("EXPLAIN QUERY PLAN {}", walk.sql());
+                let mut statement = db.connection.prepare(&sql).unwrap();
+                let steps =
+                    statement.query_map(params_from_iter(walk.values(9)), |row| row.get::<_, String>(3)).unwrap();
+                let plan: Vec<_> = steps.map(Result::unwrap).collect();
+                assert!(plan.iter().all(|step| !step.contains("TEMP B-TREE")), "{sql} sorts: {plan:?}");
+                assert!(plan.iter().all(|step| !step.starts_with("SCAN events")), "{sql} scans: {plan:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_walk_is_planned_anew_for_other_values() {
+        let store = SqliteStore::open_in_memory().unwrap();
+        let db = store.db.lock();
+        for walk in walks(Order::Oldest) {
+            let mut statement = db.connection.prepare(&walk.sql()).unwrap();
+            for limit in 1..4 {
+                let other: Vec<_> = walk
+                    .values(limit)
+                    .map(|value| match value {
+                        Value::Integer(number) => Value::Integer(number + limit as i64),
+                        value => value,
+                    })
+                    .collect();
+                statement.query_map(params_from_iter(other), |_| Ok(())).unwrap().for_each(drop);
+            }
+            assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0, "{}", walk.sql());
+        }
     }
 }

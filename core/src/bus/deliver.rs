@@ -236,6 +236,7 @@ impl Bus {
         if unordered && lane.pending.len() > 1 {
             lane.pending.swap(0, 1);
         }
+        self.dirty.insert(name.clone()); // Credit came back: others may be delivered.
         let too_many = lane.disconnects >= self.config.limits.disconnects_max;
         self.arm_deadline(name, key, None);
         if too_many && lost == Lost::Disconnected && key.is_reserved() {

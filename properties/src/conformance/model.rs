@@ -48,9 +48,11 @@ impl Model {
         for change in &commit.lanes {
             match change {
                 LaneChange::Put(lane) => {
-                    drop(self.lanes.insert((lane.service.clone(), lane.key.clone()), lane.clone()))
+                    self.lanes.insert((lane.service.clone(), lane.key.clone()), lane.clone());
                 }
-                LaneChange::Remove { service, key } => drop(self.lanes.remove(&(service.clone(), key.clone()))),
+                LaneChange::Remove { service, key } => {
+                    self.lanes.remove(&(service.clone(), key.clone()));
+                }
             }
         }
     }

@@ -28,7 +28,7 @@ pub(super) fn check(mut store: Box<dyn Store>, seed: u64, steps: usize) {
             0 => assert_eq!(store.recover(), Ok(life.model.recover()), "{context}"),
             1..=8 if life.model.term.0 > 0 => life.commit(&mut *store, &context),
             _ => {
-                let reader: &mut dyn Reader = if what % 2 == 0 { &mut *reader } else { &mut *store };
+                let reader: &mut dyn Reader = if what.is_multiple_of(2) { &mut *reader } else { &mut *store };
                 life.ask(reader, &context);
             }
         }
@@ -149,15 +149,16 @@ impl Life {
         }
         for _ in 0..self.chance.below(3) {
             let (service, key) = (self.service(), self.key());
-            commit.lanes.push(match self.chance.once_in(3) {
-                true => LaneChange::Remove { service, key },
-                false => LaneChange::Put(LaneRecord {
+            commit.lanes.push(if self.chance.once_in(3) {
+                LaneChange::Remove { service, key }
+            } else {
+                LaneChange::Put(LaneRecord {
                     service,
                     key,
                     next_version: Version(self.chance.below(9)),
                     failures: self.chance.below(9) as u32,
                     parked: self.chance.once_in(2).then(|| "it failed".to_owned()),
-                }),
+                })
             });
         }
         commit
@@ -165,19 +166,26 @@ impl Life {
 
     fn event(&mut self, after: &Model) -> Event {
         let position = after.end().next();
-        let key = self.key();
+        let (key, correlation) = (self.key(), self.correlation());
         Event {
             position,
             id: EventId::of(format!("event-{position}")),
             event_type: self.event_type(),
             version: after.version_of(&key).next(),
             key,
-            correlation: self.correlation(),
-            causation: self.chance.once_in(2).then(|| self.id()),
+            causation: self.cause(after, &correlation),
+            correlation,
             time: WallTime(self.chance.below(100)),
             source: self.source(),
             data: Data::of(&self.chance.below(1_000)),
         }
+    }
+
+    /// An earlier event of the correlation, if the draw finds one.
+    fn cause(&mut self, after: &Model, correlation: &CorrelationId) -> Option<EventId> {
+        let number = self.chance.below(after.events.len() as u64 + 1) as usize;
+        let cause = after.events[..number].iter().rfind(|event| event.correlation == *correlation);
+        cause.map(|event| event.id.clone())
     }
 
     /// Ends an event that the service has not ended, if the draw finds one.

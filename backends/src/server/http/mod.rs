@@ -1,0 +1,212 @@
+//! The routes. Each answers in JSON, errors too: `{"error": what failed and why, "help": what to do}`.
+//!
+//! A route only translates. What changes the log or a lane is put to the bus as a connection of its own
+//! ([`Shared::publish`], [`Shared::admin`]); what only reads is asked of the store, so that a flood of questions costs
+//! the bus nothing.
+
+pub(super) mod error;
+mod events;
+mod fields;
+mod follow;
+mod keys;
+mod publish;
+mod services;
+mod wall_time;
+
+use std::sync::Arc;
+
+use axum::{
+    Extension, Router,
+    body::Bytes,
+    extract::{
+        DefaultBodyLimit, FromRequest, Request, State, WebSocketUpgrade, path::Path, rejection::PathRejection,
+        ws::rejection::WebSocketUpgradeRejection,
+    },
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post, put},
+};
+use dacapo_core::{limits, names::NameError, wire};
+use serde::Serialize;
+use tokio::time::timeout;
+
+use self::error::HttpError;
+use super::{
+    accept::Permit,
+    metrics,
+    shared::{Phase, Shared},
+    socket,
+};
+
+/// The read buffer of a WebSocket. Tungstenite's own default of 128 KiB costs 2 GiB at the limit of connections.
+const SOCKET_BUFFER_BYTES: usize = 4 << 10;
+
+/// Every route, as it stands in the answer to an unknown one.
+const ROUTES: &[&str] = &[
+    "GET /healthz",
+    "GET /readyz",
+    "GET /metrics",
+    "GET /v1/bus (WebSocket)",
+    "POST /v1/events",
+    "GET /v1/events",
+    "GET /v1/events/{position}",
+    "GET /v1/keys",
+    "GET /v1/keys/{key}",
+    "GET /v1/services",
+    "GET /v1/services/{service}/lanes",
+    "POST /v1/services/{service}/lanes/{key}/retry",
+    "POST /v1/services/{service}/lanes/{key}/skip",
+    "PUT /v1/services/{service}/types",
+];
+
+/// All routes.
+pub(super) fn router(shared: Arc<Shared>) -> Router {
+    let bus = Router::new()
+        .route(wire::PATH, get(open_socket))
+        .route("/v1/events", get(events::list).post(publish::publish))
+        .route("/v1/events/{position}", get(events::one))
+        .route("/v1/keys", get(keys::list))
+        .route("/v1/keys/{key}", get(keys::one))
+        .route("/v1/services", get(services::list))
+        .route("/v1/services/{service}/lanes", get(services::lanes))
+        .route("/v1/services/{service}/lanes/{key}/retry", post(services::retry))
+        .route("/v1/services/{service}/lanes/{key}/skip", post(services::skip))
+        .route("/v1/services/{service}/types", put(services::change_types))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), gate));
+    Router::new()
+        .route("/healthz", get(async || json(StatusCode::OK, &Health { status: "ok" })))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .merge(bus)
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(unknown_method)
+        .layer(DefaultBodyLimit::max(limits::FRAME_BYTES_MAX))
+        .with_state(shared)
+}
+
+/// Lets a request in while the bus runs, and not while the process is stopped.
+async fn gate(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    shared.pause().await;
+    if let Err(error) = running(&shared) {
+        return error.into_response();
+    }
+    let response = next.run(request).await;
+    shared.pause().await;
+    response
+}
+
+fn running(shared: &Shared) -> Result<(), HttpError> {
+    match shared.phase() {
+        Phase::Ready { .. } => Ok(()),
+        Phase::Recovering => Err(HttpError::unavailable("the bus is recovering from its store")),
+        Phase::Closing => Err(HttpError::unavailable("the bus is shutting down")),
+    }
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+}
+
+async fn ready(State(shared): State<Arc<Shared>>) -> Result<Response, HttpError> {
+    #[derive(Serialize)]
+    struct Ready {
+        status: &'static str,
+        term: dacapo_core::Term,
+        position: dacapo_core::Position,
+    }
+    shared.pause().await;
+    running(&shared)?;
+    match shared.phase() {
+        Phase::Ready { term } => {
+            let position = *shared.position.borrow();
+            Ok(json(StatusCode::OK, &Ready { status: "ready", term, position }))
+        }
+        Phase::Recovering | Phase::Closing => Err(HttpError::unavailable("the bus is not running")),
+    }
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics::text(&shared)).into_response()
+}
+
+async fn open_socket(
+    State(shared): State<Arc<Shared>>,
+    Extension(permit): Extension<Permit>,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, HttpError> {
+    let upgrade = upgrade
+        .map_err(|rejection| {
+            HttpError::new(StatusCode::UPGRADE_REQUIRED, rejection.body_text(), "open this path as a WebSocket")
+        })?
+        .protocols([wire::SUBPROTOCOL]);
+    if headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) && upgrade.selected_protocol().is_none() {
+        return Err(HttpError::bad(
+            "none of the sub-protocols that were offered is spoken here",
+            "offer dacapo.v1+json",
+        ));
+    }
+    Ok(upgrade
+        .read_buffer_size(SOCKET_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_message_size(limits::FRAME_BYTES_MAX)
+        .max_frame_size(limits::FRAME_BYTES_MAX)
+        .on_upgrade(move |socket| socket::run(socket, shared, permit)))
+}
+
+async fn unknown_route(uri: Uri) -> HttpError {
+    let help = format!("the routes are: {}", ROUTES.join(", "));
+    HttpError::new(StatusCode::NOT_FOUND, format!("there is no route {}", uri.path()), help)
+}
+
+async fn unknown_method(method: Method, uri: Uri) -> HttpError {
+    let help = format!("the routes are: {}", ROUTES.join(", "));
+    HttpError::new(StatusCode::METHOD_NOT_ALLOWED, format!("{} does not take {method}", uri.path()), help)
+}
+
+/// A JSON answer.
+fn json<T: Serialize + ?Sized>(status: StatusCode, body: &T) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(body) => {
+            (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+        }
+        // All bodies are plain data with text keys.
+        Err(error) => unreachable!("an answer that is no JSON: {error}"),
+    }
+}
+
+/// The whole body, within the limit and the deadline.
+async fn body(shared: &Shared, request: Request) -> Result<Bytes, HttpError> {
+    match timeout(shared.config.request_deadline, Bytes::from_request(request, &())).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(HttpError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body has more than {} bytes", limits::FRAME_BYTES_MAX),
+            "split the batch",
+        )),
+        Ok(Err(rejection)) => Err(HttpError::bad(rejection.body_text(), "send the whole body")),
+        Err(_) => Err(HttpError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            format!("the body did not come within {:?}", shared.config.request_deadline),
+            "send it faster, or in smaller batches",
+        )),
+    }
+}
+
+/// Reads JSON; the error names line and column.
+fn parse<'a, T: serde::Deserialize<'a>>(body: &'a [u8], help: &str) -> Result<T, HttpError> {
+    serde_json::from_slice(body).map_err(|error| HttpError::bad(format!("the body cannot be read: {error}"), help))
+}
+
+/// A name from the path, percent-decoded.
+fn name<T: TryFrom<String, Error = NameError>>(text: String) -> Result<T, HttpError> {
+    T::try_from(text).map_err(|error| HttpError::bad(error.to_string(), "see the path"))
+}
+
+/// What stood in the path.
+fn path<T>(path: Result<Path<T>, PathRejection>) -> Result<T, HttpError> {
+    path.map(|Path(parts)| parts)
+        .map_err(|rejection| HttpError::bad(rejection.body_text(), "percent-encode keys as UTF-8"))
+}

@@ -1,0 +1,207 @@
+//! Production's [`StorePort`]: blocking stores on threads of their own.
+//!
+//! One thread writes, for a store has one writer anyway. What the bus asks and what strangers ask are read by
+//! different threads, so that a flood of expensive queries never delays a look-up that a publish waits for.
+//! The threads end when the port is dropped, which waits for what is under way. A thread that panics takes its callers
+//! with it: a store that broke its own rules must not be asked again.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread::{Builder, JoinHandle},
+};
+
+use dacapo_core::{
+    names::{Position, Term},
+    store::{Answer, Commit, Completion, Found, LookUp, Page, Query, Read, Reader, Recovered, Store, StoreError},
+};
+use tokio::sync::oneshot;
+
+use crate::port::{Pending, StorePort};
+
+type Job<T> = Box<dyn FnOnce(&mut T) + Send>;
+
+/// A blocking store behind threads.
+pub struct ThreadedStore {
+    writer: Queue<dyn Store>,
+    inside: Queue<dyn Reader>,
+    outside: Queue<dyn Reader>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// A queue of jobs; `None` once the port is being dropped.
+struct Queue<T: ?Sized>(Option<mpsc::Sender<Job<T>>>);
+
+impl ThreadedStore {
+    /// Starts the threads: one that writes, `readers` for the bus, and as many for questions from outside.
+    pub fn start(store: impl Store + 'static, readers: usize) -> Result<Self, StoreError> {
+        assert!(readers > 0, "a store that nobody can read serves no bus");
+        let mut threads = Vec::with_capacity(1 + 2 * readers);
+        let (inside, jobs) = queue();
+        read_with(&store, "inside", jobs, readers, &mut threads)?;
+        let (outside, jobs) = queue();
+        read_with(&store, "outside", jobs, readers, &mut threads)?;
+        let (writer, jobs) = queue::<dyn Store>();
+        let mut store: Box<dyn Store> = Box::new(store);
+        threads.push(spawn("dacapo-store-writer".to_owned(), move || {
+            while let Ok(job) = jobs.recv() {
+                job(&mut *store);
+            }
+        })?);
+        Ok(Self { writer, inside, outside, threads })
+    }
+}
+
+fn queue<T: ?Sized>() -> (Queue<T>, mpsc::Receiver<Job<T>>) {
+    let (sender, receiver) = mpsc::channel();
+    (Queue(Some(sender)), receiver)
+}
+
+fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+    Builder::new()
+        .name(name)
+        .spawn(work)
+        .map_err(|error| StoreError::Io(format!("a thread of the store cannot be started: {error}")))
+}
+
+fn read_with(
+    store: &impl Store,
+    whose: &str,
+    jobs: mpsc::Receiver<Job<dyn Reader>>,
+    readers: usize,
+    threads: &mut Vec<JoinHandle<()>>,
+) -> Result<(), StoreError> {
+    let jobs = Arc::new(Mutex::new(jobs));
+    for number in 0..readers {
+        let mut reader = store.reader()?;
+        let jobs = Arc::clone(&jobs);
+        threads.push(spawn(format!("dacapo-store-{whose}-{number}"), move || {
+            loop {
+                // The lock is held while this thread waits and given back before it works: the others queue for it.
+                let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                match job {
+                    Ok(job) => job(&mut *reader),
+                    Err(mpsc::RecvError) => return,
+                }
+            }
+        })?);
+    }
+    Ok(())
+}
+
+impl<T: ?Sized + 'static> Queue<T> {
+    fn ask<A: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut T) -> Result<A, StoreError> + Send + 'static,
+    ) -> Pending<A> {
+        let (answer, pending) = oneshot::channel();
+        let job: Job<T> = Box::new(move |store| {
+            // Nobody waits any more: the deed is done all the same.
+            let _ = answer.send(work(store));
+        });
+        let queued = self.0.as_ref().is_some_and(|sender| sender.send(job).is_ok());
+        Box::pin(async move {
+            match pending.await {
+                Ok(answer) if queued => answer,
+                _ => panic!("a thread of the store has panicked; what the store holds is what it last made durable"),
+            }
+        })
+    }
+}
+
+impl StorePort for ThreadedStore {
+    fn recover(&self) -> Pending<Recovered> {
+        self.writer.ask(Store::recover)
+    }
+
+    fn commit(&self, commit: Arc<Commit>) -> Pending<()> {
+        self.writer.ask(move |store| store.commit(&commit))
+    }
+
+    fn look_up(&self, look_up: Arc<LookUp>) -> Pending<Found> {
+        self.inside.ask(move |reader| reader.look_up(&look_up))
+    }
+
+    fn read(&self, read: Arc<Read>) -> Pending<Page> {
+        self.inside.ask(move |reader| reader.read(&read))
+    }
+
+    fn query(&self, query: Query) -> Pending<Answer> {
+        self.outside.ask(move |reader| reader.query(&query))
+    }
+
+    fn completions(&self, positions: Vec<Position>) -> Pending<Vec<Completion>> {
+        self.outside.ask(move |reader| reader.completions(&positions))
+    }
+
+    fn current_term(&self) -> Pending<Term> {
+        self.inside.ask(Reader::current_term)
+    }
+}
+
+impl Drop for ThreadedStore {
+    fn drop(&mut self) {
+        // The queues end first, or the threads would wait for ever; a file is closed when the port is gone.
+        (self.writer.0, self.inside.0, self.outside.0) = (None, None, None);
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store panicked");
+            }
+        }
+    }
+}
+
+impl fmt::Debug for ThreadedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadedStore").field("threads", &self.threads.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dacapo_core::store::ServiceRecord;
+
+    use super::*;
+    use crate::{MemoryStore, SqliteStore};
+
+    fn commit(term: Term, sequence: u64) -> Arc<Commit> {
+        let name = dacapo_core::ServiceName::of(format!("service-{sequence}"));
+        let services = vec![ServiceRecord { name, types: Vec::new(), frontier: Position::ZERO }];
+        Arc::new(Commit { sequence, term, services, ..Commit::default() })
+    }
+
+    #[tokio::test]
+    async fn commits_take_effect_in_the_order_of_the_calls_though_nobody_waits() {
+        let store = ThreadedStore::start(MemoryStore::new(), 2).expect("starts");
+        let term = store.recover().await.expect("recovers").term;
+        drop(store.commit(commit(term, 1)));
+        drop(store.commit(commit(term, 2)));
+        store.commit(commit(term, 3)).await.expect("commits");
+        let recovered = store.recover().await.expect("recovers");
+        assert_eq!(recovered.services.len(), 3);
+        assert_eq!(store.current_term().await, Ok(recovered.term), "the readers see it");
+        let fenced = store.commit(commit(term, 4)).await;
+        assert!(matches!(fenced, Err(StoreError::Fenced { .. })), "{fenced:?}");
+    }
+
+    #[tokio::test]
+    async fn dropping_the_port_finishes_what_is_queued_and_closes_the_file() {
+        let path = std::env::temp_dir().join(format!("dacapo-threaded-{}.db", std::process::id()));
+        let remove = || {
+            for suffix in ["", "-wal", "-shm"] {
+                let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
+            }
+        };
+        remove();
+        let store = ThreadedStore::start(SqliteStore::open(&path).expect("opens"), 2).expect("starts");
+        let term = store.recover().await.expect("recovers").term;
+        for sequence in 1..=20 {
+            drop(store.commit(commit(term, sequence)));
+        }
+        drop(store);
+        let mut store = SqliteStore::open(&path).expect("opens again");
+        assert_eq!(store.recover().expect("recovers").services.len(), 20);
+        drop(store);
+        remove();
+    }
+}

@@ -1,0 +1,80 @@
+//! How the bank's properties read the log: as plain JSON, with none of the services' types.
+
+use dacapo_core::{
+    Event, Key, ServiceName,
+    store::{Commit, LaneChange},
+    trace::{Record, What},
+};
+use dacapo_properties::{Property, Verdict, Violation};
+use serde_json::Value;
+
+/// The events of a commit, if the record is one that became durable.
+pub(super) fn durable(record: &Record) -> Option<&Commit> {
+    match &record.what {
+        What::CommitDurable { commit } => Some(commit),
+        _ => None,
+    }
+}
+
+/// The payload as a JSON value.
+pub(super) fn payload(event: &Event) -> Value {
+    event.data.to().unwrap_or(Value::Null)
+}
+
+/// A text of a payload.
+pub(super) fn text(data: &Value, field: &str) -> String {
+    data[field].as_str().unwrap_or_default().to_owned()
+}
+
+/// The whole number of pence of a payload, with its sign; none if it is no whole number.
+pub(super) fn pence(data: &Value) -> Option<i128> {
+    let pence = &data["pence"];
+    pence.as_i64().map(i128::from).or_else(|| pence.as_u64().map(i128::from))
+}
+
+/// What stands behind the prefix of a key.
+pub(super) fn id_of<'a>(key: &'a Key, prefix: &str) -> Option<&'a str> {
+    key.as_str().strip_prefix(prefix)
+}
+
+/// The operation whose request this event answers, by its idempotency key.
+pub(super) fn operation_of(data: &Value) -> Option<u64> {
+    data["request"].as_str()?.strip_prefix("op-")?.parse().ok()
+}
+
+/// How an event is called in a message.
+pub(super) fn named(event: &Event) -> String {
+    format!("{} on {}@{} at position {}", event.event_type, event.key, event.version, event.position)
+}
+
+/// A promise was broken at this step.
+pub(super) fn broken(property: &dyn Property, step: u64, message: String, mut steps: Vec<u64>) -> Verdict {
+    steps.sort_unstable();
+    steps.dedup();
+    steps.retain(|other| *other != step);
+    Err(Box::new(Violation { property: property.name(), sentence: property.sentence(), step, message, steps }))
+}
+
+/// The lanes of the accounts service that are parked: what is in them waits for people, by design.
+#[derive(Debug, Default)]
+pub(super) struct ParkedLanes(std::collections::BTreeSet<Key>);
+
+impl ParkedLanes {
+    pub(super) fn observe(&mut self, commit: &Commit) {
+        let is_accounts = |service: &ServiceName| service.as_str() == "accounts";
+        for change in &commit.lanes {
+            match change {
+                LaneChange::Put(lane) if is_accounts(&lane.service) && lane.parked.is_some() => {
+                    self.0.insert(lane.key.clone());
+                }
+                LaneChange::Put(lane) if is_accounts(&lane.service) => drop(self.0.remove(&lane.key)),
+                LaneChange::Remove { service, key } if is_accounts(service) => drop(self.0.remove(key)),
+                _ => {}
+            }
+        }
+    }
+
+    pub(super) fn contains(&self, key: &str) -> bool {
+        self.0.contains(key)
+    }
+}

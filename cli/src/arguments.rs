@@ -1,0 +1,263 @@
+//! The command line: verbs first, few long flags. Help, man page and completions all come from these types.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::{exit, seed::Seed};
+
+/// An event bus for event-sourced services, and the simulator that they are tested in.
+#[derive(Debug, Parser)]
+#[command(name = "dacapo", version, max_term_width = 100, after_help = exit::HELP, subcommand_required = true)]
+#[command(arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    /// Answer in JSON Lines on stdout, each with a version and a kind; nothing else goes there
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Explore seeds: run services under faults and judge every promise
+    Sim(SimArguments),
+    /// Run one seed, or one saved plan, again
+    Replay(ReplayArguments),
+    /// The whole bank in one process: bus, services, customers at work
+    Demo(DemoArguments),
+    /// The production bus on a SQLite file
+    Serve(ServeArguments),
+    /// Look into a store, or ask a running bus
+    Events(EventsArguments),
+    /// What there is: scenarios, profiles, properties, faults, marks, planted bugs
+    List(ListArguments),
+    /// Check this machine and this build
+    Doctor(DoctorArguments),
+    /// Write a completion script for a shell
+    Completions(CompletionsArguments),
+    /// Write the manual page
+    Man,
+    /// A worker of `sim`: takes orders on stdin
+    #[command(hide = true)]
+    Worker,
+}
+
+/// What runs a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineName {
+    /// The full stack on a simulated network
+    Turmoil,
+    /// The machines alone; not there yet
+    Event,
+    /// One after the other; not there yet
+    Both,
+}
+
+/// `sim`
+#[derive(Debug, Args)]
+pub(crate) struct SimArguments {
+    /// What to simulate; `dacapo list` names them
+    #[arg(default_value = "bank")]
+    pub(crate) scenario: String,
+    /// How many seeds
+    #[arg(short = 'n', long, value_name = "N", conflicts_with = "time")]
+    pub(crate) seeds: Option<u64>,
+    /// The first seed: decimal, 0x-hexadecimal, or a commit hash (its digits 1–16, 17–32 and 33–40, combined by xor)
+    #[arg(long)]
+    pub(crate) seed: Option<Seed>,
+    /// Explore for so long instead: 90s, 15m, 2h
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) time: Option<std::time::Duration>,
+    /// Which faults, and how strong; `dacapo list` names the profiles
+    #[arg(long, default_value = "swarm")]
+    pub(crate) profile: String,
+    /// What runs the plans
+    #[arg(long, value_enum, default_value = "turmoil")]
+    pub(crate) engine: EngineName,
+    /// Seeds at once; as many as there are cores if left out
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub(crate) jobs: Option<u64>,
+    /// Go on after a failure
+    #[arg(long)]
+    pub(crate) keep_going: bool,
+    /// Write the results, and the plan and trace of each failure, into this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
+    /// Run every plan twice and compare
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// Plant a bug, to see it found; needs a build with `--features planted-bugs`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) bug: Option<String>,
+}
+
+/// `replay`
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArguments {
+    /// A seed, or the file of a saved plan
+    #[arg(value_name = "SEED|FILE")]
+    pub(crate) what: String,
+    /// What to simulate, when a seed is given
+    #[arg(long, default_value = "bank")]
+    pub(crate) scenario: String,
+    /// The profile that the seed was explored with
+    #[arg(long, default_value = "swarm")]
+    pub(crate) profile: String,
+    /// Show the trace up to this step, and judge no further
+    #[arg(long, value_name = "STEP")]
+    pub(crate) until: Option<u64>,
+    /// Leave this fault of the plan out; may be given again
+    #[arg(long, value_name = "N")]
+    pub(crate) without_fault: Vec<u32>,
+    /// Show every record; with a file name, write them there as JSON Lines instead
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
+    pub(crate) trace: Option<String>,
+    /// Run it twice and compare
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// Plant a bug, to see it found; needs a build with `--features planted-bugs`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) bug: Option<String>,
+}
+
+/// `demo`
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// The store; a second demo goes on where the first one ended
+    #[arg(long, value_name = "FILE", default_value = "demo.db")]
+    pub(crate) db: PathBuf,
+    /// Where the bus listens
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7171")]
+    pub(crate) listen: SocketAddr,
+    /// The first port of the services; each takes the next one
+    #[arg(long, value_name = "PORT", default_value_t = 7181)]
+    pub(crate) service_port: u16,
+    /// Customers at work; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(crate) customers: u32,
+    /// End by itself after so long: 90s, 15m, 2h
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) time: Option<std::time::Duration>,
+}
+
+/// `serve`
+#[derive(Debug, Args)]
+pub(crate) struct ServeArguments {
+    /// The store; it is created if it is not there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) db: PathBuf,
+    /// Where to listen
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7171")]
+    pub(crate) listen: SocketAddr,
+    /// Limits, as TOML: grace = 2000
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// One limit, over the file's; may be given again. Durations are in milliseconds
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+/// `events`
+#[derive(Debug, Args)]
+#[command(after_help = crate::events::filter::HELP)]
+pub(crate) struct EventsArguments {
+    /// Which events; all conditions must hold
+    #[arg(value_name = "FILTER")]
+    pub(crate) filter: Vec<String>,
+    /// A store, read directly; the bus need not run
+    #[arg(long, value_name = "FILE", conflicts_with = "bus", required_unless_present = "bus")]
+    pub(crate) db: Option<PathBuf>,
+    /// A running bus: http://127.0.0.1:7171
+    #[arg(long, value_name = "URL")]
+    pub(crate) bus: Option<String>,
+    /// Draw what caused what
+    #[arg(long, conflicts_with = "follow")]
+    pub(crate) tree: bool,
+    /// Go on with the events that come
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// At most so many
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+}
+
+/// What `list` lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Subject {
+    /// What can be simulated
+    Scenarios,
+    /// Which faults, and how strong
+    Profiles,
+    /// What must hold
+    Properties,
+    /// What can go wrong
+    Faults,
+    /// What a campaign should reach
+    Marks,
+    /// What the harness tests itself with
+    Bugs,
+}
+
+/// `list`
+#[derive(Debug, Args)]
+pub(crate) struct ListArguments {
+    /// Only these
+    #[arg(value_enum)]
+    pub(crate) subject: Option<Subject>,
+}
+
+/// `doctor`
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArguments {
+    /// The store that `serve` shall use: its directory's disk is probed
+    #[arg(long, value_name = "FILE", default_value = "dacapo.db")]
+    pub(crate) db: PathBuf,
+}
+
+/// `completions`
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArguments {
+    /// Which shell
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let help = || format!("{text:?} is no duration; give a number with ms, s, m or h, such as 90s");
+    let unit_at = text.find(|character: char| !character.is_ascii_digit()).ok_or_else(help)?;
+    let (number, unit) = text.split_at(unit_at);
+    let number: u64 = number.parse().map_err(|_| help())?;
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(help()),
+    };
+    number.checked_mul(millis).map(std::time::Duration::from_millis).ok_or_else(help)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_a_unit() {
+        assert_eq!(duration("90s"), Ok(std::time::Duration::from_secs(90)));
+        assert_eq!(duration("15m"), Ok(std::time::Duration::from_secs(900)));
+        for text in ["", "90", "s", "1.5h", "-1s", "9999999999999999999s"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Where events are read from: a store's file, or a bus's `GET /v1/events`.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use dacapo_backends::SqliteReader;
+use dacapo_core::{
+    Event, Position,
+    store::{Query, Reader as _, StoreError},
+};
+use serde::Deserialize;
+
+use crate::{
+    arguments::EventsArguments,
+    exit::Usage,
+    http::{self, authority},
+};
+
+/// A page of an answer.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Page {
+    /// In order.
+    pub(crate) events: Vec<Arc<Event>>,
+    /// The cursor for the next page; none when this was the last.
+    pub(crate) next: Option<Position>,
+    /// Where the log ended.
+    #[serde(rename = "position")]
+    pub(crate) read_at: Position,
+}
+
+/// Where events are read from.
+pub(crate) enum Source {
+    /// A store's file, on a connection that cannot write.
+    Store(Box<SqliteReader>),
+    /// A bus, by host and port.
+    Bus(String),
+}
+
+impl Source {
+    /// The one that the command line names.
+    pub(crate) fn of(arguments: &EventsArguments) -> anyhow::Result<Self> {
+        if let Some(url) = &arguments.bus {
+            let authority = authority(url).ok_or_else(|| {
+                Usage::error(format!("{url:?} is no address of a bus; give something like http://127.0.0.1:7171"))
+            })?;
+            return Ok(Self::Bus(authority.to_owned()));
+        }
+        let path = arguments.db.as_deref().context("clap demands --db or --bus")?;
+        let reader = SqliteReader::open_read_only(path).map_err(|error| match error {
+            StoreError::NotAStore(sentence) => Usage::error(sentence),
+            error => anyhow::Error::new(error),
+        })?;
+        Ok(Self::Store(Box::new(reader)))
+    }
+
+    /// Asks for one page.
+    pub(crate) async fn ask(&mut self, query: &Query) -> anyhow::Result<Page> {
+        match self {
+            Self::Store(reader) => {
+                let answer = reader.query(query)?;
+                Ok(Page { events: answer.events, next: answer.next, read_at: answer.read_at })
+            }
+            Self::Bus(authority) => {
+                let reply = http::send(authority, "GET", &path_of(query), &[], String::new()).await?;
+                if reply.status != 200 {
+                    bail!("the bus at {authority} answered {}: {}", reply.status, reply.body);
+                }
+                serde_json::from_str(&reply.body)
+                    .with_context(|| format!("what listens at {authority} is no bus of ours"))
+            }
+        }
+    }
+}
+
+/// The query as a path with its parameters.
+fn path_of(query: &Query) -> String {
+    let mut path = "/v1/events".to_owned();
+    let mut put = |name: &str, value: &str| {
+        path.push(if path.contains('?') { '&' } else { '?' });
+        path.push_str(name);
+        path.push('=');
+        percent_encode(value, &mut path);
+    };
+    let texts = [
+        ("key", query.key.as_ref().map(|value| value.as_str())),
+        ("correlation", query.correlation.as_ref().map(|value| value.as_str())),
+        ("causation", query.causation.as_ref().map(|value| value.as_str())),
+        ("source", query.source.as_ref().map(|value| value.as_str())),
+        ("id", query.id.as_ref().map(|value| value.as_str())),
+    ];
+    for (name, value) in texts {
+        if let Some(value) = value {
+            put(name, value);
+        }
+    }
+    for event_type in &query.types {
+        put("type", event_type.as_str());
+    }
+    let numbers = [
+        ("cursor", query.cursor.map(|position| position.0)),
+        ("from", query.from.map(|time| time.0)),
+        ("until", query.until.map(|time| time.0)),
+        ("limit", Some(query.limit as u64).filter(|limit| *limit > 0)),
+    ];
+    for (name, value) in numbers {
+        if let Some(value) = value {
+            put(name, &value.to_string());
+        }
+    }
+    if query.newest_first {
+        put("order", "desc");
+    }
+    path
+}
+
+fn percent_encode(text: &str, out: &mut String) {
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
+            byte => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dacapo_core::{EventType, Key};
+
+    use super::*;
+
+    #[test]
+    fn a_query_becomes_a_path() {
+        assert_eq!(path_of(&Query::default()), "/v1/events");
+        let query = Query {
+            key: Some(Key::of("acc 7/ä")),
+            types: vec![EventType::of("A"), EventType::of("B")],
+            cursor: Some(Position(12)),
+            newest_first: true,
+            ..Query::default()
+        };
+        assert_eq!(path_of(&query), "/v1/events?key=acc%207%2F%C3%A4&type=A&type=B&cursor=12&order=desc");
+    }
+}

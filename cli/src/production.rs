@@ -1,0 +1,73 @@
+//! The bus as it is deployed: a SQLite file, a TCP port, the system's clocks, and hooks that are nothing.
+//!
+//! The start-up function is the server's own; the simulator passes other things into the very same one.
+
+use std::{net::SocketAddr, path::Path, sync::Arc};
+
+use anyhow::Context as _;
+use dacapo_backends::{
+    SqliteStore,
+    clock::{SystemClock, SystemEntropy},
+    server::{self, Parts, ServeError, ServerConfig, Shutdown},
+    threaded::ThreadedStore,
+};
+use dacapo_core::{
+    Limits, NodeName,
+    hooks::{NoHooks, World},
+    store::StoreError,
+};
+use tokio::net::TcpListener;
+
+use crate::exit::Usage;
+
+/// Threads that read for the bus, and as many for questions from outside: SQLite reads in parallel, and a laptop has four
+/// cores.
+const READERS: usize = 2;
+
+/// Opens the store, or makes a new one.
+pub(crate) fn open(path: &Path) -> anyhow::Result<ThreadedStore> {
+    let store = SqliteStore::open(path).map_err(|error| match error {
+        StoreError::NotAStore(sentence) => Usage::error(sentence),
+        error => anyhow::Error::new(error).context(format!("cannot open the store {}", path.display())),
+    })?;
+    ThreadedStore::start(store, READERS).context("cannot start the store's threads")
+}
+
+/// Takes the port.
+pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen at {address}; end what listens there, or choose another address"))
+}
+
+/// The real world, seen by the process of this name.
+pub(crate) fn world(node: &str) -> World {
+    World {
+        node: NodeName::of(node),
+        clock: Arc::new(SystemClock::new()),
+        entropy: Arc::new(SystemEntropy::new()),
+        hooks: Arc::new(NoHooks),
+    }
+}
+
+/// Serves until it is asked to end, or must.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    store: ThreadedStore,
+    limits: Limits,
+    shutdown: Shutdown,
+) -> Result<(), ServeError> {
+    server::serve(Parts {
+        listener: server::tcp(listener),
+        port: Arc::new(store),
+        world: world("bus"),
+        config: ServerConfig { limits, ..ServerConfig::default() },
+        shutdown,
+    })
+    .await
+}
+
+/// A multi-threaded runtime: the bus's machine is one task, its connections are many.
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the threads of the runtime")
+}

@@ -1,0 +1,22 @@
+//! What can be simulated: the place where scenarios are put into the simulator, which knows none.
+
+use dacapo_properties::Scenario;
+
+use crate::exit::Usage;
+
+/// All of them.
+pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
+    vec![Box::new(dacapo_bank::bank())]
+}
+
+/// The scenario of this name.
+pub(crate) fn named(name: &str) -> anyhow::Result<Box<dyn Scenario>> {
+    let mut known = Vec::new();
+    for scenario in all() {
+        if scenario.name() == name {
+            return Ok(scenario);
+        }
+        known.push(scenario.name());
+    }
+    Err(Usage::error(format!("there is no scenario {name:?}; there are: {}", known.join(", "))))
+}

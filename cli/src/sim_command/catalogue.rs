@@ -1,0 +1,43 @@
+//! What there is to name: for `list`.
+
+use dacapo_core::Limits;
+use dacapo_properties::Judge;
+use dacapo_sim::{
+    Family, Profile,
+    marks::{Mark, Needs, marks as all_marks},
+};
+
+use crate::{list::Item, scenarios};
+
+/// The profiles.
+pub(crate) fn profiles() -> Vec<Item> {
+    Profile::all().into_iter().map(|profile| Item::new(profile.name, profile.description)).collect()
+}
+
+/// The promises of the bus, and those of every scenario.
+pub(crate) fn properties() -> Vec<Item> {
+    let mut items: Vec<Item> = Vec::new();
+    for scenario in scenarios::all() {
+        for judged in Judge::new(&Limits::default(), scenario.properties()).summary() {
+            if items.iter().all(|item| item.name != judged.name) {
+                items.push(Item::new(judged.name, judged.sentence));
+            }
+        }
+    }
+    items.push(Item::new("deterministic", "the same plan on the same engine gives the same fingerprint (--verify)"));
+    items
+}
+
+/// The families of faults.
+pub(crate) fn faults() -> Vec<Item> {
+    Family::ALL.iter().map(|family| Item::new(family.name(), family.sentence())).collect()
+}
+
+/// What a campaign should reach.
+pub(crate) fn marks() -> Vec<Item> {
+    let sentence = |mark: &Mark| match mark.needs {
+        Needs::Nothing | Needs::OneOf(_) => format!("if never: {}", mark.risk),
+        Needs::OutOfReach(reason) => format!("out of reach: {reason}; if never: {}", mark.risk),
+    };
+    all_marks().iter().map(|mark| Item::new(mark.name, sentence(mark))).collect()
+}

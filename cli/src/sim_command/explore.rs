@@ -1,0 +1,304 @@
+//! `dacapo sim`: many seeds.
+//!
+//! Seeds are handed out in order. After a failure no later seed is begun, the earlier ones run to their end, and what is
+//! told ends with the first failing seed: so the same command tells the same, however many workers it has.
+
+use std::{collections::BTreeMap, fs, path::Path, thread};
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use super::{
+    Order, failure,
+    pool::Pool,
+    result::{Failure, SeedResult},
+    success,
+    summary::{self, Ending},
+    tally::Tally,
+};
+use crate::{
+    arguments::{EngineName, SimArguments},
+    exit::{Exit, Usage},
+    home::Home,
+    interrupt::Interrupt,
+    provenance::Provenance,
+    seed::Seed,
+    stopwatch::Stopwatch,
+    terminal::{Progress, Standing, Terminal, bad, count, strong},
+};
+
+/// Enough for every mark of the swarm to have its chance, in a minute or two.
+const SEEDS: u64 = 100;
+/// Where a campaign begins that names no seed: a fresh clone repeats what was run before it was published.
+const FIRST_SEED: Seed = Seed(1);
+
+/// What is written down before a run starts.
+#[derive(Serialize)]
+pub(super) struct Begun<'a> {
+    /// The seed.
+    pub(super) seed: Seed,
+    /// Of which scenario.
+    pub(super) scenario: &'a str,
+    /// With which profile.
+    pub(super) profile: &'a str,
+    /// With which planted bug.
+    pub(super) bug: Option<&'a str>,
+    /// On which code.
+    pub(super) commit: &'a str,
+}
+
+/// How a seed ended, for a program.
+#[derive(Serialize)]
+struct SeedLine<'a> {
+    seed: Seed,
+    passed: bool,
+    property: Option<&'a str>,
+    step: Option<u64>,
+    fingerprint: String,
+    simulated_s: f64,
+    events: u64,
+    records: u64,
+}
+
+impl<'a> SeedLine<'a> {
+    fn of(result: &'a SeedResult) -> Self {
+        let step = match &result.failure {
+            Some(Failure::Violated(violated)) => Some(violated.step),
+            _ => None,
+        };
+        Self {
+            seed: result.seed,
+            passed: result.failure.is_none(),
+            property: result.failed(),
+            step,
+            fingerprint: format!("{:016x}", result.fingerprint),
+            simulated_s: result.simulated_us as f64 / 1e6,
+            events: result.events,
+            records: result.records,
+        }
+    }
+}
+
+/// What a campaign gathers while it runs.
+struct Campaign<'a> {
+    terminal: &'a Terminal,
+    arguments: &'a SimArguments,
+    /// The seeds in order; none when time is the limit.
+    seeds: Option<u64>,
+    first: Seed,
+    /// By the seed's place in the order.
+    results: BTreeMap<u64, SeedResult>,
+    /// The place of the first seed that failed.
+    first_failure: Option<u64>,
+    running: Tally,
+}
+
+/// Explores.
+pub(crate) fn run(terminal: &Terminal, arguments: &SimArguments) -> anyhow::Result<Exit> {
+    if arguments.engine != EngineName::Turmoil {
+        return Err(Usage::error(
+            "the event engine is not there yet; leave --engine out to explore with the turmoil engine",
+        ));
+    }
+    let order = Order::new(&arguments.scenario, &arguments.profile, arguments.bug.as_deref(), arguments.verify)?;
+    let reachable = order.reachable_marks()?;
+    let provenance = Provenance::here();
+    let mut home = Home::open()?;
+    let interrupt = Interrupt::listen()?;
+    let watch = Stopwatch::start();
+    let seeds = if arguments.time.is_some() { None } else { Some(arguments.seeds.unwrap_or(SEEDS)) };
+    let first = arguments.seed.unwrap_or(FIRST_SEED);
+    let mut campaign = Campaign {
+        terminal,
+        arguments,
+        seeds,
+        first,
+        results: BTreeMap::new(),
+        first_failure: None,
+        running: Tally::default(),
+    };
+    campaign.announce(&order);
+    let interrupted = campaign.explore(&order, &reachable, &mut home, &provenance, &interrupt, &watch)?;
+
+    let cut = campaign.first_failure.filter(|_| !arguments.keep_going);
+    let mut tally = Tally::default();
+    for (place, result) in campaign.results {
+        if cut.is_none_or(|cut| place <= cut) {
+            terminal.object("seed", &SeedLine::of(&result));
+            tally.add(result);
+        }
+    }
+    let ending = Ending {
+        scenario: &order.scenario,
+        profile: &order.profile,
+        bug: arguments.bug.as_deref(),
+        reachable: &reachable,
+        wall_s: watch.elapsed().as_secs_f64(),
+        provenance: &provenance,
+        exit: tally.exit(&reachable, interrupted),
+    };
+    tell(terminal, &home, &tally, &ending, arguments.report.as_deref())?;
+    Ok(ending.exit)
+}
+
+impl Campaign<'_> {
+    fn announce(&self, order: &Order) {
+        let what = match (self.seeds, self.arguments.time) {
+            (Some(1), _) => format!("seed {}", self.first),
+            (Some(seeds), _) => {
+                format!("{} from {}", count(seeds, "seed", "seeds"), self.first)
+            }
+            (None, Some(time)) => format!("seeds from {} for {} s", self.first, time.as_secs()),
+            (None, None) => format!("seeds from {}", self.first),
+        };
+        let bug = order.bug.map(|bug| format!(", with the planted bug {} ({})", bug.name(), bug.story()));
+        self.terminal.note(format_args!(
+            "{} {}, profile {}, turmoil engine: {what}{}{}",
+            strong("sim"),
+            order.scenario,
+            order.profile,
+            if order.verify { ", each run twice" } else { "" },
+            bug.unwrap_or_default(),
+        ));
+    }
+
+    /// Runs seeds until there are no more, one failed, time is out, or the user has had enough; whether it was the last.
+    fn explore(
+        &mut self,
+        order: &Order,
+        reachable: &[String],
+        home: &mut Home,
+        provenance: &Provenance,
+        interrupt: &Interrupt,
+        watch: &Stopwatch,
+    ) -> anyhow::Result<bool> {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let jobs = self.arguments.jobs.map_or(cores, |jobs| jobs as usize);
+        let jobs = jobs.min(self.seeds.map_or(jobs, |seeds| seeds.max(1) as usize));
+        let mut pool = Pool::start(order, jobs)?;
+        let mut progress = Progress::new(self.seeds);
+        let mut next = 0;
+        let interrupted = loop {
+            if interrupt.asked() {
+                break true;
+            }
+            let time_is_out = self.arguments.time.is_some_and(|time| watch.elapsed() >= time);
+            let stop = time_is_out || (self.first_failure.is_some() && !self.arguments.keep_going);
+            while let Some(index) = pool.idle()
+                && !stop
+                && self.seeds.is_none_or(|seeds| next < seeds)
+            {
+                let seed = self.first.plus(next);
+                home.write_down(&Begun {
+                    seed,
+                    scenario: &order.scenario,
+                    profile: &order.profile,
+                    bug: order.bug.map(|bug| bug.name()),
+                    commit: &provenance.commit,
+                })?;
+                pool.give(index, seed)?;
+                next += 1;
+            }
+            let in_flight = pool.in_flight();
+            if in_flight.is_empty() || self.none_matters(&in_flight) {
+                break false;
+            }
+            if let Some(result) = pool.next()? {
+                self.take(result, &progress);
+            }
+            progress.show(self.terminal, &self.standing(reachable));
+        };
+        progress.finish();
+        let in_flight = pool.in_flight();
+        if interrupted && !in_flight.is_empty() {
+            let seeds: Vec<String> = in_flight.iter().map(ToString::to_string).collect();
+            self.terminal.note(format_args!("interrupted; in flight: {}", seeds.join(", ")));
+        }
+        Ok(interrupted)
+    }
+
+    fn place(&self, seed: Seed) -> u64 {
+        seed.0.wrapping_sub(self.first.0)
+    }
+
+    /// After a failure, later seeds are of no interest.
+    fn none_matters(&self, in_flight: &[Seed]) -> bool {
+        !self.arguments.keep_going
+            && self.first_failure.is_some_and(|first| in_flight.iter().all(|seed| self.place(*seed) > first))
+    }
+
+    fn take(&mut self, result: SeedResult, progress: &Progress) {
+        let place = self.place(result.seed);
+        if let Some(property) = result.failed() {
+            self.first_failure = Some(self.first_failure.map_or(place, |first| first.min(place)));
+            progress.aside(|| {
+                self.terminal.note(format_args!("{} seed {}: {property}", bad("failed"), result.seed));
+            });
+        }
+        self.running.add(result.clone());
+        self.results.insert(place, result);
+    }
+
+    fn standing(&self, reachable: &[String]) -> Standing {
+        Standing {
+            done: self.running.seeds,
+            of: self.seeds,
+            failed: self.running.failed.len() as u64,
+            simulated_s: self.running.simulated_us as f64 / 1e6,
+            missing: self.running.missing(reachable).into_iter().map(str::to_owned).collect(),
+        }
+    }
+}
+
+/// Tells how it ended, failures one after the other, and saves their plans.
+pub(crate) fn tell(
+    terminal: &Terminal,
+    home: &Home,
+    tally: &Tally,
+    ending: &Ending<'_>,
+    report: Option<&Path>,
+) -> anyhow::Result<()> {
+    for result in &tally.failed {
+        let saved = match &result.failure {
+            Some(Failure::Violated(violated)) => {
+                let name = match ending.bug {
+                    Some(bug) => format!("{}-{bug}-seed-{}", violated.property, result.seed),
+                    None => format!("{}-seed-{}", violated.property, result.seed),
+                };
+                terminal.object("violation", &serde_json::json!({ "seed": result.seed, "violation": violated }));
+                Some(home.save_bug(&name, &violated.plan)?)
+            }
+            _ => None,
+        };
+        terminal.line("");
+        failure::write(terminal, result, saved.as_deref(), ending);
+    }
+    terminal.line("");
+    success::write(terminal, tally, ending);
+    if let Some(directory) = report {
+        write_report(directory, tally)
+            .with_context(|| format!("cannot write the report into {}", directory.display()))?;
+    }
+    summary::write(terminal, tally, ending);
+    Ok(())
+}
+
+/// `failures.jsonl` and a plan for each violation.
+fn write_report(directory: &Path, tally: &Tally) -> anyhow::Result<()> {
+    fs::create_dir_all(directory)?;
+    let mut failures = String::new();
+    for result in &tally.failed {
+        failures.push_str(&serde_json::to_string(result)?);
+        failures.push('\n');
+        if let Some(Failure::Violated(violated)) = &result.failure {
+            fs::write(directory.join(format!("plan-{}.json", result.seed)), &violated.plan)?;
+        }
+    }
+    fs::write(directory.join("failures.jsonl"), failures)?;
+    let sums = serde_json::json!({
+        "seeds": tally.seeds, "fingerprint": tally.fingerprint, "events": tally.events, "records": tally.records,
+        "operations": tally.operations, "faults": tally.faults, "checks": tally.checks, "marks": tally.marks,
+    });
+    fs::write(directory.join("covered.json"), format!("{sums:#}\n"))?;
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! What is said of a failure, in the order in which a person asks: which promise, who did what, what disturbed it, how to
+//! see it again.
+
+use std::path::Path;
+
+use dacapo_core::Timestamp;
+
+use super::{
+    result::{Failure, FaultLine, SeedResult, StoryLine, Violated},
+    summary::Ending,
+};
+use crate::terminal::{Terminal, bad, faint, strong};
+
+/// Faults shown; a plan may hold dozens, and the last ones are the likely ones.
+const FAULTS_SHOWN_MAX: usize = 6;
+
+/// Says it. `saved` is the plan's file.
+pub(crate) fn write(terminal: &Terminal, result: &SeedResult, saved: Option<&Path>, ending: &Ending<'_>) {
+    match &result.failure {
+        Some(Failure::Violated(violated)) => violation(terminal, result, violated, saved, ending),
+        Some(Failure::Differs(difference)) => {
+            terminal.line(format_args!("{} seed {} ran in two ways", bad("NOT DETERMINISTIC"), result.seed));
+            terminal.line(difference);
+            provenance(terminal, result, ending);
+        }
+        Some(Failure::Harness(reason)) => {
+            terminal.line(format_args!("{} at seed {}: {reason}", bad("THE HARNESS FAILED"), result.seed));
+            terminal
+                .line("This is a mistake of Dacapo or of its surroundings; it says nothing about what was simulated.");
+            provenance(terminal, result, ending);
+        }
+        None => {}
+    }
+}
+
+fn violation(terminal: &Terminal, result: &SeedResult, violated: &Violated, saved: Option<&Path>, ending: &Ending<'_>) {
+    terminal.line(format_args!("{} {}: {}", bad("VIOLATED"), strong(&violated.property), violated.sentence));
+    terminal.line("");
+    let place = match violated.step {
+        0 => "at the end of the run".to_owned(),
+        step => format!("at step {step}, {}", Timestamp(violated.at_us)),
+    };
+    terminal.line(format_args!("{} ({place})", violated.message));
+    for line in &violated.story {
+        terminal.line(story_line(line));
+    }
+    terminal.line("");
+    faults(terminal, violated);
+    terminal.line(format_args!("plan       {} operations, {} faults", result.operations, result.faults_planned));
+    terminal.line("");
+    let bug = ending.bug.map(|bug| format!(" --bug {bug}")).unwrap_or_default();
+    let program = program();
+    let mut replay = format!("{program} replay {}", result.seed);
+    for (flag, value, default) in [("scenario", ending.scenario, "bank"), ("profile", ending.profile, "swarm")] {
+        if value != default {
+            replay.push_str(&format!(" --{flag} {value}"));
+        }
+    }
+    replay.push_str(&bug);
+    terminal.line(format_args!("again      {replay}"));
+    if let Some(saved) = saved {
+        terminal.line(format_args!("           {program} replay {}", saved.display()));
+        terminal.line(format_args!("           {program} replay {} --trace", saved.display()));
+    }
+    provenance(terminal, result, ending);
+}
+
+fn faults(terminal: &Terminal, violated: &Violated) {
+    if violated.faults.is_empty() {
+        terminal.line("faults     none had begun");
+        return;
+    }
+    let hidden = violated.faults.len().saturating_sub(FAULTS_SHOWN_MAX);
+    let mut head = "faults";
+    if hidden > 0 {
+        terminal.line(format_args!("{head:<10} {hidden} earlier ones, then"));
+        head = "";
+    }
+    for fault in &violated.faults[hidden..] {
+        terminal.line(format_args!("{head:<10} {}", fault_line(fault)));
+        head = "";
+    }
+    if let Some(last) = violated.faults.last() {
+        terminal.line(faint(format_args!("{:<10} try the replay with --without-fault {}", "", last.fault)));
+    }
+}
+
+fn fault_line(fault: &FaultLine) -> String {
+    let state = if fault.on { "still on" } else { "over by then" };
+    format!("#{} {} (began at step {}, {}; {state})", fault.fault, fault.text, fault.step, Timestamp(fault.at_us))
+}
+
+/// `  step 812   12.345s  accounts-1   completes …`
+pub(crate) fn story_line(line: &StoryLine) -> String {
+    format!("  step {:<6} {:>9}  {:<16} {}", line.step, Timestamp(line.at_us).to_string(), line.node, line.text)
+}
+
+fn provenance(terminal: &Terminal, result: &SeedResult, ending: &Ending<'_>) {
+    terminal.line(format_args!(
+        "of         {}, profile {}, fingerprint {:016x}",
+        ending.provenance, ending.profile, result.fingerprint
+    ));
+}
+
+/// How this program was called, so that the commands shown can be pasted as they are.
+fn program() -> String {
+    std::env::args().next().filter(|name| !name.contains(' ')).unwrap_or_else(|| "dacapo".to_owned())
+}

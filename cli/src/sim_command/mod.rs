@@ -1,0 +1,20 @@
+//! `sim` and `replay`: the simulator at the command line.
+//!
+//! A campaign hands seeds to worker processes ([`pool`], [`worker`]) and adds up what they say ([`tally`]); a replay runs
+//! one plan in this process. Both speak of a run as [`SeedResult`](result::SeedResult), which [`engine`] alone makes out of
+//! the simulator's types. What a person reads of it is written in [`failure`], [`success`] and [`narrate`].
+
+pub(crate) mod catalogue;
+mod engine;
+pub(crate) mod explore;
+mod failure;
+mod narrate;
+mod pool;
+pub(crate) mod replay;
+mod result;
+mod success;
+mod summary;
+mod tally;
+pub(crate) mod worker;
+
+pub(crate) use engine::{Order, run_seed};

@@ -1,0 +1,25 @@
+//! What must hold at every step: the bus's promises 1 to 11, one file each.
+
+pub mod bounded;
+pub mod cause_precedes_effect;
+pub mod completes_once;
+pub mod expectations_hold;
+pub mod lane_order;
+pub mod no_duplicate_processing;
+pub mod one_owner_per_lane;
+pub mod publishing_is_idempotent;
+pub mod rebuild_equals_live;
+pub mod shown_is_durable;
+pub mod versions_are_gap_free;
+
+pub use bounded::Bounded;
+pub use cause_precedes_effect::CausePrecedesEffect;
+pub use completes_once::CompletesOnce;
+pub use expectations_hold::ExpectationsHold;
+pub use lane_order::LaneOrder;
+pub use no_duplicate_processing::NoDuplicateProcessing;
+pub use one_owner_per_lane::OneOwnerPerLane;
+pub use publishing_is_idempotent::PublishingIsIdempotent;
+pub use rebuild_equals_live::RebuildEqualsLive;
+pub use shown_is_durable::ShownIsDurable;
+pub use versions_are_gap_free::VersionsAreGapFree;

@@ -1,0 +1,347 @@
+//! Which faults are active, and what follows from all of them together.
+//!
+//! Nothing here remembers a link's or a host's state: it is computed anew from all active faults whenever it is asked
+//! for, so that the end of one fault never ends another.
+
+use std::collections::BTreeMap;
+
+use dacapo_core::{
+    NodeName, ServiceName, Timestamp,
+    hooks::{Identity, Point},
+};
+
+use crate::{
+    draw::stateless_chance,
+    fault::{Fault, Harm, Trigger, points},
+};
+
+#[derive(Debug, Clone, Copy, Default)]
+struct State {
+    /// How often an `On` trigger's point was reached.
+    counted: u64,
+    begun_us: Option<u64>,
+    ended: bool,
+}
+
+/// A directed link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Messages pass.
+    Open,
+    /// Messages wait.
+    Held,
+    /// Messages are lost.
+    Cut,
+}
+
+/// How a host is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Down {
+    /// Asked to end.
+    Leaving,
+    /// Killed; its sockets are closed by the system.
+    Killed,
+    /// Gone without a word.
+    Silent,
+}
+
+/// What a completion meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Completing {
+    Lost,
+    Late(u64),
+}
+
+/// All faults of a plan with their states.
+#[derive(Debug)]
+pub(super) struct FaultTable {
+    seed: u64,
+    faults: Vec<Fault>,
+    states: BTreeMap<u32, State>,
+    healed: bool,
+    /// Rises with every change, so that what is derived can be derived again only then.
+    changes: u64,
+}
+
+impl FaultTable {
+    pub(super) fn new(seed: u64, faults: &[Fault]) -> Self {
+        let states = faults.iter().map(|fault| (fault.id, State::default())).collect();
+        Self { seed, faults: faults.to_vec(), states, healed: false, changes: 0 }
+    }
+
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    pub(super) fn fault(&self, id: u32) -> Option<&Fault> {
+        self.faults.iter().find(|fault| fault.id == id)
+    }
+
+    /// The time-triggered faults that begin by now.
+    pub(super) fn begin_due(&mut self, now_us: u64) -> Vec<u32> {
+        if self.healed {
+            return Vec::new();
+        }
+        let mut begun = Vec::new();
+        for fault in &self.faults {
+            let state = self.states.entry(fault.id).or_default();
+            if matches!(fault.trigger, Trigger::At { us } if us <= now_us) && state.begun_us.is_none() {
+                state.begun_us = Some(now_us);
+                begun.push(fault.id);
+            }
+        }
+        self.changes += begun.len() as u64;
+        begun
+    }
+
+    /// A host reaches a point: the faults that begin there.
+    pub(super) fn reach(&mut self, host: &NodeName, point: Point, now_us: u64) -> Vec<u32> {
+        if self.healed {
+            return Vec::new();
+        }
+        let mut begun = Vec::new();
+        for fault in &self.faults {
+            let Trigger::On { host: at, point: name, identity, nth } = &fault.trigger else { continue };
+            if at != host || name != point.name || identity.is_some_and(|identity| identity != point.identity) {
+                continue;
+            }
+            let state = self.states.entry(fault.id).or_default();
+            state.counted += 1;
+            if state.counted == *nth {
+                state.begun_us = Some(now_us);
+                begun.push(fault.id);
+            }
+        }
+        self.changes += begun.len() as u64;
+        begun
+    }
+
+    /// The faults that end by now.
+    pub(super) fn end_due(&mut self, now_us: u64) -> Vec<u32> {
+        let mut ended = Vec::new();
+        for fault in &self.faults {
+            let state = self.states.entry(fault.id).or_default();
+            if let Some(begun) = state.begun_us
+                && !state.ended
+                && begun + fault.duration_us <= now_us
+            {
+                state.ended = true;
+                ended.push(fault.id);
+            }
+        }
+        self.changes += ended.len() as u64;
+        ended
+    }
+
+    /// Ends everything for good: the faults that end now, and those that never began.
+    pub(super) fn heal(&mut self) -> (Vec<u32>, Vec<u32>) {
+        self.healed = true;
+        self.changes += 1;
+        let (mut ended, mut never) = (Vec::new(), Vec::new());
+        for fault in &self.faults {
+            let state = self.states.entry(fault.id).or_default();
+            match state.begun_us {
+                None => never.push(fault.id),
+                Some(_) if !state.ended => {
+                    state.ended = true;
+                    ended.push(fault.id);
+                }
+                Some(_) => {}
+            }
+        }
+        (ended, never)
+    }
+
+    pub(super) fn is_healed(&self) -> bool {
+        self.healed
+    }
+
+    fn active(&self) -> impl Iterator<Item = (&Fault, u64)> {
+        self.faults.iter().filter_map(|fault| {
+            let state = self.states.get(&fault.id)?;
+            state.begun_us.filter(|_| !state.ended).map(|begun| (fault, begun))
+        })
+    }
+
+    /// What is added to the latency between two hosts.
+    pub(super) fn extra_latency_us(&self, one: &NodeName, other: &NodeName) -> u64 {
+        let extra = |(fault, _): (&Fault, u64)| match &fault.what {
+            Harm::Delay { extra_us } => *extra_us,
+            Harm::SlowPair { a, b, extra_us } if is_pair(a, b, one, other) => *extra_us,
+            _ => 0,
+        };
+        self.active().map(extra).sum()
+    }
+
+    /// What happens to messages from one host to another.
+    pub(super) fn way(&self, from: &NodeName, to: &NodeName) -> Way {
+        let (mut cut, mut held) = (false, false);
+        for (fault, _) in self.active() {
+            match &fault.what {
+                Harm::Partition { a, b } => {
+                    cut |= a.contains(from) && b.contains(to) || b.contains(from) && a.contains(to);
+                }
+                Harm::PartitionOneWay { from: mute, to: deaf } => cut |= mute.contains(from) && deaf.contains(to),
+                Harm::Isolate { host } => cut |= host == from || host == to,
+                Harm::Hold { a, b } => held |= is_pair(a, b, from, to),
+                _ => {}
+            }
+        }
+        if cut {
+            Way::Cut
+        } else if held {
+            Way::Held
+        } else {
+            Way::Open
+        }
+    }
+
+    /// Whether new connections to the host fail, and whether they hang.
+    pub(super) fn refuses(&self, to: &NodeName) -> Option<bool> {
+        let refused = |(fault, _): (&Fault, u64)| match &fault.what {
+            Harm::Refuse { host, hang } if host == to => Some(*hang),
+            _ => None,
+        };
+        self.active().filter_map(refused).max()
+    }
+
+    /// Whether and how the host is down.
+    pub(super) fn down(&self, name: &NodeName, now_us: u64) -> Option<Down> {
+        let down = |(fault, begun): (&Fault, u64)| match &fault.what {
+            Harm::Crash { host, silent } if host == name => Some(if *silent { Down::Silent } else { Down::Killed }),
+            Harm::StateDestroyed { host } if host == name => Some(Down::Killed),
+            Harm::CrashLoop { host, down_us, up_us } if host == name => {
+                let phase = now_us.saturating_sub(begun) % (down_us + up_us).max(1);
+                (phase < *down_us).then_some(Down::Killed)
+            }
+            Harm::Leave { host } if host == name => Some(Down::Leaving),
+            _ => None,
+        };
+        self.active().filter_map(down).max()
+    }
+
+    /// Whether an extra instance is wanted now.
+    pub(super) fn is_wanted(&self, name: &NodeName) -> bool {
+        self.active().any(|(fault, _)| matches!(&fault.what, Harm::ScaleOut { host, .. } if host == name))
+    }
+
+    /// Whether the host's next life begins by playing the past.
+    pub(super) fn destroys_state(&self, name: &NodeName) -> bool {
+        self.active().any(|(fault, _)| matches!(&fault.what, Harm::StateDestroyed { host } if host == name))
+    }
+
+    /// Until when the host stands still.
+    pub(super) fn paused_until(&self, name: &NodeName) -> Option<Timestamp> {
+        let until = |(fault, begun): (&Fault, u64)| match &fault.what {
+            Harm::Pause { host } if host == name => Some(Timestamp(begun + fault.duration_us)),
+            _ => None,
+        };
+        self.active().filter_map(until).max()
+    }
+
+    /// By how much the host's wall clock is off.
+    pub(super) fn clock_offset_us(&self, name: &NodeName) -> i64 {
+        let offset = |(fault, _): (&Fault, u64)| match &fault.what {
+            Harm::ClockOffset { host, offset_us } if host == name => *offset_us,
+            _ => 0,
+        };
+        self.active().map(offset).sum()
+    }
+
+    /// How much longer the store takes.
+    pub(super) fn extra_store_us(&self) -> u64 {
+        let extra =
+            |(fault, _): (&Fault, u64)| if let Harm::SlowStore { extra_us } = fault.what { extra_us } else { 0 };
+        self.active().map(extra).sum()
+    }
+
+    /// What a completion that the host is about to send meets.
+    pub(super) fn completing(&self, name: &NodeName, service: &ServiceName, identity: Identity) -> Option<Completing> {
+        let mut late_us = 0;
+        for (fault, _) in self.active() {
+            let hit =
+                |permille| stateless_chance(self.seed, "completion", &(fault.id, name.as_str(), identity), permille);
+            match &fault.what {
+                Harm::CompletionLost { host, share_permille } if host == name && hit(*share_permille) => {
+                    return Some(Completing::Lost);
+                }
+                Harm::CompletionLate { host, share_permille, delay_us } if host == name && hit(*share_permille) => {
+                    late_us = late_us.max(*delay_us);
+                }
+                Harm::SlowHandler { service: of, extra_us } if of == service => late_us = late_us.max(*extra_us),
+                _ => {}
+            }
+        }
+        (late_us > 0).then_some(Completing::Late(late_us))
+    }
+}
+
+fn is_pair(a: &NodeName, b: &NodeName, one: &NodeName, other: &NodeName) -> bool {
+    (a, b) == (one, other) || (b, a) == (one, other)
+}
+
+/// Whether the point is that of a completion about to be sent.
+pub(super) fn is_completion(point: Point) -> bool {
+    point.name == points::SEND_COMPLETE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Family;
+
+    fn fault(id: u32, us: u64, duration_us: u64, what: Harm) -> Fault {
+        Fault { id, family: Family::Partition, trigger: Trigger::At { us }, duration_us, what }
+    }
+
+    #[test]
+    fn the_end_of_one_fault_never_ends_another() {
+        let (bus, one) = (NodeName::of("bus"), NodeName::of("accounts-0"));
+        let partition = Harm::Partition { a: vec![bus.clone()], b: vec![one.clone()] };
+        let hold = Harm::Hold { a: bus.clone(), b: one.clone() };
+        let faults = [
+            fault(1, 0, 100, partition.clone()),
+            fault(2, 50, 100, partition),
+            fault(3, 0, 300, hold),
+            fault(4, 0, 120, Harm::Isolate { host: one.clone() }),
+        ];
+        let mut table = FaultTable::new(1, &faults);
+        assert_eq!(table.begin_due(0), vec![1, 3, 4]);
+        assert_eq!(table.way(&bus, &one), Way::Cut);
+        table.begin_due(50);
+        assert_eq!(table.end_due(100), vec![1]);
+        assert_eq!(table.way(&bus, &one), Way::Cut, "the second partition and the isolation go on");
+        assert_eq!(table.end_due(120), vec![4]);
+        assert_eq!(table.way(&one, &bus), Way::Cut, "the second partition goes on");
+        assert_eq!(table.end_due(150), vec![2]);
+        assert_eq!(table.way(&bus, &one), Way::Held);
+        assert_eq!(table.heal(), (vec![3], vec![]));
+        assert_eq!(table.way(&bus, &one), Way::Open);
+    }
+
+    #[test]
+    fn a_point_counts_for_its_host_name_and_identity_alone() {
+        let bus = NodeName::of("bus");
+        let trigger = Trigger::On { host: bus.clone(), point: "commit".to_owned(), identity: None, nth: 2 };
+        let what = Harm::Crash { host: bus.clone(), silent: false };
+        let mut table =
+            FaultTable::new(1, &[Fault { id: 7, family: Family::CrashAtPoint, trigger, duration_us: 10, what }]);
+        let commit = |n| Point { name: "commit", identity: Identity::Sequence(n) };
+        assert!(table.reach(&NodeName::of("accounts-0"), commit(1), 5).is_empty());
+        assert!(table.reach(&bus, commit(1), 5).is_empty());
+        assert_eq!(table.reach(&bus, commit(2), 6), vec![7]);
+        assert!(table.reach(&bus, commit(3), 7).is_empty(), "it begins once");
+        assert_eq!(table.down(&bus, 7), Some(Down::Killed));
+        assert_eq!(table.end_due(16), vec![7]);
+        assert_eq!(table.down(&bus, 16), None);
+    }
+
+    #[test]
+    fn what_never_began_is_told() {
+        let trigger = Trigger::On { host: NodeName::of("bus"), point: "commit".to_owned(), identity: None, nth: 2 };
+        let what = Harm::SlowStore { extra_us: 1 };
+        let mut table =
+            FaultTable::new(1, &[Fault { id: 7, family: Family::SlowStore, trigger, duration_us: 10, what }]);
+        assert_eq!(table.heal(), (vec![], vec![7]));
+    }
+}

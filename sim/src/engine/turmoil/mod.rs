@@ -1,0 +1,328 @@
+//! The turmoil engine: the full stack over a simulated network.
+//!
+//! Bus, instances and customers are turmoil hosts: the real server, the real WebSocket clients, the real routes, the real
+//! store. turmoil gives each host a paused runtime and drives all of them tick by tick; everything on the network takes
+//! at least one tick. Within a tick hosts run one after the other, each through the whole tick, so records of different
+//! hosts may be out of order by less than a tick in *time*; in *step* cause always precedes effect.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `stage` | what all hosts share, and what outlives them |
+//! | `faults` | which faults are active, and what follows from them |
+//! | `links` | telling turmoil of the links |
+//! | `hosts` | lives: kill, ask to end, start again |
+//! | `processes` | the start-up functions of bus and instance |
+//! | `world` | clock, entropy and hooks of a process |
+//! | `net` | streams that can break, vanish and fall silent |
+//! | `port` | the store, with simulated time |
+//! | `customer`, `book`, `http` | what customers do |
+//! | `administrator` | what a person mends at the end |
+//! | `panics` | a panic anywhere fails the run |
+
+mod administrator;
+mod book;
+mod customer;
+mod faults;
+mod hosts;
+mod http;
+mod links;
+mod net;
+mod panics;
+mod port;
+mod processes;
+mod stage;
+mod world;
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, SystemTime},
+};
+
+use dacapo_backends::{MemoryStore, SqliteStore};
+use dacapo_core::{ServiceName, store::Store, trace::What};
+use dacapo_properties::{Judge, Operation, Scenario, Violation};
+use turmoil::{Builder, Sim};
+
+pub use world::EPOCH_US;
+
+use self::{
+    hosts::{Hosts, Role},
+    links::Links,
+    panics::Watch,
+    stage::{Stage, simulator},
+};
+use crate::{
+    cast::{self, Cast},
+    liveness,
+    plan::{Plan, StoreKind},
+    recorder::{Recorded, Recorder},
+    run::RunOptions,
+};
+
+/// How long a healed and finished run goes on, so that what is under way arrives.
+const SETTLE_US: u64 = 500_000;
+
+/// What the engine knows at the end of a run.
+pub(crate) struct Carried {
+    pub(crate) recorded: Recorded,
+    pub(crate) simulated_us: u64,
+    /// The end of the log.
+    pub(crate) events: u64,
+    /// Operations that succeeded, were refused, were skipped.
+    pub(crate) operations: (u64, u64, u64),
+    pub(crate) panicked: bool,
+    pub(crate) stuck: bool,
+}
+
+/// Carries a plan out.
+pub(crate) fn carry_out(scenario: &dyn Scenario, plan: &Plan, options: &RunOptions) -> Carried {
+    let watch = Watch::begin();
+    let judge = Judge::new(&plan.settings.limits, scenario.properties());
+    let recorder = Recorder::new(judge, options.keep, options.until, options.tamper.clone());
+    let mut sim = builder(plan).build();
+    let stage = Arc::new(set(scenario, plan, recorder, &sim));
+    let mut run = Run { stage: Arc::clone(&stage), now_us: 0, panicked: false, stuck: false };
+    let finished = catch_unwind(AssertUnwindSafe(|| run.go(scenario, &mut sim, &watch)));
+    if finished.is_err() {
+        run.accuse_panic(&watch);
+    }
+    // Dropping hosts drops what they hold; nothing of that is a record any more.
+    let dropped = catch_unwind(AssertUnwindSafe(|| drop(sim)));
+    if dropped.is_err() {
+        run.accuse_panic(&watch);
+    }
+    stage.empty_graveyard();
+    let (events, operations) = (stage.progress().position().0, stage.book().counts());
+    let recorder = stage.take_recorder();
+    let recorded = recorder.map(Recorder::into_parts);
+    let recorded = recorded.unwrap_or_else(|| panic!("the recorder is taken once, here"));
+    Carried { recorded, simulated_us: run.now_us, events, operations, panicked: run.panicked, stuck: run.stuck }
+}
+
+fn builder(plan: &Plan) -> Builder {
+    let mut builder = Builder::new();
+    let tick = Duration::from_micros(plan.settings.tick_us);
+    builder
+        .epoch(SystemTime::UNIX_EPOCH + Duration::from_micros(EPOCH_US))
+        .rng_seed(plan.seed)
+        .tick_duration(tick)
+        // The engine ends runs; turmoil's own limit is out of the way.
+        .simulation_duration(Duration::from_secs(1 << 30))
+        .min_message_latency(tick)
+        .max_message_latency(tick)
+        .fail_rate(0.0)
+        .tcp_capacity(4_096);
+    builder
+}
+
+/// Makes what all hosts share. Addresses are given in the order of the cast, extra instances last, so that taking an
+/// extra instance out of the plan leaves all others where they were.
+fn set(scenario: &dyn Scenario, plan: &Plan, recorder: Recorder, sim: &Sim<'_>) -> Stage {
+    let cast = Cast::of(scenario, plan.settings.customers);
+    let extra = plan.extra_instances().into_iter().map(|(_, host)| host);
+    let names = cast.hosts().into_iter().chain([cast::administrator()]).chain(extra);
+    let addresses = names.map(|name| (name.clone(), sim.lookup(name.as_str()))).collect();
+    let instances = cast.services.iter().map(|(service, count)| (service.clone(), *count as u64)).collect();
+    let store: Box<dyn Store> = match plan.settings.store {
+        StoreKind::Memory => Box::new(MemoryStore::new()),
+        StoreKind::Sqlite => match SqliteStore::open_in_memory() {
+            Ok(store) => Box::new(store),
+            Err(error) => panic!("a store in memory opens: {error}"),
+        },
+    };
+    Stage::new(Arc::new(plan.clone()), recorder, store, addresses, instances)
+}
+
+fn add_hosts(scenario: &dyn Scenario, plan: &Plan, hosts: &mut Hosts, sim: &mut Sim<'_>) {
+    hosts.add(sim, &cast::bus(), Role::Bus);
+    let services = scenario.services();
+    for service in &services {
+        for n in 0..service.instances {
+            let role = Role::Instance { service: service.clone(), extra: false, first: n == 0 };
+            hosts.add(sim, &cast::instance(&service.name, n), role);
+        }
+    }
+    for number in 0..plan.settings.customers {
+        hosts.add(sim, &cast::customer(number), Role::Customer { number });
+    }
+    hosts.add(sim, &cast::administrator(), Role::Administrator);
+    for (name, host) in plan.extra_instances() {
+        if let Some(service) = services.iter().find(|service| service.name == name) {
+            hosts.add(sim, &host, Role::Instance { service: service.clone(), extra: true, first: false });
+        }
+    }
+}
+
+/// Where a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Faults are on.
+    Faults,
+    /// All is healed; everything must end before this time.
+    Healed { until_us: u64 },
+    /// Everything has ended; what is under way arrives.
+    Settling { until_us: u64 },
+    /// The customers look at everything; they must be done before this time.
+    Inspecting { until_us: u64 },
+}
+
+struct Run {
+    stage: Arc<Stage>,
+    now_us: u64,
+    panicked: bool,
+    stuck: bool,
+}
+
+impl Run {
+    fn go(&mut self, scenario: &dyn Scenario, sim: &mut Sim<'_>, watch: &Watch) {
+        let stage = Arc::clone(&self.stage);
+        let plan = Arc::clone(&stage.plan);
+        let services: Vec<ServiceName> = scenario.services().into_iter().map(|service| service.name).collect();
+        let mut hosts = Hosts::new(&stage);
+        add_hosts(scenario, &plan, &mut hosts, sim);
+        let mut links = Links::default();
+        let mut phase = Phase::Faults;
+        loop {
+            stage.set_tick(self.now_us);
+            if phase == Phase::Faults && self.now_us >= plan.settings.duration_us {
+                phase = Phase::Healed { until_us: self.now_us + self.heal() };
+            }
+            self.change_faults();
+            links.apply(sim, &stage);
+            hosts.tend(sim, self.now_us);
+            // A host that went down may have left streams; its peers must not hear of them.
+            stage.empty_graveyard();
+
+            stage.set_running(true);
+            let stepped = sim.step();
+            stage.set_running(false);
+            self.now_us += plan.settings.tick_us;
+            stage.set_tick(self.now_us);
+
+            if stepped.is_err() || watch.first().is_some() {
+                self.accuse_panic(watch);
+            }
+            if stage.with_recorder(|recorder| recorder.is_closed()).unwrap_or(true) {
+                return;
+            }
+            phase = match phase {
+                Phase::Healed { .. } if self.is_done(&services) => {
+                    Phase::Settling { until_us: self.now_us + SETTLE_US }
+                }
+                Phase::Settling { until_us } if self.now_us >= until_us => {
+                    let inspections = inspections(scenario, &plan);
+                    let until_us = self.now_us + liveness::bound_us(&plan.settings, inspections.len() as u64);
+                    for inspection in inspections {
+                        stage.book().add(inspection);
+                    }
+                    stage.inspecting.store(true, Ordering::Relaxed);
+                    hosts.wake_customers();
+                    Phase::Inspecting { until_us }
+                }
+                Phase::Inspecting { .. } if stage.book().open() == 0 => {
+                    stage.with_recorder(Recorder::finish);
+                    return;
+                }
+                Phase::Healed { until_us } | Phase::Inspecting { until_us } if self.now_us >= until_us => {
+                    self.give_up();
+                    return;
+                }
+                other => other,
+            };
+        }
+    }
+
+    fn is_done(&self, services: &[ServiceName]) -> bool {
+        self.stage.book().open() == 0 && self.stage.progress().is_done(services)
+    }
+
+    /// Faults begin and end by the time.
+    fn change_faults(&self) {
+        let (begun, ended) = {
+            let mut faults = self.stage.faults();
+            (faults.begin_due(self.now_us), faults.end_due(self.now_us))
+        };
+        for fault in begun {
+            self.stage.record(&simulator(), What::FaultBegun { fault });
+            let broken = match self.stage.faults().fault(fault).map(|fault| fault.what.clone()) {
+                Some(crate::fault::Harm::Reset { a, b }) => Some((a, b)),
+                _ => None,
+            };
+            if let Some((a, b)) = broken {
+                self.stage.break_connections(&a, &b);
+            }
+        }
+        for fault in ended {
+            self.stage.record(&simulator(), What::FaultEnded { fault });
+        }
+    }
+
+    /// Ends all faults; the bound within which everything must be done.
+    fn heal(&self) -> u64 {
+        let stage = &self.stage;
+        let (ended, never) = stage.faults().heal();
+        stage.healed.store(true, Ordering::Relaxed);
+        for fault in ended {
+            stage.record(&simulator(), What::FaultEnded { fault });
+        }
+        for fault in never {
+            stage.record(&simulator(), What::FaultNeverFired { fault });
+        }
+        // An operation that is still open may cause a few events, each handled by a few services.
+        let backlog = stage.progress().backlog() + stage.book().open() * 8;
+        let bound_us = liveness::bound_us(&stage.plan.settings, backlog);
+        stage.record(&simulator(), What::Healed { bound_us });
+        bound_us
+    }
+
+    /// The bound is over: the properties say what is missing, and if they see nothing, the engine does.
+    fn give_up(&mut self) {
+        self.stuck = true;
+        let stage = &self.stage;
+        stage.with_recorder(Recorder::finish);
+        let message = match stage.book().describe_open(3) {
+            open if open.is_empty() => stage.progress().describe_undone(3),
+            open => open,
+        };
+        let violation = Violation {
+            property: "everything_ends",
+            sentence: "once faults stop, every operation is answered and every event is completed, skipped, parked or \
+                       behind a parked one, within the bound",
+            step: 0,
+            message,
+            steps: Vec::new(),
+        };
+        stage.with_recorder(|recorder| {
+            if recorder.violation().is_none() {
+                recorder.accuse(violation);
+            }
+        });
+    }
+
+    fn accuse_panic(&mut self, watch: &Watch) {
+        self.panicked = true;
+        let message = watch.first().unwrap_or_else(|| "a host ended with an error".to_owned());
+        self.stage.with_recorder(|recorder| {
+            let violation = Violation {
+                property: "no_panic",
+                sentence: "no process panics: a machine that breaks one of its own rules stops loudly",
+                step: recorder.step(),
+                message,
+                steps: Vec::new(),
+            };
+            recorder.accuse(violation);
+        });
+    }
+}
+
+/// What customers ask when all is done.
+fn inspections(scenario: &dyn Scenario, plan: &Plan) -> Vec<Operation> {
+    let first_id = plan.operations.iter().map(|operation| operation.id).max().unwrap_or_default() + 1;
+    let mut inspections = scenario.inspections(&plan.operations, first_id);
+    for inspection in &mut inspections {
+        inspection.customer %= plan.settings.customers;
+        inspection.at_us = 0;
+    }
+    inspections
+}

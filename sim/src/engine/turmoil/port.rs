@@ -1,0 +1,113 @@
+//! The store as a simulated bus reaches it.
+//!
+//! The store outlives the bus: it is the disk. A call takes effect when it is made, the answer comes after a drawn time,
+//! and a crash in between loses the answer and not the deed. What became durable is recorded here, as the store's wrapper
+//! saw it, whatever the bus believes.
+
+use std::{future::pending, hash::Hash, sync::Arc, time::Duration};
+
+use dacapo_backends::port::{Pending, StorePort};
+use dacapo_core::{
+    digest::digest_of,
+    hooks::{Identity, Point},
+    names::{Position, Term},
+    store::{Answer, Commit, Completion, Found, LookUp, Page, Query, Read, Recovered, StoreError},
+    trace::What,
+};
+use tokio::time::sleep;
+
+use super::stage::{Life, Stage};
+use crate::{draw::stateless_between, fault::points};
+
+/// The store, for one life of the bus.
+pub(super) struct SimPort {
+    stage: Arc<Stage>,
+    life: Arc<Life>,
+}
+
+impl SimPort {
+    pub(super) fn new(stage: &Arc<Stage>, life: &Arc<Life>) -> Self {
+        Self { stage: Arc::clone(stage), life: Arc::clone(life) }
+    }
+
+    /// The answer, after the time that this call takes.
+    fn answer<T: Send + 'static>(&self, after_us: u64, result: Result<T, StoreError>) -> Pending<T> {
+        let after = Duration::from_micros(after_us + self.stage.faults().extra_store_us());
+        let life = Arc::clone(&self.life);
+        Box::pin(async move {
+            sleep(after).await;
+            if life.is_dead() {
+                return pending().await;
+            }
+            result
+        })
+    }
+
+    fn read_us<I: Hash>(&self, kind: &str, identity: &I) -> u64 {
+        let (low, high) = self.stage.plan.settings.read_us;
+        stateless_between(self.stage.plan.seed, "store read", &(kind, digest_of(0, identity)), low, high)
+    }
+
+    fn commit_us<I: Hash>(&self, identity: &I) -> u64 {
+        let (low, high) = self.stage.plan.settings.commit_us;
+        stateless_between(self.stage.plan.seed, "store commit", identity, low, high)
+    }
+}
+
+impl StorePort for SimPort {
+    fn recover(&self) -> Pending<Recovered> {
+        if self.life.is_dead() {
+            return Box::pin(pending());
+        }
+        let recovered = self.stage.store().recover();
+        self.answer(self.commit_us(&("recover", self.life.number)), recovered)
+    }
+
+    fn commit(&self, commit: Arc<Commit>) -> Pending<()> {
+        if self.life.is_dead() {
+            return Box::pin(pending());
+        }
+        let after_us = self.commit_us(&(commit.term, commit.sequence));
+        let result = self.stage.store().commit(&commit);
+        let sequence = commit.sequence;
+        match &result {
+            Ok(()) => {
+                self.stage.progress().observe(&commit);
+                self.stage.record(&self.life.host, What::CommitDurable { commit });
+            }
+            Err(error) => {
+                self.stage.record(&self.life.host, What::CommitFailed { sequence, error: error.to_string() });
+            }
+        }
+        let point = Point { name: points::COMMIT_DURABLE, identity: Identity::Sequence(sequence) };
+        if !self.stage.reach(&self.life, point) {
+            return Box::pin(pending());
+        }
+        self.answer(after_us, result)
+    }
+
+    fn look_up(&self, look_up: Arc<LookUp>) -> Pending<Found> {
+        let found = self.stage.store().look_up(&look_up);
+        self.answer(self.read_us("look up", &*look_up), found)
+    }
+
+    fn read(&self, read: Arc<Read>) -> Pending<Page> {
+        let page = self.stage.store().read(&read);
+        self.answer(self.read_us("read", &*read), page)
+    }
+
+    fn query(&self, query: Query) -> Pending<Answer> {
+        let answer = self.stage.store().query(&query);
+        self.answer(self.read_us("query", &query), answer)
+    }
+
+    fn completions(&self, positions: Vec<Position>) -> Pending<Vec<Completion>> {
+        let completions = self.stage.store().completions(&positions);
+        self.answer(self.read_us("completions", &positions), completions)
+    }
+
+    fn current_term(&self) -> Pending<Term> {
+        let term = self.stage.store().current_term();
+        self.answer(self.read_us("current term", &self.life.number), term)
+    }
+}

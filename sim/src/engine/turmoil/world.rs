@@ -1,0 +1,101 @@
+//! Clock, entropy and hooks of a simulated process.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use dacapo_core::{
+    NodeName, Now, ServiceName, Timestamp, WallTime,
+    hooks::{Clock, Entropy, Hooks, Point, Verdict, World},
+    trace::What,
+};
+
+use super::{
+    faults::{Completing, is_completion},
+    stage::{Life, Stage},
+};
+use crate::draw::stateless;
+
+/// When every run begins by the wall clock: 2026-01-01T00:00:00Z, in microseconds.
+pub const EPOCH_US: u64 = 1_767_225_600_000_000;
+
+/// What a process of this life is given. `service` is set for instances.
+pub(super) fn world(stage: &Arc<Stage>, life: &Arc<Life>, service: Option<ServiceName>) -> World {
+    World {
+        node: life.host.clone(),
+        clock: Arc::new(SimClock { stage: Arc::clone(stage), host: life.host.clone() }),
+        entropy: Arc::new(SimEntropy { stage: Arc::clone(stage), life: Arc::clone(life), drawn: AtomicU64::new(0) }),
+        hooks: Arc::new(SimHooks { stage: Arc::clone(stage), life: Arc::clone(life), service }),
+    }
+}
+
+/// The run's time; its wall clock is off while a fault says so.
+struct SimClock {
+    stage: Arc<Stage>,
+    host: NodeName,
+}
+
+impl Clock for SimClock {
+    fn now(&self) -> Now {
+        let monotonic = self.stage.now();
+        let offset_us = self.stage.faults().clock_offset_us(&self.host);
+        Now { monotonic, wall: WallTime((EPOCH_US + monotonic.0).saturating_add_signed(offset_us)) }
+    }
+}
+
+/// Draws by (seed, host, life, count): what another process draws shifts nothing.
+struct SimEntropy {
+    stage: Arc<Stage>,
+    life: Arc<Life>,
+    drawn: AtomicU64,
+}
+
+impl Entropy for SimEntropy {
+    fn next_u64(&self) -> u64 {
+        let count = self.drawn.fetch_add(1, Ordering::Relaxed);
+        let identity = (self.life.host.as_str(), self.life.number, count);
+        // JSON's numbers are exact up to 2^53 in every language, and incarnations travel as JSON.
+        stateless(self.stage.plan.seed, "entropy", &identity) >> 11
+    }
+}
+
+/// Interferes as the active faults say, and listens for the recorder.
+struct SimHooks {
+    stage: Arc<Stage>,
+    life: Arc<Life>,
+    service: Option<ServiceName>,
+}
+
+impl Hooks for SimHooks {
+    fn before(&self, point: Point) -> Verdict {
+        if !self.stage.reach(&self.life, point) {
+            return Verdict::Die;
+        }
+        let Some(service) = self.service.as_ref().filter(|_| is_completion(point)) else { return Verdict::Go };
+        let completing = self.stage.faults().completing(&self.life.host, service, point.identity);
+        match completing {
+            Some(Completing::Lost) => Verdict::Lose,
+            Some(Completing::Late(us)) => Verdict::Delay(Duration::from_micros(us)),
+            None => Verdict::Go,
+        }
+    }
+
+    fn paused_until(&self) -> Option<Timestamp> {
+        self.stage.faults().paused_until(&self.life.host)
+    }
+
+    fn recording(&self) -> bool {
+        true
+    }
+
+    fn record(&self, node: &NodeName, _now: Now, what: What) {
+        // The run's time, not the node's own: a drop handler may ask outside of any tick.
+        if !self.life.is_dead() {
+            self.stage.record(node, what);
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! The bad things that a plan can hold: what each is, when it begins, and to which family it belongs.
+//!
+//! Every fault here is one that a correct system survives. Faults that must be *detected* instead (a lying disk, rot)
+//! do not belong in this list, because a run that holds one is judged by other rules.
+
+use dacapo_core::{NodeName, ServiceName, hooks::Identity};
+use serde::{Deserialize, Serialize};
+
+macro_rules! families {
+    ($(#[doc = $sentence:literal] $name:ident = $text:literal,)*) => {
+        /// A family of faults: what the swarm switches on and off, and what marks say they need.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum Family {
+            $(#[doc = $sentence] $name,)*
+        }
+
+        impl Family {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// Its name in profiles and summaries.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// What it is, in a line.
+            pub const fn sentence(self) -> &'static str {
+                match self { $(Self::$name => $sentence.trim_ascii(),)* }
+            }
+        }
+    };
+}
+
+families! {
+    /// Every link is slower.
+    Delay = "delay",
+    /// One pair of hosts is far apart.
+    SlowPair = "slow-pair",
+    /// Two sets of hosts do not hear each other.
+    Partition = "partition",
+    /// One set of hosts does not hear the other.
+    PartitionOneWay = "partition-one-way",
+    /// One host hears nobody and is heard by nobody.
+    Isolate = "isolate",
+    /// What is sent between two hosts waits, and arrives at once.
+    Hold = "hold",
+    /// Connections break off.
+    Reset = "reset",
+    /// New connections are refused, or hang.
+    Refuse = "refuse",
+    /// The bus dies and comes back.
+    CrashBus = "crash-bus",
+    /// An instance dies and comes back.
+    CrashInstance = "crash-instance",
+    /// A customer dies and comes back with its unfinished operations.
+    CrashCustomer = "crash-customer",
+    /// The bus dies between two of its outputs.
+    CrashAtPoint = "crash-at-point",
+    /// The store makes a commit durable, and the bus dies before it hears of it.
+    CommitAnswerLost = "commit-answer-lost",
+    /// A host dies again and again.
+    CrashLoop = "crash-loop",
+    /// A host stands still for longer than the heartbeat allows, and goes on.
+    Pause = "pause",
+    /// An instance loses what it knows and plays the past again.
+    StateDestroyed = "state-destroyed",
+    /// An instance more joins and leaves.
+    ScaleOut = "scale-out",
+    /// An instance leaves and comes back later.
+    ScaleIn = "scale-in",
+    /// A process is asked to end, and is started again.
+    GracefulRestart = "graceful-restart",
+    /// A wall clock is wrong.
+    ClockOffset = "clock-offset",
+    /// Handling takes long.
+    SlowHandler = "slow-handler",
+    /// Handling fails a few times, then works.
+    FailingHandler = "failing-handler",
+    /// Handling of some events never works.
+    PoisonEvent = "poison-event",
+    /// Completions are lost.
+    CompletionLost = "completion-lost",
+    /// Completions come late.
+    CompletionLate = "completion-late",
+    /// The store takes long.
+    SlowStore = "slow-store",
+}
+
+impl std::fmt::Display for Family {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// When a fault begins.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// At this time of the run.
+    At {
+        /// Microseconds since the run's start.
+        us: u64,
+    },
+    /// When a host reaches a point for the n-th time, such as "before sending the receipts of request 17".
+    On {
+        /// The host.
+        host: NodeName,
+        /// The point's name.
+        point: String,
+        /// Only where the point is about this; none: whatever it is about.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        identity: Option<Identity>,
+        /// From 1.
+        nth: u64,
+    },
+}
+
+/// Something bad that happens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Fault {
+    /// Its identity in the plan, kept when others are taken out.
+    pub id: u32,
+    /// Which family it was drawn for.
+    pub family: Family,
+    /// When it begins.
+    pub trigger: Trigger,
+    /// How long it lasts, in microseconds.
+    pub duration_us: u64,
+    /// What happens.
+    pub what: Harm,
+}
+
+impl Fault {
+    /// In words: `crash of bus for 1.200s`.
+    pub fn describe(&self) -> String {
+        let when = match &self.trigger {
+            Trigger::At { us } => format!("at {}", seconds(*us)),
+            Trigger::On { host, point, identity: None, nth } => format!("when {host} reaches `{point}` for time {nth}"),
+            Trigger::On { host, point, identity: Some(identity), nth } => {
+                format!("when {host} reaches `{point}` of {identity:?} for time {nth}")
+            }
+        };
+        format!("{} {when} for {}", self.what.describe(), seconds(self.duration_us))
+    }
+}
+
+fn seconds(us: u64) -> String {
+    dacapo_core::Timestamp(us).to_string()
+}
+
+/// What happens while a fault lasts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Harm {
+    /// Every link takes this much longer.
+    Delay {
+        /// Microseconds, one way.
+        extra_us: u64,
+    },
+    /// The link between two hosts takes this much longer.
+    SlowPair {
+        /// One host.
+        a: NodeName,
+        /// The other.
+        b: NodeName,
+        /// Microseconds, one way.
+        extra_us: u64,
+    },
+    /// Nothing passes between the sets, in either direction; what is under way is lost.
+    Partition {
+        /// One side.
+        a: Vec<NodeName>,
+        /// The other side.
+        b: Vec<NodeName>,
+    },
+    /// Nothing passes from one set to the other; the way back is open.
+    PartitionOneWay {
+        /// Who is not heard.
+        from: Vec<NodeName>,
+        /// Who does not hear.
+        to: Vec<NodeName>,
+    },
+    /// Nothing passes to or from the host.
+    Isolate {
+        /// The host.
+        host: NodeName,
+    },
+    /// What two hosts send each other waits, and arrives at once at the end.
+    Hold {
+        /// One host.
+        a: NodeName,
+        /// The other.
+        b: NodeName,
+    },
+    /// All connections between two hosts break off, in the middle of a frame if need be.
+    Reset {
+        /// One host.
+        a: NodeName,
+        /// The other.
+        b: NodeName,
+    },
+    /// New connections to the host fail.
+    Refuse {
+        /// The host.
+        host: NodeName,
+        /// They hang instead of being refused.
+        hang: bool,
+    },
+    /// The host dies and is started again at the end.
+    Crash {
+        /// The host.
+        host: NodeName,
+        /// Its peers hear nothing of it (a power cut); else its connections are closed (a killed process).
+        silent: bool,
+    },
+    /// The host dies, lives for a while, and dies again, until the end.
+    CrashLoop {
+        /// The host.
+        host: NodeName,
+        /// How long it is dead each time, in microseconds.
+        down_us: u64,
+        /// How long it lives each time, in microseconds.
+        up_us: u64,
+    },
+    /// The host stands still.
+    Pause {
+        /// The host.
+        host: NodeName,
+    },
+    /// An instance dies, and its next life plays the whole past before it takes deliveries.
+    StateDestroyed {
+        /// The host.
+        host: NodeName,
+    },
+    /// A further instance runs.
+    ScaleOut {
+        /// Of which service.
+        service: ServiceName,
+        /// Its host, which no other item of the plan names.
+        host: NodeName,
+    },
+    /// A process is asked to end, and is started again at the end.
+    Leave {
+        /// The host.
+        host: NodeName,
+    },
+    /// The host's wall clock is off.
+    ClockOffset {
+        /// The host.
+        host: NodeName,
+        /// By how many microseconds.
+        offset_us: i64,
+    },
+    /// Each handling of a service takes longer.
+    SlowHandler {
+        /// The service.
+        service: ServiceName,
+        /// Microseconds.
+        extra_us: u64,
+    },
+    /// The first attempts at handling some events fail. Depends on event and attempt alone, never on the time.
+    FailingHandler {
+        /// The service.
+        service: ServiceName,
+        /// Which share of the events, in thousandths.
+        share_permille: u32,
+        /// How many attempts fail.
+        attempts: u32,
+    },
+    /// Completions that an instance sends are lost.
+    CompletionLost {
+        /// The instance's host.
+        host: NodeName,
+        /// Which share of them, in thousandths.
+        share_permille: u32,
+    },
+    /// Completions that an instance sends wait, and what is behind them too.
+    CompletionLate {
+        /// The instance's host.
+        host: NodeName,
+        /// Which share of them, in thousandths.
+        share_permille: u32,
+        /// For how long, in microseconds.
+        delay_us: u64,
+    },
+    /// Each call of the store takes longer.
+    SlowStore {
+        /// Microseconds.
+        extra_us: u64,
+    },
+}
+
+impl Harm {
+    /// In words, without times.
+    pub fn describe(&self) -> String {
+        let list = |hosts: &[NodeName]| hosts.iter().map(NodeName::as_str).collect::<Vec<_>>().join(", ");
+        match self {
+            Self::Delay { extra_us } => format!("all links slower by {}", seconds(*extra_us)),
+            Self::SlowPair { a, b, extra_us } => format!("{a} and {b} further apart by {}", seconds(*extra_us)),
+            Self::Partition { a, b } => format!("partition between {} and {}", list(a), list(b)),
+            Self::PartitionOneWay { from, to } => format!("partition from {} to {}", list(from), list(to)),
+            Self::Isolate { host } => format!("isolation of {host}"),
+            Self::Hold { a, b } => format!("hold between {a} and {b}"),
+            Self::Reset { a, b } => format!("reset of the connections between {a} and {b}"),
+            Self::Refuse { host, hang: false } => format!("connections to {host} refused"),
+            Self::Refuse { host, hang: true } => format!("connections to {host} hang"),
+            Self::Crash { host, silent: false } => format!("crash of {host}"),
+            Self::Crash { host, silent: true } => format!("power cut of {host}"),
+            Self::CrashLoop { host, .. } => format!("crash loop of {host}"),
+            Self::Pause { host } => format!("pause of {host}"),
+            Self::StateDestroyed { host } => format!("crash of {host} with its state destroyed"),
+            Self::ScaleOut { host, .. } => format!("{host} joins"),
+            Self::Leave { host } => format!("{host} is asked to end"),
+            Self::ClockOffset { host, offset_us } => {
+                let sign = if *offset_us < 0 { "back" } else { "ahead" };
+                format!("wall clock of {host} {sign} by {}", seconds(offset_us.unsigned_abs()))
+            }
+            Self::SlowHandler { service, extra_us } => {
+                format!("handling by {service} longer by {}", seconds(*extra_us))
+            }
+            Self::FailingHandler { service, share_permille, attempts: u32::MAX } => {
+                format!("{share_permille} in 1000 events never handled by {service}")
+            }
+            Self::FailingHandler { service, share_permille, attempts } => {
+                format!("{share_permille} in 1000 events fail {attempts} times at {service}")
+            }
+            Self::CompletionLost { host, share_permille } => {
+                format!("{share_permille} in 1000 completions of {host} lost")
+            }
+            Self::CompletionLate { host, share_permille, delay_us } => {
+                format!("{share_permille} in 1000 completions of {host} late by {}", seconds(*delay_us))
+            }
+            Self::SlowStore { extra_us } => format!("store slower by {}", seconds(*extra_us)),
+        }
+    }
+
+    /// The hosts that it names.
+    pub fn hosts(&self) -> Vec<&NodeName> {
+        match self {
+            Self::SlowPair { a, b, .. } | Self::Hold { a, b } | Self::Reset { a, b } => vec![a, b],
+            Self::Partition { a, b } => a.iter().chain(b).collect(),
+            Self::PartitionOneWay { from, to } => from.iter().chain(to).collect(),
+            Self::Isolate { host }
+            | Self::Refuse { host, .. }
+            | Self::Crash { host, .. }
+            | Self::CrashLoop { host, .. }
+            | Self::Pause { host }
+            | Self::StateDestroyed { host }
+            | Self::ScaleOut { host, .. }
+            | Self::Leave { host }
+            | Self::ClockOffset { host, .. }
+            | Self::CompletionLost { host, .. }
+            | Self::CompletionLate { host, .. } => vec![host],
+            Self::Delay { .. } | Self::SlowHandler { .. } | Self::FailingHandler { .. } | Self::SlowStore { .. } => {
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// The names of the points that plans are drawn with. A plan may name any other point that a driver or the engine asks
+/// at.
+pub mod points {
+    /// The bus is about to hand a commit to its store.
+    pub const COMMIT: &str = "bus commit";
+    /// The commit is durable, and the bus has not heard of it. The engine's own: the store's wrapper asks here.
+    pub const COMMIT_DURABLE: &str = "store commit durable";
+    /// The bus is about to send receipts.
+    pub const SEND_RECEIPTS: &str = "bus send receipts";
+    /// The bus is about to send a delivery.
+    pub const SEND_DELIVER: &str = "bus send deliver";
+    /// The bus is about to tell an instance that its completion is in the log.
+    pub const SEND_COMPLETED: &str = "bus send completed";
+    /// An instance is about to send a completion.
+    pub const SEND_COMPLETE: &str = "instance send complete";
+}

@@ -1,0 +1,132 @@
+//! The ranges that plans are drawn from.
+//!
+//! A profile says how large a run is and which families of faults it may hold; the seed does the rest. Profiles are
+//! data: the built-in ones can be written to a file, changed and read again.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fault::Family;
+
+/// How many faults of a family a plan holds when the family is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Strength {
+    /// At least.
+    pub count_min: u32,
+    /// At most.
+    pub count_max: u32,
+}
+
+/// The ranges of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Profile {
+    /// Its name on the command line.
+    pub name: String,
+    /// One line for people.
+    pub description: String,
+    /// How many customers there are.
+    pub customers: u32,
+    /// About how many operations they do.
+    pub operations: usize,
+    /// How long faults may last, in microseconds of the run; operations begin in its first three quarters.
+    pub duration_us: u64,
+    /// The simulated network's grain, in microseconds. Everything on the network takes at least one tick.
+    pub tick_us: u64,
+    /// How often a family is on, in thousandths.
+    pub family_permille: u32,
+    /// The families that may be on.
+    pub families: BTreeMap<Family, Strength>,
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        Self::swarm()
+    }
+}
+
+impl Profile {
+    /// Everything that a correct system survives, each family on in half of the runs.
+    pub fn swarm() -> Self {
+        Self {
+            name: "swarm".to_owned(),
+            description: "every survivable fault; the seed switches each family on or off".to_owned(),
+            customers: 4,
+            operations: 80,
+            duration_us: 12_000_000,
+            tick_us: 5_000,
+            family_permille: 500,
+            families: Family::ALL.iter().map(|family| (*family, Strength { count_min: 1, count_max: 2 })).collect(),
+        }
+    }
+
+    /// No faults at all.
+    pub fn calm() -> Self {
+        Self {
+            name: "calm".to_owned(),
+            description: "no faults".to_owned(),
+            families: BTreeMap::new(),
+            ..Self::swarm()
+        }
+    }
+
+    /// A swarm over some families only.
+    fn only(name: &str, description: &str, families: &[Family]) -> Self {
+        let strength = Strength { count_min: 1, count_max: 4 };
+        Self {
+            name: name.to_owned(),
+            description: description.to_owned(),
+            families: families.iter().map(|family| (*family, strength)).collect(),
+            ..Self::swarm()
+        }
+    }
+
+    /// The built-in profiles.
+    pub fn all() -> Vec<Self> {
+        use Family as F;
+        vec![
+            Self::swarm(),
+            Self::calm(),
+            Self::only(
+                "network",
+                "faults of the network alone",
+                &[F::Delay, F::SlowPair, F::Partition, F::PartitionOneWay, F::Isolate, F::Hold, F::Reset, F::Refuse],
+            ),
+            Self::only(
+                "process",
+                "crashes, pauses and restarts alone",
+                &[
+                    F::CrashBus,
+                    F::CrashInstance,
+                    F::CrashCustomer,
+                    F::CrashAtPoint,
+                    F::CommitAnswerLost,
+                    F::CrashLoop,
+                    F::Pause,
+                    F::StateDestroyed,
+                    F::ScaleOut,
+                    F::ScaleIn,
+                    F::GracefulRestart,
+                ],
+            ),
+            Self::only(
+                "handling",
+                "slow, failing and lost handling alone",
+                &[
+                    F::SlowHandler,
+                    F::FailingHandler,
+                    F::PoisonEvent,
+                    F::CompletionLost,
+                    F::CompletionLate,
+                    F::SlowStore,
+                ],
+            ),
+        ]
+    }
+
+    /// The built-in profile of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::all().into_iter().find(|profile| profile.name == name)
+    }
+}
