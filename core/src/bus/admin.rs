@@ -36,15 +36,16 @@ impl Bus {
     }
 
     /// Retry and skip are audited with their cause, so the parked event is read first.
-    fn read_parked(&mut self, conn: ConnId, name: ServiceName, key: Key, skip: bool) {
+    pub(super) fn read_parked(&mut self, conn: ConnId, name: ServiceName, key: Key, skip: bool) {
         let Some(service) = self.services.get(&name) else { return self.answer(conn, no_such_service(&name)) };
         let Some(lane) = service.lanes.get(&key).filter(|lane| lane.parked.is_some()) else {
             return self.answer(conn, not_parked(&name, &key));
         };
         let after = Version(lane.next_version.0.saturating_sub(1));
         let (through, types) = (self.knowledge.durable, service.types.clone());
-        let read = Read::Lane { service: name.clone(), key: key.clone(), after, through, types, limit: 1 };
-        self.begin_read(read, Purpose::Parked { conn, service: name, key, skip });
+        let read =
+            Read::Lane { service: name.clone(), key: key.clone(), after, through, types: types.clone(), limit: 1 };
+        self.begin_read(read, Purpose::Parked { conn, service: name, key, types, skip });
     }
 
     pub(super) fn parked_read(&mut self, conn: ConnId, name: &ServiceName, key: &Key, skip: bool, page: Page) {
