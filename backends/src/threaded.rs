@@ -135,7 +135,7 @@ impl StorePort for ThreadedStore {
     }
 
     fn current_term(&self) -> Pending<Term> {
-        self.inside.ask(|reader| reader.current_term())
+        self.inside.ask(Reader::current_term)
     }
 }
 
@@ -154,5 +154,54 @@ impl Drop for ThreadedStore {
 impl fmt::Debug for ThreadedStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ThreadedStore").field("threads", &self.threads.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dacapo_core::store::ServiceRecord;
+
+    use super::*;
+    use crate::{MemoryStore, SqliteStore};
+
+    fn commit(term: Term, sequence: u64) -> Arc<Commit> {
+        let name = dacapo_core::ServiceName::of(format!("service-{sequence}"));
+        let services = vec![ServiceRecord { name, types: Vec::new(), frontier: Position::ZERO }];
+        Arc::new(Commit { sequence, term, services, ..Commit::default() })
+    }
+
+    #[tokio::test]
+    async fn commits_take_effect_in_the_order_of_the_calls_though_nobody_waits() {
+        let store = ThreadedStore::start(MemoryStore::new(), 2).expect("starts");
+        let term = store.recover().await.expect("recovers").term;
+        drop(store.commit(commit(term, 1)));
+        drop(store.commit(commit(term, 2)));
+        store.commit(commit(term, 3)).await.expect("commits");
+        let recovered = store.recover().await.expect("recovers");
+        assert_eq!(recovered.services.len(), 3);
+        assert_eq!(store.current_term().await, Ok(recovered.term), "the readers see it");
+        let fenced = store.commit(commit(term, 4)).await;
+        assert!(matches!(fenced, Err(StoreError::Fenced { .. })), "{fenced:?}");
+    }
+
+    #[tokio::test]
+    async fn dropping_the_port_finishes_what_is_queued_and_closes_the_file() {
+        let path = std::env::temp_dir().join(format!("dacapo-threaded-{}.db", std::process::id()));
+        let remove = || {
+            for suffix in ["", "-wal", "-shm"] {
+                let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
+            }
+        };
+        remove();
+        let store = ThreadedStore::start(SqliteStore::open(&path).expect("opens"), 2).expect("starts");
+        let term = store.recover().await.expect("recovers").term;
+        for sequence in 1..=20 {
+            drop(store.commit(commit(term, sequence)));
+        }
+        drop(store);
+        let mut store = SqliteStore::open(&path).expect("opens again");
+        assert_eq!(store.recover().expect("recovers").services.len(), 20);
+        drop(store);
+        remove();
     }
 }

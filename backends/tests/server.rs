@@ -21,7 +21,7 @@ use dacapo_core::{
     limits::Limits,
     names::{NodeName, Position, Term},
     store::{Answer, Commit, Completion, Found, LookUp, Page, Query, Read, Reader, Recovered, Store, StoreError},
-    time::Now,
+    time::{Now, Timestamp},
     trace::What,
     wire::{ErrorCode, FromBus, ToBus},
 };
@@ -318,6 +318,7 @@ struct Script {
     records: Mutex<Vec<What>>,
     die_at: Option<&'static str>,
     lose: Option<&'static str>,
+    paused_until: Mutex<Option<Timestamp>>,
 }
 
 impl Hooks for Script {
@@ -327,6 +328,9 @@ impl Hooks for Script {
             () if self.lose == Some(point.name) => Verdict::Lose,
             () => Verdict::Go,
         }
+    }
+    fn paused_until(&self) -> Option<Timestamp> {
+        *self.paused_until.lock().expect("nobody panicked")
     }
     fn recording(&self) -> bool {
         true
@@ -364,6 +368,22 @@ async fn a_lost_frame_is_lost_alone() {
     socket.text(json!([{"kind": "ping", "nonce": 1}, {"kind": "ready"}]).to_string()).await;
     let answer = socket.next().await;
     assert!(matches!(&answer, Some(FromBus::Error(error)) if error.code == ErrorCode::OutOfTurn), "{answer:?}");
+    server.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_stopped_process_takes_nothing_until_it_goes_on() {
+    let script = Arc::new(Script::default());
+    let server = Server::on(MemoryStore::new(), ServerConfig::default(), Arc::clone(&script) as Arc<dyn Hooks>).await;
+    let mut socket = server.socket().await;
+    socket.text(r#"{"kind":"ping","nonce":1}"#).await;
+    assert_eq!(socket.json().await["nonce"], 1);
+    // The server's clock began a moment ago; it goes on when a second of it has passed.
+    *script.paused_until.lock().expect("nobody panicked") = Some(Timestamp(1_000_000));
+    socket.text(r#"{"kind":"ping","nonce":2}"#).await;
+    let meanwhile = timeout(Duration::from_millis(100), socket.json()).await;
+    assert!(meanwhile.is_err(), "{meanwhile:?}");
+    assert_eq!(socket.json().await["nonce"], 2);
     server.shut_down().await;
 }
 

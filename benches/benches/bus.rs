@@ -83,8 +83,10 @@ impl Pair {
             correlation: None,
             causation: None,
             source: Some(Source::of("bench")),
-            data: Data::of("a payload of two hundred bytes, as in the comparison with the peers; it says nothing else than that, \
-                            at some length, until it has about as many bytes as the events of a bank have on average"),
+            data: Data::of(
+                "a payload of two hundred bytes, as in the comparison with the peers; it says nothing else than that, \
+                            at some length, until it has about as many bytes as the events of a bank have on average",
+            ),
         };
         self.frame(PUBLISHER, Publish { request: number, events: vec![event], guards: Vec::new() });
     }

@@ -344,7 +344,8 @@ pub struct Query {
     pub types: Vec<EventType>,
     /// Only this correlation.
     pub correlation: Option<CorrelationId>,
-    /// Only what this event caused.
+    /// Only what this event caused. A store may look for it within this event's correlation alone, since cause and effect
+    /// share theirs.
     pub causation: Option<EventId>,
     /// Only what this source published.
     pub source: Option<Source>,

@@ -166,8 +166,12 @@ pub fn explore(
         for (index, result) in receiver {
             // Returning early drops the receiver, at which the workers end.
             let (outcome, difference) = result.inspect_err(|_| stop.store(true, Ordering::Relaxed))?;
-            let told =
-                Progress { done: done.len() + 1, of: seeds.len(), outcome: &outcome, difference: difference.as_deref() };
+            let told = Progress {
+                done: done.len() + 1,
+                of: seeds.len(),
+                outcome: &outcome,
+                difference: difference.as_deref(),
+            };
             let failed = !matches!(outcome.end, End::Passed | End::Stopped) || difference.is_some();
             if progress(told).is_break() || (failed && !campaign.keep_going) {
                 stop.store(true, Ordering::Relaxed);

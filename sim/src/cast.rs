@@ -27,6 +27,11 @@ pub fn customer(n: u32) -> NodeName {
     NodeName::of(format!("customer-{n}"))
 }
 
+/// The host of the administrator, who comes when all is healed.
+pub fn administrator() -> NodeName {
+    NodeName::of("administrator")
+}
+
 impl Cast {
     /// The cast of a scenario.
     pub fn of(scenario: &dyn Scenario, customers: u32) -> Self {

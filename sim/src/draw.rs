@@ -1,6 +1,6 @@
 //! Chance, in the two forms that a simulation may use.
 //!
-//! * [`Stream`]: ChaCha8, one stream per concern, for drawing a *plan* before the run. What one concern draws never
+//! * [`Stream`]: `ChaCha8`, one stream per concern, for drawing a *plan* before the run. What one concern draws never
 //!   shifts another's numbers.
 //! * [`stateless`]: a hash of (seed, concern, identity), for whatever is drawn *during* the run. It is never a running
 //!   count, so that taking a fault out of a plan re-times nothing that the fault did not touch.

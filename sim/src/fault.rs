@@ -316,7 +316,9 @@ impl Harm {
                 let sign = if *offset_us < 0 { "back" } else { "ahead" };
                 format!("wall clock of {host} {sign} by {}", seconds(offset_us.unsigned_abs()))
             }
-            Self::SlowHandler { service, extra_us } => format!("handling by {service} longer by {}", seconds(*extra_us)),
+            Self::SlowHandler { service, extra_us } => {
+                format!("handling by {service} longer by {}", seconds(*extra_us))
+            }
             Self::FailingHandler { service, share_permille, attempts: u32::MAX } => {
                 format!("{share_permille} in 1000 events never handled by {service}")
             }

@@ -34,8 +34,10 @@ pub fn bound_us(settings: &Settings, backlog: u64) -> u64 {
     let us = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     let notice =
         us(limits.heartbeat_deadline) * 2 + us(limits.grace) + settings.reconnect_max_us + settings.restart_us.1;
-    let deadline =
-        us(limits.delivery_deadline) + settings.request_deadline_us + settings.attempt_deadline_us + settings.retry_us * 8;
+    let deadline = us(limits.delivery_deadline)
+        + settings.request_deadline_us
+        + settings.attempt_deadline_us
+        + settings.retry_us * 8;
     let failures: u64 = (0..limits.failures_max)
         .map(|failure| us(limits.backoff_first).saturating_mul(1 << failure.min(20)).min(us(limits.backoff_max)))
         .sum::<u64>()
@@ -98,7 +100,11 @@ impl LogProgress {
             match change {
                 LaneChange::Put(lane) => {
                     let work = self.services.entry(lane.service.clone()).or_default();
-                    if lane.parked.is_some() { work.parked.insert(lane.key.clone()) } else { work.parked.remove(&lane.key) };
+                    if lane.parked.is_some() {
+                        work.parked.insert(lane.key.clone())
+                    } else {
+                        work.parked.remove(&lane.key)
+                    };
                 }
                 LaneChange::Remove { service, key } => {
                     self.services.entry(service.clone()).or_default().parked.remove(key);
@@ -127,19 +133,31 @@ impl LogProgress {
         self.services.values().map(|work| work.undone().count() as u64).sum()
     }
 
-    /// Whether all of these services are registered and nothing is left to do.
+    /// The lanes that are parked.
+    pub fn parked(&self) -> Vec<(ServiceName, Key)> {
+        let of = |(service, work): (&ServiceName, &Work)| -> Vec<(ServiceName, Key)> {
+            work.parked.iter().map(|key| (service.clone(), key.clone())).collect()
+        };
+        self.services.iter().flat_map(of).collect()
+    }
+
+    /// Whether all of these services are registered and nothing is left to do, not even for an administrator.
     pub fn is_done(&self, services: &[ServiceName]) -> bool {
         services.iter().all(|service| self.services.contains_key(service))
-            && self.services.values().all(|work| work.undone().next().is_none())
+            && self.services.values().all(|work| work.open.is_empty() && work.parked.is_empty())
     }
 
     /// What is not done, in a sentence, for at most `count` items.
     pub fn describe_undone(&self, count: usize) -> String {
-        let undone = self
-            .services
-            .iter()
-            .flat_map(|(service, work)| work.undone().map(move |(position, key)| format!("{service} has not ended event {position} of {key}")));
+        let undone = self.services.iter().flat_map(|(service, work)| {
+            work.undone().map(move |(position, key)| format!("{service} has not ended event {position} of {key}"))
+        });
         let mut sentences: Vec<String> = undone.take(count).collect();
+        let parked = self.parked();
+        if sentences.is_empty() && !parked.is_empty() {
+            let (service, key) = &parked[0];
+            sentences.push(format!("the lane {key} of {service} is still parked, although it was retried"));
+        }
         if sentences.is_empty() {
             sentences.push("a service never registered".to_owned());
         }

@@ -51,13 +51,8 @@ const ENGINE: &[Mark] = &[
     },
 ];
 
-const BUS_ENDS: &[Family] = &[
-    Family::CrashBus,
-    Family::CrashAtPoint,
-    Family::CommitAnswerLost,
-    Family::CrashLoop,
-    Family::GracefulRestart,
-];
+const BUS_ENDS: &[Family] =
+    &[Family::CrashBus, Family::CrashAtPoint, Family::CommitAnswerLost, Family::CrashLoop, Family::GracefulRestart];
 
 /// Whatever separates an owner from the bus while it holds a delivery, or takes its answer away.
 const SEPARATIONS: &[Family] = &[
@@ -82,12 +77,16 @@ const ZOMBIES: &[Family] =
 /// What a situation needs. One that is not listed is in reach of every campaign.
 fn needs(situation: &str) -> Needs {
     match situation {
-        "duplicate receipt" | "completed already" | "outcome unknown" | "redelivery" | "owner moved"
+        "duplicate receipt"
+        | "completed already"
+        | "outcome unknown"
+        | "redelivery"
+        | "owner moved"
         | "healed with a backlog" => Needs::OneOf(SEPARATIONS),
         "fenced completion" => Needs::OneOf(ZOMBIES),
-        "lane parked" => Needs::OneOf(&[Family::PoisonEvent]),
+        "lane parked" | "lane retried" => Needs::OneOf(&[Family::PoisonEvent]),
         "bus recovered" | "recovered with lanes behind" => Needs::OneOf(BUS_ENDS),
-        "lane retried" | "event skipped" => Needs::OutOfReach("no administrator takes part in these runs"),
+        "event skipped" => Needs::OutOfReach("the administrator mends and never passes over"),
         "throttled" => Needs::OutOfReach("the waiting room for publishes is larger than all customers together"),
         _ => Needs::Nothing,
     }
@@ -178,7 +177,9 @@ mod tests {
     #[test]
     fn every_need_is_of_a_situation_that_exists() {
         let known: BTreeSet<&str> = SITUATIONS.iter().map(|situation| situation.name).collect();
-        for name in ["duplicate receipt", "fenced completion", "lane parked", "bus recovered", "lane retried", "throttled"] {
+        for name in
+            ["duplicate receipt", "fenced completion", "lane parked", "bus recovered", "lane retried", "throttled"]
+        {
             assert!(known.contains(name), "{name}");
         }
     }

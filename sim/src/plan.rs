@@ -223,7 +223,9 @@ pub enum PlanError {
         range: &'static str,
     },
     /// It plants a bug that this program does not carry.
-    #[error("the plan plants the bug `{0}`, which this program does not carry; build it with `--features planted-bugs`")]
+    #[error(
+        "the plan plants the bug `{0}`, which this program does not carry; build it with `--features planted-bugs`"
+    )]
     BugNotBuilt(Bug),
 }
 
@@ -313,7 +315,11 @@ impl Plan {
         let ranges = [("latency_us", settings.latency_us), ("commit_us", settings.commit_us)];
         for (setting, (low, high)) in ranges.into_iter().chain([("read_us", settings.read_us)]) {
             if low > high {
-                return Err(PlanError::Setting { setting, value: low, range: "a lower end that is not above the upper" });
+                return Err(PlanError::Setting {
+                    setting,
+                    value: low,
+                    range: "a lower end that is not above the upper",
+                });
             }
         }
         if settings.tick_us < 1_000 || !settings.tick_us.is_multiple_of(1_000) || settings.tick_us > 100_000 {
@@ -343,8 +349,11 @@ impl Plan {
         }
         // Take away whatever waits for nothing that is still there, until nothing changes; what is left is a circle.
         loop {
-            let free: Vec<u64> =
-                waits.iter().filter(|(_, after)| !after.iter().any(|id| waits.contains_key(id))).map(|(id, _)| *id).collect();
+            let free: Vec<u64> = waits
+                .iter()
+                .filter(|(_, after)| !after.iter().any(|id| waits.contains_key(id)))
+                .map(|(id, _)| *id)
+                .collect();
             if free.is_empty() {
                 return waits.keys().next().map_or(Ok(()), |id| Err(PlanError::Circle(*id)));
             }
@@ -372,9 +381,9 @@ impl Plan {
                 Trigger::At { .. } => None,
                 Trigger::On { host, .. } => Some(host),
             };
-            match fault.what.hosts().into_iter().chain(at_host).find(|host| !hosts.contains(*host)) {
-                Some(host) => return Err(PlanError::Host { fault: fault.id, host: host.clone() }),
-                None => {}
+            let mut named = fault.what.hosts().into_iter().chain(at_host);
+            if let Some(host) = named.find(|host| !hosts.contains(*host)) {
+                return Err(PlanError::Host { fault: fault.id, host: host.clone() });
             }
         }
         Ok(())

@@ -113,7 +113,14 @@ impl Profile {
             Self::only(
                 "handling",
                 "slow, failing and lost handling alone",
-                &[F::SlowHandler, F::FailingHandler, F::PoisonEvent, F::CompletionLost, F::CompletionLate, F::SlowStore],
+                &[
+                    F::SlowHandler,
+                    F::FailingHandler,
+                    F::PoisonEvent,
+                    F::CompletionLost,
+                    F::CompletionLate,
+                    F::SlowStore,
+                ],
             ),
         ]
     }

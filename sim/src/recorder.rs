@@ -14,7 +14,7 @@ use dacapo_core::{
 };
 use dacapo_properties::{Judge, Judged, Violation};
 
-use crate::{ marks::Reached};
+use crate::marks::Reached;
 
 /// Records between two checkpoints of the fingerprint.
 pub const CHECKPOINT_RECORDS: u64 = 256;

@@ -11,7 +11,6 @@ use dacapo_properties::{Judged, Scenario, Violation};
 use crate::{
     engine::turmoil,
     fault::Family,
-    
     marks::Reached,
     plan::{Plan, PlanError},
     recorder::{Keep, Tamper},

@@ -50,6 +50,7 @@ pub use config::ServerConfig;
 pub use shutdown::{Shutdown, Trigger};
 
 use driver::{Driver, Ended};
+use outbox::End;
 use shared::{Arrival, Phase, Shared};
 
 /// Everything that a server is made of.
@@ -153,7 +154,12 @@ pub async fn serve<L: Listener>(parts: Parts<L>) -> Result<(), ServeError> {
 /// What has been said is still written; whoever does not read in time is cut.
 async fn part(shared: &Shared, mut inbox: mpsc::Receiver<Arrival>, mut accepting: JoinSet<()>) {
     inbox.close();
-    while inbox.recv().await.is_some() {}
+    while let Some(arrival) = inbox.recv().await {
+        // It came too late for the bus; nobody waits for an answer that cannot come.
+        if let Arrival::Connected { outbox, .. } = arrival {
+            outbox.close(End { code: 1_001, reason: "closing" });
+        }
+    }
     let all_gone = async {
         while accepting.join_next().await.is_some() {}
         shared.sockets_gone().await;

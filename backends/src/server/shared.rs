@@ -166,7 +166,7 @@ impl Shared {
     pub(super) async fn closing(&self) {
         let closing = self.phase.clone().wait_for(|phase| *phase == Phase::Closing).await.is_ok();
         if !closing {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

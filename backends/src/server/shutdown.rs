@@ -33,7 +33,7 @@ impl Shutdown {
     pub async fn requested(&mut self) {
         if self.0.wait_for(|requested| *requested).await.is_err() {
             // The trigger is gone: nobody can ask any more.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -13,6 +13,7 @@ use dacapo_core::{
     wire::{DecodeError, Error, ErrorCode, FromBus, ToBus},
 };
 use futures_util::{
+    future::join,
     sink::{Sink, SinkExt},
     stream::{Stream, StreamExt},
 };
@@ -54,24 +55,33 @@ async fn converse(socket: WebSocket, shared: &Arc<Shared>) {
         () = read(&mut stream, shared, conn, &outbox) => Err(Broken),
         () = patience(shared, &outbox) => Err(Broken),
     };
-    if shared.hand_in(Arrival::Disconnected { conn }).await.is_err() {
+    // Together, for the inbox may be full until another bus has recovered.
+    let told = shared.hand_in(Arrival::Disconnected { conn });
+    let parted = async {
+        if let Ok(end) = said {
+            // Whoever does not take leave in time is cut.
+            let _ = timeout(shared.config.close_deadline, part(&mut sink, &mut stream, end, shared)).await;
+        }
+    };
+    if join(parted, told).await.1.is_err() {
         tracing::debug!(conn = conn.0, "a connection outlived the bus");
     }
-    if let Ok(end) = said {
-        // Until the peer has closed too, so that what was written last is read and not reset.
-        let close = Message::Close(Some(CloseFrame { code: end.code, reason: Utf8Bytes::from_static(end.reason) }));
-        let farewell = async {
-            if sink.send(close).await.is_err() {
-                return;
-            }
-            while let Some(heard) = stream.next().await {
-                if heard.is_err() {
-                    // What cannot be read cannot be waited out; closing over unread bytes would reset the connection.
-                    sleep(shared.config.close_deadline).await;
-                }
-            }
-        };
-        let _ = timeout(shared.config.close_deadline, farewell).await;
+}
+
+/// Says the last word, and waits until the peer has closed too, so that what was written is read and not reset.
+async fn part<S>(sink: &mut (impl Sink<Message> + Unpin), stream: &mut S, end: End, shared: &Shared)
+where
+    S: Stream<Item = Result<Message, axum::Error>> + Unpin,
+{
+    let close = CloseFrame { code: end.code, reason: Utf8Bytes::from_static(end.reason) };
+    if sink.send(Message::Close(Some(close))).await.is_err() {
+        return;
+    }
+    while let Some(heard) = stream.next().await {
+        if heard.is_err() {
+            // What cannot be read cannot be waited out; closing over unread bytes would reset the connection.
+            sleep(shared.config.close_deadline).await;
+        }
     }
 }
 

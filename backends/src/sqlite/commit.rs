@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, btree_map::Entry};
 
 use dacapo_core::{
-    Event, EventId, Key, Position, ServiceName, Version, digest,
+    CorrelationId, Event, EventId, Key, Position, ServiceName, Version, digest,
     store::{Commit, Completion, Ended, LaneChange, ServiceRecord, StoreError},
 };
 use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql, Transaction, TransactionBehavior};
@@ -85,6 +85,7 @@ impl Writer<'_> {
         let mut end = row::end(self.connection)?;
         let mut next_key = self.next_key()?;
         let mut keys = BTreeMap::new();
+        let mut correlations = BTreeMap::new();
         for event in &commit.events {
             end = end.next();
             if event.position != end {
@@ -94,7 +95,11 @@ impl Writer<'_> {
                 Entry::Occupied(entry) => entry.into_mut(),
                 Entry::Vacant(entry) => entry.insert(self.key(&event.key, &mut next_key)?),
             };
-            self.append_event(event, key)?;
+            let correlation = match correlations.entry(&event.correlation) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => entry.insert(self.correlation(&event.correlation)?),
+            };
+            self.append_event(event, key, *correlation)?;
         }
         for (name, key) in keys {
             self.put_key(name, &key)?;
@@ -102,8 +107,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn append_event(&mut self, event: &Event, key: &mut KeyRow) -> Result<(), StoreError> {
-        let Event { position, id, event_type, version, correlation, causation, time, source, data, .. } = event;
+    fn append_event(&mut self, event: &Event, key: &mut KeyRow, correlation: i64) -> Result<(), StoreError> {
+        let Event { position, id, event_type, version, causation, time, source, data, .. } = event;
         let next = key.version.next();
         if *version != next {
             return violation(format!("event {id} has version {version} of {}, the next one is {next}", event.key));
@@ -120,7 +125,7 @@ impl Writer<'_> {
                     &event_type,
                     &key.id,
                     &(version.0 as i64),
-                    &correlation.as_str(),
+                    &correlation,
                     &causation,
                     &source,
                     &(time.0 as i64),
@@ -141,6 +146,22 @@ impl Writer<'_> {
             None => key.by_type.push((event_type, next)),
         }
         Ok(())
+    }
+
+    /// The number of a correlation, a new one if this is its first event.
+    fn correlation(&self, correlation: &CorrelationId) -> Result<i64, StoreError> {
+        let number: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT id FROM correlations WHERE correlation = ?1")
+            .and_then(|mut statement| statement.query_row([correlation.as_str()], |row| row.get(0)).optional())
+            .map_err(error::map)?;
+        if let Some(number) = number {
+            return Ok(number);
+        }
+        self.connection
+            .prepare_cached("INSERT INTO correlations (correlation) VALUES (?1)")
+            .and_then(|mut statement| statement.insert([correlation.as_str()]))
+            .map_err(error::map)
     }
 
     /// The number that the next new key takes; keys are never removed.
@@ -191,16 +212,16 @@ impl Writer<'_> {
     fn complete(&mut self, completion: &Completion) -> Result<(), StoreError> {
         let Completion { service, position, key, version, ended, instance, epoch, attempt, time, produced } =
             completion;
-        let stands: bool = self
+        let event: Option<(String, i64)> = self
             .connection
             .prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM events JOIN keys ON keys.id = events.key
-                 WHERE position = ?1 AND keys.key = ?2 AND events.version = ?3)",
+                "SELECT keys.key, events.version FROM events JOIN keys ON keys.id = events.key WHERE position = ?1",
             )
             .and_then(|mut statement| {
-                statement.query_row((position.0 as i64, key.as_str(), version.0 as i64), |row| row.get(0))
+                statement.query_row([position.0 as i64], |row| Ok((row.get(0)?, row.get(1)?))).optional()
             })
             .map_err(error::map)?;
+        let stands = event.is_some_and(|event| event.0 == key.as_str() && event.1 == version.0 as i64);
         if !stands {
             return violation(format!("{service} completes {key}@{version} at {position}, where it does not stand"));
         }

@@ -6,7 +6,7 @@
 use std::{fs::File, io::Read as _, path::Path};
 
 use dacapo_core::{Position, store::StoreError};
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
 use super::{
     Db, Options, Synchronous, error,
@@ -140,6 +140,8 @@ fn connect(path: &Path, options: &Options, flags: OpenFlags) -> Result<Connectio
 fn configure(connection: &Connection, cache_kib: u32, options: &Options) -> Result<(), StoreError> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     connection.busy_timeout(options.busy_timeout).map_err(error::map)?;
+    // A statement is planned once, for all values: otherwise SQLite plans it anew whenever a bound value changes.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(error::map)?;
     connection.pragma_update(None, "cache_size", -i64::from(cache_kib)).map_err(error::map)?;
     connection.pragma_update(None, "temp_store", "memory").map_err(error::map)
 }

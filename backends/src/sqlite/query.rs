@@ -1,7 +1,7 @@
 //! Questions from outside: the condition that leaves least leads, the others are looked at on the way.
 
 use dacapo_core::{
-    Position,
+    CorrelationId, EventId, Position,
     store::{Answer, Query, StoreError},
 };
 use rusqlite::OptionalExtension;
@@ -48,12 +48,28 @@ impl Snapshot<'_> {
         } else if let Some(key) = &query.key {
             self.key_number(key)?.map(|number| Scan::key(number, order))
         } else if let Some(causation) = &query.causation {
-            Some(Scan::causation(causation.as_str(), order))
+            self.correlation_of(causation)?.map(|number| Scan::correlation(number, order))
         } else if let Some(correlation) = &query.correlation {
-            Some(Scan::correlation(correlation.as_str(), order))
+            self.correlation_number(correlation)?.map(|number| Scan::correlation(number, order))
         } else {
             Some(Scan::log(order))
         })
+    }
+
+    /// The number of a correlation; none if it has no event.
+    fn correlation_number(&self, correlation: &CorrelationId) -> Result<Option<i64>, StoreError> {
+        self.connection
+            .prepare_cached("SELECT id FROM correlations WHERE correlation = ?1")
+            .and_then(|mut statement| statement.query_row([correlation.as_str()], |row| row.get(0)).optional())
+            .map_err(error::map)
+    }
+
+    /// The number of an event's correlation; none if there is no such event.
+    fn correlation_of(&self, id: &EventId) -> Result<Option<i64>, StoreError> {
+        self.connection
+            .prepare_cached("SELECT correlation FROM events WHERE id = ?1")
+            .and_then(|mut statement| statement.query_row([id.as_str()], |row| row.get(0)).optional())
+            .map_err(error::map)
     }
 
     /// The walk with every condition but the types; none if one of them can never hold.
@@ -66,7 +82,8 @@ impl Snapshot<'_> {
             scan = scan.and("events.key = ?", number);
         }
         if let Some(correlation) = &query.correlation {
-            scan = scan.and("correlation = ?", correlation.as_str().to_owned());
+            let Some(number) = self.correlation_number(correlation)? else { return Ok(None) };
+            scan = scan.and("events.correlation = ?", number);
         }
         if let Some(causation) = &query.causation {
             scan = scan.and("causation = ?", causation.as_str().to_owned());

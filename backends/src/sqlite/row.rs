@@ -91,8 +91,12 @@ impl Snapshot<'_> {
         let mut statement = self
             .connection
             .prepare_cached(
-                "SELECT events.id, type, keys.key, events.version, correlation, causation, source, time, data, checksum
-                 FROM events JOIN keys ON keys.id = events.key WHERE position = ?1",
+                "SELECT events.id, type, keys.key, events.version, correlations.correlation, causation, source, time,
+                     data, checksum
+                 FROM events
+                 JOIN keys ON keys.id = events.key
+                 JOIN correlations ON correlations.id = events.correlation
+                 WHERE position = ?1",
             )
             .map_err(error::map)?;
         let mut rows = statement.query([position.0 as i64]).map_err(error::map)?;

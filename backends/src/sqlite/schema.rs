@@ -1,9 +1,10 @@
 //! The tables, and the steps by which an older file becomes a newer one.
 //!
-//! Names that many events share (types, sources, services, instances) and keys are written once and numbered: it
-//! makes rows and indexes smaller, and a key's row is its head as well, so that a head is one look-up. What each index
-//! is for stands beside it; each costs every append. A time range and a source alone have none: such a query walks
-//! the log.
+//! What an append costs is the number of pages that it changes, since each goes to the disk twice. Names that many events
+//! share, keys and correlations are therefore written once and numbered, in the order in which they come: an index
+//! over numbers grows where the recent ones are, one over texts everywhere. A key's row is its head as well, so that a
+//! head is one look-up. What each index is for stands beside it. A source or a time range alone has none: such a query
+//! walks the log.
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
@@ -39,13 +40,18 @@ const MIGRATIONS: &[&str] = &["
         by_type TEXT NOT NULL
     ) STRICT;
 
+    CREATE TABLE correlations (
+        id INTEGER PRIMARY KEY,
+        correlation TEXT NOT NULL UNIQUE
+    ) STRICT;
+
     CREATE TABLE events (
         position INTEGER PRIMARY KEY,
         id TEXT NOT NULL,
         type INTEGER NOT NULL,
         key INTEGER NOT NULL,
         version INTEGER NOT NULL,
-        correlation TEXT NOT NULL,
+        correlation INTEGER NOT NULL,
         causation TEXT,
         source INTEGER NOT NULL,
         time INTEGER NOT NULL,
@@ -58,8 +64,8 @@ const MIGRATIONS: &[&str] = &["
     CREATE UNIQUE INDEX events_key ON events (key, version);
     -- Reads what a service takes without walking over everything else; the position is in it by itself.
     CREATE INDEX events_type ON events (type);
+    -- Also finds what an event caused: cause and effect share their correlation.
     CREATE INDEX events_correlation ON events (correlation);
-    CREATE INDEX events_causation ON events (causation) WHERE causation IS NOT NULL;
 
     -- By position first: completions follow the log, so that they all grow at the same end. The key and the version
     -- are the event's.
@@ -94,10 +100,12 @@ const MIGRATIONS: &[&str] = &["
 
     -- The log for people with a SQLite shell.
     CREATE VIEW log AS
-        SELECT position, events.id, types.name AS type, keys.key, events.version, correlation, causation,
+        SELECT position, events.id, types.name AS type, keys.key, events.version,
+            correlations.correlation, causation,
             sources.name AS source, strftime('%FT%TZ', time / 1000000, 'unixepoch') AS time, data
         FROM events
         JOIN keys ON keys.id = events.key
+        JOIN correlations ON correlations.id = events.correlation
         JOIN names AS types ON types.id = events.type
         JOIN names AS sources ON sources.id = events.source;
     "];

@@ -126,6 +126,7 @@ impl Bus {
         let open_max = self.config.limits.lane_open_max;
         let deadline = self.now.monotonic + self.config.limits.delivery_deadline;
         let term = self.term;
+        let held_by = self.gather.barrier();
         loop {
             let Some(Service { lanes, instances, .. }) = self.services.get_mut(name) else { return };
             let Some(lane) = lanes.get_mut(key) else { return };
@@ -144,7 +145,7 @@ impl Bus {
             let token = Token { term, session: owner.session, epoch: lane.epoch, attempt: pending.attempts };
             let frame = Deliver { token, previous: pending.previous, event: std::sync::Arc::clone(&pending.event) };
             let again = pending.attempts > 1;
-            lane.open.push_back(Open { token, judging: false, conflict: None });
+            lane.open.push_back(Open { token, held_by, judging: false, conflict: None });
             self.open_keys.insert((name.clone(), frame.event.position), key.clone());
             owner.open += 1;
             if index == 0 && !self.config.planted.is(Bug::NoDeadline) {
@@ -175,7 +176,8 @@ impl Bus {
         let Some(lane) = service.lanes.get_mut(key) else { return };
         lane.deadline = None;
         let Some(first) = lane.open.front() else { return };
-        if first.judging {
+        let held = first.held_by.is_some_and(|sequence| sequence > self.knowledge.durable_sequence);
+        if first.judging || held {
             let deadline = self.now.monotonic + self.config.limits.delivery_deadline;
             self.arm_deadline(name, key, Some(deadline));
             return;
@@ -219,6 +221,7 @@ impl Bus {
         if unordered && lane.pending.len() > 1 {
             lane.pending.swap(0, 1);
         }
+        self.dirty.insert(name.clone()); // Credit came back: others may be delivered.
         let too_many = lane.disconnects >= self.config.limits.disconnects_max;
         self.arm_deadline(name, key, None);
         if too_many && lost == Lost::Disconnected && key.is_reserved() {
@@ -230,9 +233,16 @@ impl Bus {
 
     /// The lane has no owner any more; what it has open was withdrawn before.
     pub(super) fn disown(&mut self, name: &ServiceName, key: &Key) {
-        let Some(lane) = self.lane_mut(name, key) else { return };
+        let Some(Service { lanes, instances, .. }) = self.services.get_mut(name) else { return };
+        let Some(lane) = lanes.get_mut(key) else { return };
         debug_assert!(lane.open.is_empty(), "a lane with an open delivery does not move");
-        lane.owner = None;
+        if let Some(owner) = lane.owner.take().and_then(|owner| instances.get_mut(&owner))
+            && lane.queued
+        {
+            // It must not wait for credit of an owner that it has lost.
+            owner.queue.retain(|queued| queued != key);
+            lane.queued = false;
+        }
         self.enqueue(name, key);
     }
 

@@ -48,7 +48,8 @@ struct Waiting {
 
 #[derive(Debug, Clone)]
 enum Message {
-    Publish(Publish),
+    /// With the service that spoke when it came; none for a publisher that is none.
+    Publish { speaker: Option<ServiceName>, publish: Publish },
     Complete { service: ServiceName, instance: InstanceName, complete: Complete },
 }
 
@@ -119,12 +120,14 @@ impl Bus {
         let Some(state) = self.conns.get_mut(&conn) else { return };
         if full || state.throttled {
             state.throttled = true;
-            let receipts = publish.events.iter().map(|_| Receipt::Throttled).collect();
+            // An empty batch gets a receipt as well, or its sender would never know.
+            let receipts = vec![Receipt::Throttled; publish.events.len().max(1)];
             self.mark("throttled");
             self.send(conn, Receipts { request: publish.request, receipts });
             return;
         }
-        self.wait_for_judgement(conn, Message::Publish(publish), bytes);
+        let speaker = state.instance.as_ref().map(|(service, _)| service.clone());
+        self.wait_for_judgement(conn, Message::Publish { speaker, publish }, bytes);
     }
 
     pub(super) fn complete(&mut self, conn: ConnId, complete: Complete) {
@@ -159,7 +162,7 @@ impl Bus {
         let mut facts = Facts::default();
         let mut wanted = false;
         let (events, guards) = match &message {
-            Message::Publish(publish) => (&publish.events, &publish.guards),
+            Message::Publish { publish, .. } => (&publish.events, &publish.guards),
             Message::Complete { complete, .. } => (&complete.events, &complete.guards),
         };
         for id in events.iter().flat_map(|event| std::iter::once(&event.id).chain(&event.causation)) {
@@ -221,7 +224,7 @@ impl Bus {
             waiting.look_up = None;
             let facts = &mut waiting.facts;
             let (events, guards) = match &waiting.message {
-                Message::Publish(publish) => (&publish.events, &publish.guards),
+                Message::Publish { publish, .. } => (&publish.events, &publish.guards),
                 Message::Complete { service, complete, .. } => {
                     if let Some(produced) = found.completions.get(&(service.clone(), complete.position)) {
                         facts.completed = Some(produced.as_slice().into());
@@ -249,7 +252,7 @@ impl Bus {
             let Some(Waiting { conn, message, facts, .. }) = self.inbox.pop_ready() else { break };
             any = true;
             match message {
-                Message::Publish(publish) => self.judge_publish(conn, &publish, &facts),
+                Message::Publish { speaker, publish } => self.judge_publish(conn, speaker.as_ref(), &publish, &facts),
                 Message::Complete { service, instance, complete } => {
                     self.judge_complete(conn, &service, instance, &complete, &facts);
                 }
@@ -262,9 +265,8 @@ impl Bus {
         any
     }
 
-    fn judge_publish(&mut self, conn: ConnId, publish: &Publish, facts: &Facts) {
-        let speaker = self.speaker(conn).map(|(service, _)| service);
-        let origin = Origin { service: speaker.as_ref(), cause: None };
+    fn judge_publish(&mut self, conn: ConnId, speaker: Option<&ServiceName>, publish: &Publish, facts: &Facts) {
+        let origin = Origin { service: speaker, cause: None };
         let receipts = match self.admit_batch(&publish.events, &publish.guards, facts, &origin) {
             Outcome::Accepted(produced) => {
                 let accepted =

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Bus, ConnId, Output, feed::Arriving};
 use crate::{
     event::Event,
+    limits::PAGE_BYTES_MAX,
     names::{EventType, Key, Position, ServiceName},
     planted::Bug,
     store::{Commit, Page, Read as StoreRead, Undone},
@@ -176,6 +177,7 @@ impl Bus {
         let Page::Log { mut events, mut through, more } = page else { panic!("a log read was answered with {page:?}") };
         let off_by_one = self.config.planted.is(Bug::RebuildOffByOne);
         let overlaps = self.config.planted.is(Bug::RebuildOverlaps);
+        let events_max = self.config.limits.read_page_events;
         let Some(stream) = self.conns.get_mut(&conn).and_then(|conn| conn.streams.get_mut(&request)) else { return };
         match &stream.reading {
             Some((open, _)) if *open == id => {}
@@ -190,6 +192,9 @@ impl Bus {
             // What was committed while the page was read follows without another read.
             for Undone { event, .. } in arriving.events {
                 if event.position > through || (overlaps && event.position == through) {
+                    if !fit_a_page(events.iter().chain([&event]), events_max) {
+                        break; // The next page brings it.
+                    }
                     through = event.position;
                     if stream.takes(&event) {
                         live += 1;
@@ -225,6 +230,7 @@ impl Bus {
     pub(super) fn follow_commit(&mut self, commit: &Commit, durable_before: Position) {
         let Some(last) = commit.events.last().map(|event| event.position) else { return };
         let events_max = self.config.limits.read_page_events;
+        let is_page = fit_a_page(&commit.events, events_max);
         let mut frames = Vec::new();
         let mut behind = Vec::new();
         for (conn, state) in &mut self.conns {
@@ -234,7 +240,7 @@ impl Bus {
                         let undone = Undone { event: Arc::clone(event), previous: crate::names::Version::ZERO };
                         arriving.push(undone, events_max);
                     }
-                } else if stream.rebuilt && stream.sent == durable_before && stream.credit > 0 {
+                } else if is_page && stream.rebuilt && stream.sent == durable_before && stream.credit > 0 {
                     stream.sent = last;
                     stream.credit -= 1;
                     // A page without events still tells how far the stream has come.
@@ -253,4 +259,17 @@ impl Bus {
             self.stream_on(conn, request);
         }
     }
+}
+
+/// Whether these events may go in one frame; a single one always may.
+fn fit_a_page<'a>(events: impl IntoIterator<Item = &'a Arc<Event>>, events_max: usize) -> bool {
+    let (mut count, mut bytes) = (0, 0);
+    for event in events {
+        count += 1;
+        let Event { id, event_type, key, correlation, causation, source, data, .. } = &**event;
+        let causation = causation.as_ref().map_or("", |id| id.as_str());
+        let names = [id.as_str(), event_type.as_str(), key.as_str(), correlation.as_str(), causation, source.as_str()];
+        bytes += data.as_str().len() + names.into_iter().map(str::len).sum::<usize>();
+    }
+    count <= 1 || (count <= events_max && bytes <= PAGE_BYTES_MAX)
 }

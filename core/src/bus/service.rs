@@ -140,6 +140,8 @@ pub(super) struct Pending {
 #[derive(Debug, Clone)]
 pub(super) struct Open {
     pub(super) token: Token,
+    /// The commit that it was held back behind, if any: before that is durable nobody has it, and no deadline counts.
+    pub(super) held_by: Option<u64>,
     /// Its completion waits to be judged: no deadline counts.
     pub(super) judging: bool,
     /// The heads that the last conflict told.

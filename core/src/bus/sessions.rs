@@ -102,7 +102,7 @@ impl Bus {
             return;
         }
         let Hello { service: name, instance: instance_name, incarnation, credit, .. } = hello;
-        let credit = credit.clamp(1, self.config.limits.credit_max);
+        let credit = credit.min(self.config.limits.credit_max);
         self.session += 1;
         let session = self.session;
         let Some(service) = self.services.get_mut(&name) else { return };
@@ -295,6 +295,9 @@ impl Bus {
             if let Some(lane) = self.lane_mut(name, key) {
                 lane.owner = None;
             }
+        }
+        // Lanes that stood in its queue although it had lost them go on as well.
+        for key in lanes.iter().chain(&gone.queue) {
             self.enqueue(name, key);
         }
         if let Some(until) = gone.grace {

@@ -166,19 +166,26 @@ impl Life {
 
     fn event(&mut self, after: &Model) -> Event {
         let position = after.end().next();
-        let key = self.key();
+        let (key, correlation) = (self.key(), self.correlation());
         Event {
             position,
             id: EventId::of(format!("event-{position}")),
             event_type: self.event_type(),
             version: after.version_of(&key).next(),
             key,
-            correlation: self.correlation(),
-            causation: self.chance.once_in(2).then(|| self.id()),
+            causation: self.cause(after, &correlation),
+            correlation,
             time: WallTime(self.chance.below(100)),
             source: self.source(),
             data: Data::of(&self.chance.below(1_000)),
         }
+    }
+
+    /// An earlier event of the correlation, if the draw finds one.
+    fn cause(&mut self, after: &Model, correlation: &CorrelationId) -> Option<EventId> {
+        let number = self.chance.below(after.events.len() as u64 + 1) as usize;
+        let cause = after.events[..number].iter().rfind(|event| event.correlation == *correlation);
+        cause.map(|event| event.id.clone())
     }
 
     /// Ends an event that the service has not ended, if the draw finds one.

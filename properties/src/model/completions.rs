@@ -22,8 +22,12 @@ pub(super) struct Completing {
     since: Position,
     /// The event had been completed, durably, when it arrived.
     already: bool,
+    /// An earlier event of its lane was undone when it arrived.
+    behind: bool,
     /// A commit holds it.
     matched: bool,
+    /// Something came that may have answered it, or something else that was said on the connection.
+    pub(super) perhaps: bool,
     pub(super) answered: bool,
 }
 
@@ -49,8 +53,13 @@ impl Model {
         let service =
             self.connections.get(&conn).and_then(|connection| Some(connection.hello.as_ref()?.service.clone()));
         let already = service.as_ref().and_then(|service| self.log.ended(service, complete.position));
+        let event = self.log.event(complete.position);
+        let first = service.as_ref().zip(event).and_then(|(service, event)| {
+            self.log.undone(service).find(|undone| undone.key == event.key).map(|undone| undone.position)
+        });
         self.completes.push(Completing {
             conn,
+            behind: first.is_some_and(|first| first < complete.position),
             already: already.is_some_and(|completion| completion.ended == Ended::Completed),
             service,
             position: complete.position,
@@ -59,6 +68,7 @@ impl Model {
             guards: complete.guards.clone(),
             since: self.log.position(),
             matched: false,
+            perhaps: false,
             answered: false,
         });
     }
@@ -216,7 +226,8 @@ impl Model {
     }
 
     pub(super) fn fenced(&mut self, conn: ConnId, fenced: &Fenced) -> Judged {
-        let waiting = self.waiting(conn, fenced.position, Some(fenced.token)).first().copied();
+        let waiting = self.waiting(conn, fenced.position, Some(fenced.token));
+        let waiting = waiting.iter().find(|index| !self.completes[**index].perhaps).or(waiting.first()).copied();
         if let Some(delivery) = self.under(conn, fenced.position, fenced.token) {
             let stuck = waiting.is_some_and(|index| self.is_stuck(delivery, index));
             must!(
@@ -227,8 +238,15 @@ impl Model {
             );
             self.deliveries[delivery].holds = false;
             self.deliveries[delivery].failed |= stuck;
+            self.deliveries[delivery].trailed |= stuck;
         }
-        if let Some(index) = waiting {
+        let told = (conn, fenced.position, fenced.token);
+        let expired = self.under(conn, fenced.position, fenced.token).is_some_and(|index| self.is_expired(index));
+        if let Some(index) = waiting
+            && (expired || self.spoken.contains(&told))
+        {
+            self.completes[index].perhaps = true;
+        } else if let Some(index) = waiting {
             self.completes[index].answered = true;
             let complete = &self.completes[index];
             must!(!complete.already, "order of judgement", "{fenced:?} answers {complete:?}");
@@ -255,16 +273,11 @@ impl Model {
     /// An error without a request, which says that an earlier delivery of the lane comes first; whether a completion
     /// was answered by it.
     pub(super) fn out_of_turn(&mut self, conn: ConnId) -> bool {
-        let behind = |complete: &Completing| {
-            let service = complete.service.as_ref()?;
-            let event = self.log.event(complete.position)?;
-            let mut earlier = self.log.undone(service).filter(|earlier| earlier.key == event.key);
-            earlier.next().map(|earlier| earlier.position < complete.position)
-        };
-        let waits = |complete: &Completing| complete.conn == conn && !complete.answered;
-        let found = self.completes.iter().position(|complete| waits(complete) && behind(complete) == Some(true));
+        let waits = |complete: &Completing| complete.conn == conn && !complete.answered && !complete.perhaps;
+        let found = self.completes.iter().position(|complete| waits(complete) && complete.behind);
         if let Some(index) = found {
-            self.completes[index].answered = true;
+            // It may as well have answered a nack: the error does not say.
+            self.completes[index].perhaps = true;
             self.marks.reach(Mark::OutOfTurn);
         }
         found.is_some()

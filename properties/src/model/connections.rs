@@ -2,7 +2,7 @@
 
 use dacapo_core::{
     Timestamp,
-    bus::ConnId,
+    bus::{Admin, ConnId},
     wire::{Credit, Error, ErrorCode, Hello, Welcome},
 };
 
@@ -21,6 +21,7 @@ pub struct Connection {
     pub credit: u32,
     /// The most that it was while a delivery that is not sent yet may have been decided.
     pub(super) credit_high: u32,
+    pub(super) credit_said: bool,
     /// It said `bye`, or a newer connection of the same incarnation did say `hello`: its deliveries may move.
     pub(super) leaving: bool,
     /// A newer connection of the same instance was welcomed.
@@ -105,6 +106,7 @@ impl Model {
         }
         let credit_max = self.limits.credit_max;
         if let Some(connection) = self.connections.get_mut(&conn) {
+            connection.credit_said = true;
             connection.credit = credit.credit.min(credit_max);
             connection.credit_high = connection.credit_high.max(connection.credit);
         }
@@ -136,7 +138,11 @@ impl Model {
         declared.sort();
         declared.dedup();
         let same = record.types.iter().map(|taken| &taken.event_type).eq(declared.iter());
-        must!(same, "types", "{conn:?} declared {declared:?}, the service takes {:?}", record.types);
+        let changed = self.asked.iter().any(|asked| {
+            matches!(&asked.admin, Admin::ChangeTypes { service, .. } if *service == hello.service)
+        });
+        // What was right when it was decided may have been changed in the same commit; the bus closes it then.
+        must!(same || changed, "types", "{conn:?} declared {declared:?}, the service takes {:?}", record.types);
         must!(
             welcome.credit <= hello.credit && welcome.credit <= self.limits.credit_max,
             "bounded",
@@ -155,8 +161,11 @@ impl Model {
         }
         if let Some(connection) = self.connections.get_mut(&conn) {
             connection.session = Some(welcome.session);
-            connection.credit = welcome.credit;
-            connection.credit_high = welcome.credit;
+            // What was said after the hello counts more, even if it was said before the welcome came.
+            if !connection.credit_said {
+                connection.credit = welcome.credit;
+            }
+            connection.credit_high = connection.credit_high.max(welcome.credit);
         }
         Ok(())
     }

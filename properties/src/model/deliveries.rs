@@ -8,7 +8,7 @@ use dacapo_core::{
     Event, InstanceName, Key, Position, ServiceName, Timestamp, Version,
     bus::ConnId,
     store::Taken,
-    wire::{Deliver, Token},
+    wire::{Deliver, Hello, Token},
 };
 
 use super::{Broken, Connection, Judged, Mark, Model, audit::shown, must};
@@ -38,6 +38,8 @@ pub struct Delivery {
     pub(super) holds: bool,
     /// It was nacked, or its conflicts made no progress.
     pub(super) failed: bool,
+    /// It failed while later deliveries of the lane may have been held back behind a commit; they still come, void.
+    pub(super) trailed: bool,
     /// The heads of its last conflict.
     pub(super) conflict: Vec<(Key, Version)>,
 }
@@ -50,6 +52,11 @@ impl Model {
 
     fn expired(&self, delivery: &Delivery) -> bool {
         self.now >= delivery.renewed + self.limits.delivery_deadline
+    }
+
+    /// Whether a delivery's deadline may have passed.
+    pub(super) fn is_expired(&self, index: usize) -> bool {
+        self.expired(&self.deliveries[index])
     }
 
     /// Whether a delivery is open as far as anyone can see.
@@ -68,15 +75,17 @@ impl Model {
             earlier.service == delivery.service
                 && earlier.key == delivery.key
                 && earlier.version < delivery.version
-                && earlier.token.term == delivery.token.term
-                && (earlier.failed || self.expired(earlier))
+                && (!earlier.holds || earlier.failed || self.expired(earlier))
                 && !self.is_ending(&earlier.service, earlier.position)
+        };
+        let newest = |(index, earlier): &(usize, &Delivery)| {
+            self.newest(&earlier.service, earlier.position) == Some(*index)
         };
         self.seems_open(index)
             && !self.is_ending(&delivery.service, delivery.position)
             && self.connections.get(&delivery.conn).is_some_and(heard)
             && !self.expired(delivery)
-            && !self.deliveries.iter().any(failed_before)
+            && !self.deliveries.iter().enumerate().filter(newest).any(|(_, earlier)| failed_before(earlier))
     }
 
     /// The delivery that this token was given with.
@@ -89,27 +98,35 @@ impl Model {
         (self.newest(&delivery.service, position) == Some(index)).then_some(index)
     }
 
-    /// Whether earlier messages of a connection may still wait, so that the next ones take effect later.
+    /// Whether earlier messages of a connection may still wait, so that what comes behind them may mean something else.
     fn waits_behind(&self, conn: ConnId) -> bool {
         self.publishes.iter().any(|publish| publish.conn == conn && !publish.answered)
             || self.completes.iter().any(|complete| complete.conn == conn && !complete.answered)
     }
 
     pub(super) fn nack(&mut self, conn: ConnId, position: Position, token: Token) {
+        self.spoken.push((conn, position, token));
         let Some(index) = self.under(conn, position, token) else { return };
-        let counts = self.surely_open(index) && !self.waits_behind(conn);
-        let delivery = &mut self.deliveries[index];
-        delivery.holds = false;
-        delivery.failed = true;
-        let service = delivery.service.clone();
-        let event = self.log.event(position);
-        if counts && event.is_some_and(|event| self.is_first_undone(&service, event)) {
+        let service = self.deliveries[index].service.clone();
+        let first = self.log.event(position).is_some_and(|event| self.is_first_undone(&service, event));
+        if self.waits_behind(conn) || !first {
+            // A completion that waits may overtake it, and one that is not its lane's first is not nacked.
+            self.deliveries[index].holds = false;
+            return;
+        }
+        if self.surely_open(index) {
             let nacked = self.nacked.entry((service, position)).or_default();
             *nacked = (nacked.0 + 1, self.now);
         }
+        let trailed = self.under_way.is_some();
+        let delivery = &mut self.deliveries[index];
+        delivery.holds = false;
+        delivery.failed = true;
+        delivery.trailed = trailed;
     }
 
     pub(super) fn extend(&mut self, conn: ConnId, position: Position, token: Token) {
+        self.spoken.push((conn, position, token));
         let Some(index) = self.under(conn, position, token) else { return };
         if self.surely_open(index) && !self.waits_behind(conn) {
             self.deliveries[index].renewed = self.now;
@@ -130,7 +147,7 @@ impl Model {
             "the token of {deliver:?} is not of session {session} of {}",
             self.term
         );
-        self.event_may_be_delivered(&hello.service, deliver)?;
+        self.event_may_be_delivered(&hello, deliver)?;
         self.token_is_newer(&hello.service, &hello.instance, deliver)?;
         self.lane_may_have(conn, &hello.service, deliver)?;
         self.failures_are_kept(&hello.service, deliver)?;
@@ -139,7 +156,8 @@ impl Model {
         Ok(())
     }
 
-    fn event_may_be_delivered(&self, service: &ServiceName, deliver: &Deliver) -> Judged {
+    fn event_may_be_delivered(&self, hello: &Hello, deliver: &Deliver) -> Judged {
+        let service = &hello.service;
         let event = &deliver.event;
         let logged = self.log.event(event.position);
         must!(
@@ -148,13 +166,18 @@ impl Model {
             "{} is delivered, the log holds {logged:?}",
             shown(service, event)
         );
-        must!(self.log.takes(service, event), "types", "{} is not taken", shown(service, event));
         let ended = self.log.ended(service, event.position);
         must!(ended.is_none(), "completes_once", "{} is delivered after {ended:?}", shown(service, event));
         let lane = self.log.lane(service, &event.key);
         let parked = lane.is_some_and(|lane| lane.parked.is_some());
         must!(!parked, "parked lanes are silent", "{} is delivered, {lane:?}", shown(service, event));
         let types = self.log.services().get(service).map(|record| record.types.clone()).unwrap_or_default();
+        if types.iter().any(|taken| !hello.types.contains(&taken.event_type)) || types.len() != hello.types.len() {
+            // Decided before the types changed, held back until that was durable; the connection is closed next.
+            must!(hello.types.contains(&event.event_type), "types", "{} is not taken", shown(service, event));
+            return Ok(());
+        }
+        must!(self.log.takes(service, event), "types", "{} is not taken", shown(service, event));
         let previous = self.log.previous(&types, event);
         must!(
             deliver.previous == previous,
@@ -223,7 +246,9 @@ impl Model {
             }
             let held = self.newest(service, earlier.position).map(|index| &self.deliveries[index]);
             must!(
-                held.is_some_and(|held| held.conn == conn && held.token.epoch == deliver.token.epoch && !held.failed),
+                held.is_some_and(|held| {
+                    held.conn == conn && held.token.epoch == deliver.token.epoch && (!held.failed || held.trailed)
+                }),
                 "lane_order",
                 "{} is delivered under {:?} while {} is undone and held by {held:?}",
                 shown(service, event),
@@ -306,6 +331,7 @@ impl Model {
             renewed: self.quiet_at,
             holds: true,
             failed: false,
+            trailed: false,
             conflict: vec![],
         });
         let lane = |other: &Delivery| other.service == *service && other.key == event.key;

@@ -83,7 +83,7 @@ impl Speaker {
     }
 }
 
-/// The correlation of an event's cause, which stands in the log or earlier in the batch.
+/// The correlation of an event's cause, which stands earlier in the batch or in the log.
 fn correlation_of(
     speaker: &Speaker,
     log: &Log,
@@ -92,39 +92,33 @@ fn correlation_of(
     through: Position,
 ) -> Option<CorrelationId> {
     let cause = event.causation.as_ref()?;
-    if let Some(cause) = log.find(cause, through) {
-        return Some(cause.correlation.clone());
-    }
-    let index = batch.iter().position(|earlier| earlier.id == *cause)?;
     let own = batch.iter().position(|other| other.id == event.id)?;
-    (index < own).then(|| speaker.meant(log, batch, &batch[index], through).correlation)
+    match batch[..own].iter().find(|earlier| earlier.id == *cause) {
+        Some(earlier) => Some(speaker.meant(log, batch, earlier, through).correlation),
+        None => log.find(cause, through).map(|cause| cause.correlation.clone()),
+    }
 }
 
 /// Judges a batch against the log up to a position.
 pub fn judge(log: &Log, through: Position, speaker: &Speaker, events: &[NewEvent], guards: &[Guard]) -> Allowed {
-    let mut allowed = Allowed { refused: refused_always(speaker, events), ..Allowed::default() };
-    if !allowed.refused.is_empty() {
-        return allowed;
-    }
+    let mut refused = refused_always(speaker, events);
+    let never = !refused.is_empty();
+    refused.append(&mut refused_causes(log, through, speaker, events));
     let known: Vec<_> = events.iter().map(|event| (event, log.find(&event.id, through))).collect();
-    let differs = known.iter().any(|(event, logged)| logged.is_some_and(|l| !speaker.same(log, events, event, l)));
     let known_count = known.iter().filter(|(_, logged)| logged.is_some()).count();
-    if known_count > 0 {
-        if differs {
-            allowed.refused = refused_causes(log, through, speaker, events);
-            allowed.refused.insert(Refusal::IdHasOtherContent);
-        }
-        if known_count < events.len() {
-            allowed.refused.insert(Refusal::BatchPartlyKnown);
-        }
-        if allowed.refused.is_empty() {
-            allowed.duplicate = Some(known.iter().filter_map(|(_, logged)| Some(logged.as_ref()?.position)).collect());
-        }
-        return allowed;
+    if known.iter().any(|(event, logged)| logged.is_some_and(|logged| !speaker.same(log, events, event, logged))) {
+        refused.insert(Refusal::IdHasOtherContent);
     }
-    allowed.refused = refused_causes(log, through, speaker, events);
-    allowed.inconsistent = inconsistent(log, through, events, guards);
-    allowed.accepted = allowed.refused.is_empty() && allowed.inconsistent.is_empty();
+    if known_count > 0 && known_count < events.len() {
+        refused.insert(Refusal::BatchPartlyKnown);
+    }
+    let mut allowed = Allowed { refused, ..Allowed::default() };
+    if known_count > 0 && allowed.refused.is_empty() {
+        allowed.duplicate = Some(known.iter().filter_map(|(_, logged)| Some(logged.as_ref()?.position)).collect());
+    } else if known_count == 0 && !never {
+        allowed.inconsistent = inconsistent(log, through, events, guards);
+        allowed.accepted = allowed.refused.is_empty() && allowed.inconsistent.is_empty();
+    }
     allowed
 }
 

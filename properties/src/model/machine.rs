@@ -10,7 +10,7 @@ use dacapo_core::{
     bus::{AdminAnswer, ConnId, Input, Output},
     store::{Commit, LaneChange, Read, Recovered},
     trace::What,
-    wire::{FromBus, ToBus},
+    wire::{FromBus, ToBus, Token},
 };
 
 use super::{
@@ -37,6 +37,8 @@ pub struct Model {
     pub(super) publishes: Vec<Publishing>,
     pub(super) completes: Vec<Completing>,
     pub(super) deliveries: Vec<Delivery>,
+    /// What was nacked or extended in this life of the bus.
+    pub(super) spoken: Vec<(ConnId, Position, Token)>,
     /// How often an event was delivered, over all lives of the bus.
     pub(super) delivered: BTreeMap<(ServiceName, Position), u32>,
     /// Nacks that count, of the first undone event of a lane, since the last retry.
@@ -63,6 +65,7 @@ impl Model {
             publishes: vec![],
             completes: vec![],
             deliveries: vec![],
+            spoken: vec![],
             delivered: BTreeMap::new(),
             nacked: BTreeMap::new(),
             reads: vec![],
@@ -135,6 +138,7 @@ impl Model {
         self.publishes.clear();
         self.completes.clear();
         self.deliveries.clear();
+        self.spoken.clear();
         self.reads.clear();
         self.streams.clear();
         self.asked.clear();
@@ -237,10 +241,9 @@ impl Model {
         let Some(connection) = self.connections.get(&conn) else {
             return Err(Broken { rule: "answers", what: format!("{conn:?} never was: {frame:?}") });
         };
-        if connection.gone {
+        if connection.gone || connection.closed {
             return self.sent_to_nobody(conn, frame);
         }
-        must!(!connection.closed, "answers", "{conn:?} was closed by the bus: {frame:?}");
         match frame {
             FromBus::Welcome(welcome) => self.welcomed(conn, welcome),
             FromBus::Receipts(receipts) => self.receipts(conn, receipts),
@@ -323,6 +326,7 @@ impl Model {
         if self.under_way.is_none() {
             self.quiet_at = self.now;
             self.connections.values_mut().for_each(Connection::quiet);
+            self.deliveries.iter_mut().for_each(|delivery| delivery.trailed = false);
         }
     }
 
@@ -347,7 +351,8 @@ impl Model {
         all.extend(hellos.map(|(conn, connection)| format!("{conn:?}: {:?}", connection.hello)));
         let publishes = self.publishes.iter().filter(|publish| lives(&publish.conn) && !publish.answered);
         all.extend(publishes.map(|publish| format!("{publish:?}")));
-        let completes = self.completes.iter().filter(|complete| lives(&complete.conn) && !complete.answered);
+        let completes = self.completes.iter().filter(|complete| lives(&complete.conn));
+        let completes = completes.filter(|complete| !complete.answered && !complete.perhaps);
         all.extend(completes.map(|complete| format!("{complete:?}")));
         let reads = self.reads.iter().filter(|read| lives(&read.conn) && !read.answered);
         all.extend(reads.map(|read| format!("{read:?}")));

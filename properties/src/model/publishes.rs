@@ -24,8 +24,10 @@ pub(super) struct Publishing {
     arrival: u64,
     /// The end of the log when it arrived.
     since: Position,
-    /// It came after `throttled` and before `resume`.
+    /// It surely came after `throttled` and before `resume`.
     turned_away: bool,
+    /// It perhaps did.
+    after_throttled: bool,
     /// Where its first event stands, once a commit holds it.
     matched: Option<Position>,
     /// It was told that it was accepted here.
@@ -66,7 +68,9 @@ impl Model {
             guards: publish.guards.clone(),
             arrival: self.arrivals,
             since: self.log.position(),
-            turned_away: connection.throttled,
+            // While a commit is under way, a `resume` may be held behind it.
+            turned_away: connection.throttled && self.under_way.is_none(),
+            after_throttled: connection.throttled,
             matched: None,
             accepted: None,
             answered: false,
@@ -196,17 +200,17 @@ impl Model {
     fn throttled(&mut self, index: usize, receipts: &[Receipt]) -> Judged {
         let all = receipts.iter().all(|receipt| *receipt == Receipt::Throttled);
         must!(all, "a batch is whole", "{receipts:?}");
-        let (conn, arrival) = (self.publishes[index].conn, self.publishes[index].arrival);
+        let conn = self.publishes[index].conn;
         let waiting = self.publishes.iter().filter(|other| !other.answered).count()
             + self.completes.iter().filter(|complete| !complete.answered).count();
         must!(
-            self.publishes[index].turned_away || waiting >= self.limits.publishes_waiting_max,
+            self.publishes[index].after_throttled || waiting >= self.limits.publishes_waiting_max,
             "throttled only when full",
             "{:?} was throttled while {waiting} wait",
             self.publishes[index]
         );
-        for later in self.publishes.iter_mut().filter(|other| other.conn == conn && other.arrival > arrival) {
-            later.turned_away = true;
+        for later in self.publishes.iter_mut().filter(|other| other.conn == conn && !other.answered) {
+            later.after_throttled = true;
         }
         if let Some(connection) = self.connections.get_mut(&conn) {
             connection.throttled = true;

@@ -18,6 +18,15 @@ use crate::{
 impl World {
     pub(crate) fn heal(&mut self) -> Judged {
         self.settle()?;
+        if self.model.is_usurped() {
+            // It checks its term at every heartbeat, and then a newer one takes over.
+            self.advance(self.limits().heartbeat_deadline, false)?;
+            self.settle()?;
+            if self.model.is_usurped() {
+                let what = "a bus whose term is old goes on for a heartbeat".to_owned();
+                return Err(Broken { rule: "terms", what });
+            }
+        }
         self.answers_are_there()?;
         let healthy = self.only_the_healthy()?;
         self.catch_up(&healthy)?;

@@ -1,4 +1,4 @@
-//! The driver against a bus that is played by the test, over WebSockets on in-memory pipes.
+//! The driver against a bus that is played by the test, with WebSocket on in-memory pipes.
 
 use std::{
     io,

@@ -16,7 +16,7 @@ use crate::service::Service;
 
 /// Reads of states that are asked of the bus at once; further ones wait their turn here. Enough to hide the way to the
 /// bus, little enough that an instance which comes back cold does not crowd out the others.
-const READS_OPEN_MAX: usize = 64;
+pub(super) const READS_OPEN_MAX: usize = 64;
 
 /// Who waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,12 +66,20 @@ impl Fetches {
         self.queue.retain(|key| self.by_key.contains_key(key));
     }
 
+    pub(super) fn contains(&self, key: &Key) -> bool {
+        self.by_key.contains_key(key)
+    }
+
+    pub(super) fn asked(&self) -> usize {
+        self.by_key.len() - self.queue.len()
+    }
+
     pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
         self.by_key.keys()
     }
 
     fn next_to_ask(&mut self) -> Option<Key> {
-        if self.by_key.len() - self.queue.len() >= READS_OPEN_MAX {
+        if self.asked() >= READS_OPEN_MAX {
             return None;
         }
         self.queue.pop_front()

@@ -54,7 +54,8 @@ impl<S: Service> Instance<S> {
         if open.decided.is_some() || self.deliveries.first_of(&open.event.key) != Some(position) {
             return;
         }
-        if self.deliveries.decided() >= DECIDED_PER_CREDIT * (self.config.credit.max(1) as usize) {
+        let Some(session) = self.line.session() else { return };
+        if self.deliveries.decided() >= DECIDED_PER_CREDIT * (session.welcome.credit.max(1) as usize) {
             return self.deliveries.hold(position);
         }
         let (event, previous, token) = (open.event.clone(), open.previous, open.token);

@@ -66,6 +66,9 @@ use self::{
 };
 use crate::service::{Interrupt, Response, Route, Service};
 
+/// How many inputs pass between two looks at every state, in builds that look at all.
+const STATES_CHECKED_EVERY: u64 = 64;
+
 /// One process of the service `S`.
 #[derive(Clone)]
 pub struct Instance<S: Service> {
@@ -223,6 +226,23 @@ impl<S: Service> Instance<S> {
         self.ask_for_states();
     }
 
+    /// What is in memory and open, against its limits.
+    fn record_sizes(&mut self) {
+        if !self.config.record {
+            return;
+        }
+        let Some(credit) = self.line.session().map(|session| u64::from(session.welcome.credit)) else { return };
+        let size = |name: &str, size: usize, limit: u64| (name.to_owned(), size as u64, limit);
+        let states_max = (self.config.states_max + self.needed().len()) as u64;
+        let sizes = vec![
+            size("instance deliveries", self.deliveries.unanswered(), handling::OPEN_PER_CREDIT as u64 * credit),
+            size("instance reads", self.fetches.asked(), fetches::READS_OPEN_MAX as u64),
+            size("instance requests", self.requests.len(), self.config.requests_max as u64),
+            size("instance states", self.states.len(), states_max),
+        ];
+        self.record(What::Sizes { sizes });
+    }
+
     fn tick(&mut self) {
         self.tick_line();
         self.tick_deliveries();
@@ -281,7 +301,11 @@ impl<S: Service> Machine for Instance<S> {
         self.work();
         self.forget_surplus_states();
         if cfg!(debug_assertions) {
-            self.check_invariants();
+            self.check_work();
+            // Looking at every state after every input would cost more than all the rest.
+            if self.input.is_multiple_of(STATES_CHECKED_EVERY) {
+                self.states.check_invariants();
+            }
         }
     }
 
@@ -316,25 +340,8 @@ impl<S: Service> Machine for Instance<S> {
 
     fn check_invariants(&self) {
         self.states.check_invariants();
-        self.fetches.check_invariants();
-        self.deliveries.check_invariants();
         self.view.check_invariants();
-        assert!(self.runnable.is_empty(), "work was left lying");
-        assert!(self.requests.len() <= self.config.requests_max, "more requests are open than may be");
-        let surplus = self.states.len().saturating_sub(self.config.states_max);
-        assert!(surplus <= self.needed().len(), "{surplus} states too many are in memory");
-        if let Some(session) = self.line.session() {
-            let (open, credit) = (self.deliveries.unanswered(), session.welcome.credit as usize);
-            assert!(open <= handling::OPEN_PER_CREDIT * credit, "{open} deliveries are open, the credit is {credit}");
-        } else {
-            assert_eq!(self.deliveries.unanswered(), 0, "a delivery outlived its session");
-            assert_eq!(self.questions.purposes().count(), 0, "a question outlived its session");
-        }
-        for purpose in self.questions.purposes() {
-            if let Purpose::State(key) = purpose {
-                assert!(self.fetches.keys().any(|fetched| fetched == key), "nobody waits for {key}");
-            }
-        }
+        self.check_work();
     }
 
     fn digest(&self) -> u64 {
@@ -355,5 +362,30 @@ impl<S: Service> Machine for Instance<S> {
 
     fn boxed_clone(&self) -> Box<dyn Machine> {
         Box::new(self.clone())
+    }
+}
+
+impl<S: Service> Instance<S> {
+    /// The rules of what is open, which is little.
+    fn check_work(&self) {
+        self.fetches.check_invariants();
+        self.deliveries.check_invariants();
+        assert!(self.runnable.is_empty(), "work was left lying");
+        self.requests.check_invariants();
+        assert!(self.requests.len() <= self.config.requests_max, "more requests are open than may be");
+        let surplus = self.states.len().saturating_sub(self.config.states_max);
+        assert!(surplus <= self.needed().len(), "{surplus} states too many are in memory");
+        if let Some(session) = self.line.session() {
+            let (open, credit) = (self.deliveries.unanswered(), session.welcome.credit as usize);
+            assert!(open <= handling::OPEN_PER_CREDIT * credit, "{open} deliveries are open, the credit is {credit}");
+        } else {
+            assert_eq!(self.deliveries.unanswered(), 0, "a delivery outlived its session");
+            assert_eq!(self.questions.purposes().count(), 0, "a question outlived its session");
+        }
+        for purpose in self.questions.purposes() {
+            if let Purpose::State(key) = purpose {
+                assert!(self.fetches.contains(key), "nobody waits for {key}");
+            }
+        }
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct Reconcile {
 
 impl Reconcile {
     pub(super) fn lose_session(&mut self) {
-        self.walk_at = None;
+        // A walk that was cut short begins anew; one that is due is not put off.
         self.found.clear();
     }
 
@@ -40,9 +40,11 @@ impl Reconcile {
 }
 
 impl<S: Service> Instance<S> {
-    pub(super) fn reconcile_begins(&mut self) {
+    /// Sets the time of the next walk, if it is not set.
+    pub(super) fn reconcile_later(&mut self) {
         let every = self.config.reconcile_every.filter(|_| !self.config.planted.is(Bug::LastEventLost));
-        self.reconcile.walk_at = every.map(|every| self.now.monotonic + every);
+        let walk_at = every.map(|every| self.now.monotonic + every);
+        self.reconcile.walk_at = self.reconcile.walk_at.or(walk_at);
     }
 
     pub(super) fn tick_reconcile(&mut self) {
@@ -72,6 +74,6 @@ impl<S: Service> Instance<S> {
             return self.ask_for_heads(Some(last));
         }
         self.reconcile.suspects = std::mem::take(&mut self.reconcile.found);
-        self.reconcile_begins();
+        self.reconcile_later();
     }
 }

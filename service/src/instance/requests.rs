@@ -6,7 +6,9 @@
 //! `inconsistent` (or, if it is the very same, a `duplicate`), and its sender finds the answer on that key. So nothing
 //! has to be remembered here, and an answer that got lost is read from the log.
 //!
-//! An answer that emits nothing rests on states that were compared with the bus after the request came.
+//! An answer that emits nothing rests on states that were compared with the bus after the request came. With an
+//! idempotency key the log is asked once more before it is given: a repeated request must not be told "insufficient
+//! funds" because its first run, whose answer was on its way meanwhile, has spent them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +28,10 @@ use super::{
 };
 use crate::service::{Interrupt, Method, Request, Response, Service};
 
+/// Look-ups asked of the bus at once; further ones wait their turn here. With the reads of states they stay below what
+/// a bus lets one connection ask by default.
+const LOOK_UPS_OPEN_MAX: usize = 64;
+
 /// The type of the event that keeps a request's answer.
 pub const REQUEST_ANSWERED: &str = "RequestAnswered";
 
@@ -41,8 +47,8 @@ struct RequestAnswered {
 /// How far a request is.
 #[derive(Debug, Clone, PartialEq, Hash)]
 enum Phase {
-    /// The log is asked whether it was answered before.
-    LookUp { asked: bool },
+    /// The log is asked whether it was answered before. If not, this answer is given; without one the route runs.
+    LookUp { asked: bool, otherwise: Option<Response> },
     /// The route runs, or waits for states or the view.
     Run,
     /// Its batch is to be sent, or sent and not answered.
@@ -67,6 +73,10 @@ pub(super) struct Requests {
     open: BTreeMap<u64, Open>,
     /// The bus said `throttled`: nothing is published until `resume`.
     throttled: bool,
+    /// Look-ups that are asked.
+    look_ups: usize,
+    /// Requests whose look-up waits for its turn.
+    queue: BTreeSet<u64>,
 }
 
 impl Requests {
@@ -76,6 +86,20 @@ impl Requests {
 
     pub(super) fn contains(&self, id: u64) -> bool {
         self.open.contains_key(&id)
+    }
+
+    fn end(&mut self, id: u64) {
+        self.open.remove(&id);
+        self.queue.remove(&id);
+    }
+
+    pub(super) fn check_invariants(&self) {
+        assert!(self.look_ups <= LOOK_UPS_OPEN_MAX, "{} look-ups are open", self.look_ups);
+        assert!(self.queue.iter().all(|id| self.open.contains_key(id)), "a request that has ended waits its turn");
+        assert!(
+            self.queue.is_empty() || self.look_ups > 0,
+            "look-ups wait, and none is open whose end would wake them"
+        );
     }
 
     pub(super) fn due(&self) -> Option<Timestamp> {
@@ -101,7 +125,7 @@ impl<S: Service> Instance<S> {
         let asker = Asker::of(&self.name, &request);
         // A GET has no effect to look up.
         let phase = match asker {
-            Some(_) if request.method != Method::Get => Phase::LookUp { asked: false },
+            Some(_) if request.method != Method::Get => Phase::LookUp { asked: false, otherwise: None },
             _ => Phase::Run,
         };
         let came = Moment { input: self.input, at: self.now.monotonic };
@@ -112,11 +136,11 @@ impl<S: Service> Instance<S> {
     }
 
     pub(super) fn request_gone(&mut self, id: u64) {
-        self.requests.open.remove(&id);
+        self.requests.end(id);
     }
 
     fn respond(&mut self, id: u64, response: Response) {
-        self.requests.open.remove(&id);
+        self.requests.end(id);
         self.outputs.push_back(Output::Respond { id, response });
     }
 
@@ -138,8 +162,12 @@ impl<S: Service> Instance<S> {
         let up = self.line.is_up();
         let Some(open) = self.requests.open.get_mut(&id) else { return };
         match (&mut open.phase, &open.asker) {
-            (Phase::LookUp { asked }, Some(asker)) if up && !*asked => {
+            (Phase::LookUp { asked: false, .. }, _) if self.requests.look_ups >= LOOK_UPS_OPEN_MAX => {
+                self.requests.queue.insert(id);
+            }
+            (Phase::LookUp { asked, .. }, Some(asker)) if up && !*asked => {
                 *asked = true;
+                self.requests.look_ups += 1;
                 let key = asker.key.clone();
                 let request = self.questions.ask(Purpose::Answer(id), self.now.monotonic);
                 self.send(Read {
@@ -172,23 +200,32 @@ impl<S: Service> Instance<S> {
         if let Some(open) = self.requests.open.get_mut(&id) {
             open.needs = ran.reads.keys().cloned().collect();
         }
-        let missing = ran.missing.clone();
-        match (missing, result) {
-            (Some(key), _) | (None, Err(Interrupt::Missing(key))) => self.want(&key, id),
-            _ if ran.viewed && !self.view_suffices(Waiter::Request(id), request.at_least.unwrap_or_default()) => {}
-            (None, Err(Interrupt::Failed(reason))) => self.respond(id, Response::error(500, &reason)),
-            (None, Ok(response)) if response.status >= 400 || ran.emitted.is_empty() => {
-                let stale = ran.reads.into_keys().filter(|key| !self.is_fresh(key, came));
-                let stale: Vec<Key> = stale.collect();
-                if stale.is_empty() {
-                    self.respond(id, Response { position: None, ..response });
-                } else {
-                    for key in stale {
-                        self.want(&key, id);
-                    }
-                }
-            }
-            (None, Ok(response)) => self.publish(id, ran, response),
+        let response = match (ran.missing.clone(), result) {
+            (Some(key), _) | (None, Err(Interrupt::Missing(key))) => return self.want(&key, id),
+            (None, Err(Interrupt::Failed(reason))) => Response::error(500, &reason),
+            (None, Ok(response)) => response,
+        };
+        if ran.viewed && !self.view_suffices(Waiter::Request(id), request.at_least.unwrap_or_default()) {
+            return;
+        }
+        if response.status < 400 && !ran.emitted.is_empty() {
+            return self.publish(id, ran, response);
+        }
+        let stale: Vec<Key> = ran.reads.into_keys().filter(|key| !self.is_fresh(key, came)).collect();
+        if stale.is_empty() {
+            self.answer_without_events(id, Response { position: None, ..response });
+        }
+        for key in stale {
+            self.want(&key, id);
+        }
+    }
+
+    fn answer_without_events(&mut self, id: u64, response: Response) {
+        let may_have_an_effect = |open: &Open| open.asker.is_some() && open.request.method != Method::Get;
+        if self.requests.open.get(&id).is_some_and(may_have_an_effect) {
+            self.set_phase(id, Phase::LookUp { asked: false, otherwise: Some(response) });
+        } else {
+            self.respond(id, response);
         }
     }
 
@@ -241,10 +278,15 @@ impl<S: Service> Instance<S> {
 
     /// What stands on a request's key: its answer, if it was answered before.
     pub(super) fn looked_up(&mut self, id: u64, page: &Events) {
+        self.requests.look_ups -= 1;
+        self.runnable.extend(self.requests.queue.pop_first().map(Waiter::Request));
         let Some(open) = self.requests.open.get(&id) else { return };
-        let Some(asker) = open.asker.as_ref().filter(|_| matches!(open.phase, Phase::LookUp { .. })) else { return };
+        let (Some(asker), Phase::LookUp { otherwise, .. }) = (&open.asker, &open.phase) else { return };
         let Some(event) = page.events.first() else {
-            return self.set_phase(id, Phase::Run);
+            return match otherwise.clone() {
+                Some(response) => self.respond(id, response),
+                None => self.set_phase(id, Phase::Run),
+            };
         };
         let response = match event.data.to::<RequestAnswered>() {
             Ok(answered) if event.event_type.as_str() == REQUEST_ANSWERED && answered.hash == asker.hash => {
@@ -276,7 +318,7 @@ impl<S: Service> Instance<S> {
             }
             Some(Receipt::Inconsistent { key, head, .. }) => {
                 open.heads = vec![Head { key: key.clone(), version: *head }];
-                open.phase = Phase::LookUp { asked: false };
+                open.phase = Phase::LookUp { asked: false, otherwise: None };
                 self.runnable.push_back(Waiter::Request(id));
                 self.mark("a request met newer ground and was run again");
             }
@@ -332,9 +374,11 @@ impl<S: Service> Instance<S> {
 
     pub(super) fn lose_requests_session(&mut self) {
         self.requests.throttled = false;
+        self.requests.look_ups = 0;
+        self.requests.queue.clear();
         for open in self.requests.open.values_mut() {
             match &mut open.phase {
-                Phase::LookUp { asked } => *asked = false,
+                Phase::LookUp { asked, .. } => *asked = false,
                 Phase::Publish { sent, .. } => *sent = false,
                 Phase::Run => {}
             }

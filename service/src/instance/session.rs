@@ -187,7 +187,7 @@ impl<S: Service> Instance<S> {
         self.follow_view();
         self.ask_completions_again();
         self.resume_requests();
-        self.reconcile_begins();
+        self.reconcile_later();
         // What was decided and asked before goes out ahead of `ready`, so that the bus knows it when it delivers.
         self.work();
         if !self.rebuild_begins() {
@@ -238,6 +238,7 @@ impl<S: Service> Instance<S> {
                     self.line.nonce += 1;
                     let nonce = self.line.nonce;
                     self.send(Ping { nonce });
+                    self.record_sizes();
                 }
             }
             Link::Idle | Link::Down { .. } | Link::Connecting | Link::Greeting { .. } | Link::Ended => {}

@@ -21,8 +21,8 @@ use crate::service::Service;
 /// Pages that the bus may send ahead: one is worked on while others are under way.
 pub(super) const PAGES_AHEAD: u32 = 4;
 
-/// How often a request that waits for a position asks how far the log is: events of other types move the log, but not
-/// the stream.
+/// How often somebody who waits for a position asks how far the log is: a bus need not send pages without events, and
+/// what is waited for may be an event of another type.
 const PROBE_EVERY: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Clone, Default)]
@@ -150,25 +150,18 @@ impl<S: Service> Instance<S> {
             return true;
         }
         self.view.waiters.insert((at_least, waiter));
-        if self.view.met_present && self.view.probe.is_none() && self.view.probe_at.is_none() {
-            self.probe_view();
-        }
+        self.view.probe_at.get_or_insert(self.now.monotonic + PROBE_EVERY);
         false
     }
 
-    fn probe_view(&mut self) {
-        self.view.probe_at = Some(self.now.monotonic + PROBE_EVERY);
-        if self.line.is_up() && self.view.probe.is_none() {
-            self.view.probe = Some(self.ask_for_view(Purpose::Probe));
-        }
-    }
-
     pub(super) fn tick_view(&mut self) {
-        if self.view.probe_at.is_some_and(|at| at <= self.now.monotonic) {
-            self.view.probe_at = None;
-            if !self.view.waiters.is_empty() {
-                self.probe_view();
-            }
+        if self.view.probe_at.is_none_or(|at| at > self.now.monotonic) {
+            return;
+        }
+        let wanted = !self.view.waiters.is_empty();
+        self.view.probe_at = wanted.then(|| self.now.monotonic + PROBE_EVERY);
+        if wanted && self.view.met_present && self.view.probe.is_none() && self.line.is_up() {
+            self.view.probe = Some(self.ask_for_view(Purpose::Probe));
         }
     }
 }

@@ -54,7 +54,7 @@ fn numbers<const N: usize>(text: &str, separator: char, digits: [usize; N]) -> O
 
 /// Days of the Gregorian calendar; none if there is no such day.
 fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
-    let leap = |year: u64| (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    let leap = |year: u64| (year.is_multiple_of(4) && !year.is_multiple_of(100)) || year.is_multiple_of(400);
     let length = |month: u64| match month {
         2 => 28 + u64::from(leap(year)),
         4 | 6 | 9 | 11 => 30,

@@ -297,6 +297,20 @@ fn a_delivery_that_waits_is_extended_at_half_its_deadline() {
 }
 
 #[test]
+fn handlers_wait_when_too_many_completions_are_not_answered() {
+    let mut rig = Rig::ready();
+    let events: Vec<_> = (0..17).map(|n| rig.put(&format!("k-{n}"), 1)).collect();
+    for event in &events {
+        rig.deliver(event);
+    }
+    assert_eq!(rig.sent.len(), 16, "four times the credit");
+    let Some(ToBus::Complete(first)) = rig.sent.first().cloned() else { panic!("no completion") };
+    rig.take_sent();
+    rig.commit(first);
+    assert_eq!(rig.take_complete().position, events[16].position);
+}
+
+#[test]
 fn a_bus_that_does_not_keep_to_the_credit_loses_the_connection() {
     let mut rig = Rig::ready();
     for n in 0..8 {

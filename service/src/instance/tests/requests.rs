@@ -161,6 +161,38 @@ fn a_refusal_changes_nothing() {
 }
 
 #[test]
+fn a_repeated_request_is_not_refused_for_what_its_first_run_did() {
+    let mut rig = Rig::ready();
+    rig.put("a", 10);
+    let first = published(&mut rig, 1, post("a", -10, "op-1"));
+    rig.ask(2, post("a", -10, "op-1"));
+    assert_eq!(rig.answer_reads(), 1, "the first is not in the log yet");
+    let again = rig.take_publish();
+    assert_eq!(again.events, first.events, "on the same ground it decides the same");
+    rig.ask(3, post("a", -10, "op-1"));
+    let look_up = rig.take_sent().pop();
+    let Some(ToBus::Read(look_up)) = look_up else { panic!("no look-up: {look_up:?}") };
+    let receipts = rig.accept(first);
+    rig.frame(receipts);
+    assert_eq!(status(&rig, 1), (201, "0"));
+    // The look-up was read before the first was accepted; the route runs after.
+    rig.frame(Events { request: look_up.request, events: vec![], heads: vec![], position: Position(1), more: false });
+    while rig.answer_reads() > 0 {}
+    assert_eq!(status(&rig, 3), (201, "0"), "and not 409, although nothing is left");
+}
+
+#[test]
+fn look_ups_wait_their_turn() {
+    let mut rig = Rig::ready();
+    for id in 0..100 {
+        rig.ask(id, post(&format!("k-{id}"), -1, &format!("op-{id}")));
+    }
+    assert_eq!(rig.sent.len(), 64);
+    while rig.answer_reads() > 0 {}
+    assert_eq!(rig.answers.len(), 100);
+}
+
+#[test]
 fn an_answer_without_events_is_at_least_as_new_as_its_request() {
     let mut rig = Rig::ready();
     rig.put("a", 1);

@@ -67,6 +67,8 @@ fn a_position_of_another_type_is_reached_by_asking_how_far_the_log_is() {
     rig.take_sent();
     rig.log("x-1", "Refused", &json!({}));
     rig.ask(1, gathered("x", 1));
+    assert!(rig.take_sent().is_empty(), "the stream may be about to tell");
+    rig.pass(Duration::from_millis(250));
     let probe = rig.stream();
     assert!(!probe.follow);
     rig.rebuilt(probe.request);
@@ -79,6 +81,7 @@ fn a_position_that_does_not_exist_yet_is_asked_for_again_until_the_deadline() {
     rig.rebuilt(stream);
     rig.take_sent();
     rig.ask(1, gathered("x", 1));
+    rig.pass(Duration::from_millis(250));
     let probe = rig.stream();
     rig.rebuilt(probe.request);
     assert!(rig.answers.is_empty());

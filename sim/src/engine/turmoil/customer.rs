@@ -14,7 +14,8 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     book::Next,
-    http,
+    http::{self, Asking},
+    net::SERVICE_PORT,
     stage::{Life, Stage},
 };
 use crate::{
@@ -83,8 +84,17 @@ async fn attempt(stage: &Arc<Stage>, life: &Arc<Life>, operation: &Operation) {
             body: operation.body.clone(),
         },
     );
+    let asking = Asking {
+        to: &to,
+        port: SERVICE_PORT,
+        method: operation.method,
+        path: &operation.path,
+        body: &operation.body,
+        idempotency_key: Some(format!("op-{}", operation.id)),
+        at_least,
+    };
     let deadline = Duration::from_micros(settings.attempt_deadline_us);
-    let error = match timeout(deadline, http::ask(stage, life, &to, operation, at_least)).await {
+    let error = match timeout(deadline, http::ask(stage, life, &asking)).await {
         Ok(Ok((status, body))) if is_known(status) => {
             if !life.is_dead() {
                 stage.book().answered(operation.id, status);

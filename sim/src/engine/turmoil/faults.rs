@@ -250,7 +250,8 @@ impl FaultTable {
 
     /// How much longer the store takes.
     pub(super) fn extra_store_us(&self) -> u64 {
-        let extra = |(fault, _): (&Fault, u64)| if let Harm::SlowStore { extra_us } = fault.what { extra_us } else { 0 };
+        let extra =
+            |(fault, _): (&Fault, u64)| if let Harm::SlowStore { extra_us } = fault.what { extra_us } else { 0 };
         self.active().map(extra).sum()
     }
 
@@ -258,7 +259,8 @@ impl FaultTable {
     pub(super) fn completing(&self, name: &NodeName, service: &ServiceName, identity: Identity) -> Option<Completing> {
         let mut late_us = 0;
         for (fault, _) in self.active() {
-            let hit = |permille| stateless_chance(self.seed, "completion", &(fault.id, name.as_str(), identity), permille);
+            let hit =
+                |permille| stateless_chance(self.seed, "completion", &(fault.id, name.as_str(), identity), permille);
             match &fault.what {
                 Harm::CompletionLost { host, share_permille } if host == name && hit(*share_permille) => {
                     return Some(Completing::Lost);

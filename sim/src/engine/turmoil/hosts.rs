@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use turmoil::Sim;
 
 use super::{
-    customer,
+    administrator, customer,
     faults::Down,
     processes,
     stage::{Life, Reachable, Stage},
@@ -38,6 +38,8 @@ pub(super) enum Role {
     },
     /// A customer.
     Customer { number: u32 },
+    /// Comes when all is healed.
+    Administrator,
 }
 
 /// Asks a process to end: bus and instance hear it each in their own way.
@@ -71,6 +73,15 @@ struct Post {
     state: Mutex<PostState>,
 }
 
+/// How a process ended by itself.
+#[derive(Clone)]
+enum Returned {
+    /// It was asked to, or had done its work.
+    Quietly,
+    /// It could not go on.
+    Because(String),
+}
+
 struct PostState {
     /// Whether the next start begins a life, or only registers the host.
     armed: bool,
@@ -78,8 +89,7 @@ struct PostState {
     rebuild: bool,
     life: Option<Arc<Life>>,
     trigger: Option<Trigger>,
-    /// The process returned; with a reason if it was not asked to.
-    returned: Option<Option<String>>,
+    returned: Option<Returned>,
 }
 
 impl Post {
@@ -106,24 +116,34 @@ impl Post {
         let stage = Arc::clone(&self.stage);
         let reason = match &self.role {
             Role::Bus => processes::bus(stage, life, shutdown.bus).await,
-            Role::Instance { service, .. } => processes::instance(stage, life, service, rebuild, shutdown.instance).await,
+            Role::Instance { service, .. } => {
+                processes::instance(stage, life, service, rebuild, shutdown.instance).await
+            }
             Role::Customer { number } => {
                 customer::run(stage, life, *number).await;
                 None
             }
+            Role::Administrator => {
+                administrator::run(stage, life).await;
+                None
+            }
         };
-        self.state().returned = Some(reason);
+        self.state().returned = Some(reason.map_or(Returned::Quietly, Returned::Because));
         // The engine takes the host down, with everything that the process has left on it.
-        pending().await
+        pending::<()>().await;
     }
 }
 
 /// Where a host is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
-    Up { leaving: bool },
+    Up {
+        leaving: bool,
+    },
     /// Down; it may start at this time if nothing keeps it down.
-    Down { restart_us: u64 },
+    Down {
+        restart_us: u64,
+    },
     /// It has done its work.
     Finished,
 }
@@ -147,8 +167,7 @@ impl Hosts {
 
     /// Adds a host, which is down until [`tend`](Self::tend) starts it.
     pub(super) fn add(&mut self, sim: &mut Sim<'_>, name: &NodeName, role: Role) {
-        let state =
-            PostState { armed: false, lives: 0, rebuild: false, life: None, trigger: None, returned: None };
+        let state = PostState { armed: false, lives: 0, rebuild: false, life: None, trigger: None, returned: None };
         let post =
             Arc::new(Post { stage: Arc::clone(&self.stage), name: name.clone(), role, state: Mutex::new(state) });
         let software = Arc::clone(&post);
@@ -199,6 +218,7 @@ fn wanted(stage: &Stage, post: &Post, now_us: u64) -> Option<Down> {
     match &post.role {
         Role::Instance { extra: true, .. } if !faults.is_wanted(&post.name) => Some(Down::Leaving),
         Role::Instance { first: false, .. } if survivors_one => Some(Down::Killed),
+        Role::Administrator if !faults.is_healed() => Some(Down::Killed),
         Role::Customer { .. } => faults.down(&post.name, now_us).map(|down| down.max(Down::Killed)),
         _ => faults.down(&post.name, now_us),
     }
@@ -216,7 +236,7 @@ impl Host {
             // It died at a point within the last tick.
             let silent = life.is_silent();
             self.take_down(sim, stage, silent, "died at a point of the plan", now_us);
-        } else if let Some(reason) = returned {
+        } else if let Some(returned) = returned {
             let is_customer = matches!(self.post.role, Role::Customer { .. });
             let restart_us = if leaving || is_customer {
                 now_us
@@ -225,7 +245,7 @@ impl Host {
                 let identity = (name.as_str(), life.number);
                 now_us + stateless_between(stage.plan.seed, "restart", &identity, low, high)
             };
-            if let Some(reason) = reason {
+            if let Returned::Because(reason) = returned {
                 stage.record(name, What::Stopped { reason });
             }
             life.die(false);

@@ -1,17 +1,17 @@
-//! A customer's HTTP client: one request, one connection.
+//! The HTTP client of customers and of the administrator: one request, one connection.
 
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use dacapo_core::{NodeName, Position};
-use dacapo_properties::Operation;
 use dacapo_service::Method;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Request, client::conn::http1};
 use hyper_util::rt::TokioIo;
+use tokio::task::JoinHandle;
 
 use super::{
-    net::{SERVICE_PORT, connect},
+    net::connect,
     stage::{Life, Stage},
 };
 
@@ -28,15 +28,21 @@ impl NoAnswer {
     }
 }
 
-/// Sends an operation to a host and reads the answer: status and body.
-pub(super) async fn ask(
-    stage: &Arc<Stage>,
-    life: &Arc<Life>,
-    to: &NodeName,
-    operation: &Operation,
-    at_least: Option<Position>,
-) -> Result<(u16, String), NoAnswer> {
-    let stream = connect(Arc::clone(stage), Arc::clone(life), to.clone(), SERVICE_PORT)
+/// A request on its way to a host.
+pub(super) struct Asking<'a> {
+    pub(super) to: &'a NodeName,
+    pub(super) port: u16,
+    pub(super) method: Method,
+    pub(super) path: &'a str,
+    pub(super) body: &'a str,
+    pub(super) idempotency_key: Option<String>,
+    /// Only an answer that has seen this position will do.
+    pub(super) at_least: Option<Position>,
+}
+
+/// Sends a request and reads the answer: status and body.
+pub(super) async fn ask(stage: &Arc<Stage>, life: &Arc<Life>, asking: &Asking<'_>) -> Result<(u16, String), NoAnswer> {
+    let stream = connect(Arc::clone(stage), Arc::clone(life), asking.to.clone(), asking.port)
         .await
         .map_err(|error| NoAnswer::of("connecting", &error))?;
     let (mut sender, connection) =
@@ -45,40 +51,42 @@ pub(super) async fn ask(
         // What becomes of the connection is told to whoever waits for the answer.
         let _ = connection.await;
     });
-    let request = request(to, life, operation, at_least).map_err(|error| NoAnswer::of("asking", &error))?;
-    let result = async {
-        let response = sender.send_request(request).await.map_err(|error| NoAnswer::of("asking", &error))?;
-        let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), BODY_BYTES_MAX)
-            .collect()
-            .await
-            .map_err(|error| NoAnswer::of("reading the answer", &error))?;
-        Ok((status, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
-    };
-    let result = result.await;
-    driving.abort();
-    result
+    let _driving = Ends(driving);
+    let request = request(life, asking).map_err(|error| NoAnswer::of("asking", &error))?;
+    let response = sender.send_request(request).await.map_err(|error| NoAnswer::of("asking", &error))?;
+    let status = response.status().as_u16();
+    let body = Limited::new(response.into_body(), BODY_BYTES_MAX)
+        .collect()
+        .await
+        .map_err(|error| NoAnswer::of("reading the answer", &error))?;
+    Ok((status, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
 }
 
-fn request(
-    to: &NodeName,
-    life: &Life,
-    operation: &Operation,
-    at_least: Option<Position>,
-) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
+/// Ends a task when it is dropped, be it by a deadline.
+struct Ends(JoinHandle<()>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn request(life: &Life, asking: &Asking<'_>) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
     let mut request = Request::builder()
-        .method(name(operation.method))
-        .uri(&operation.path)
-        .header("host", to.as_str())
-        .header("caller", life.host.as_str())
-        .header("idempotency-key", format!("op-{}", operation.id));
-    if !operation.body.is_empty() {
+        .method(name(asking.method))
+        .uri(asking.path)
+        .header("host", asking.to.as_str())
+        .header("caller", life.host.as_str());
+    if let Some(key) = &asking.idempotency_key {
+        request = request.header("idempotency-key", key);
+    }
+    if !asking.body.is_empty() {
         request = request.header("content-type", "application/json");
     }
-    if let Some(position) = at_least {
+    if let Some(position) = asking.at_least {
         request = request.header("dacapo-position", position.to_string());
     }
-    request.body(Full::new(Bytes::from(operation.body.clone())))
+    request.body(Full::new(Bytes::copy_from_slice(asking.body.as_bytes())))
 }
 
 /// The method's name on the wire.

@@ -16,8 +16,10 @@
 //! | `net` | streams that can break, vanish and fall silent |
 //! | `port` | the store, with simulated time |
 //! | `customer`, `book`, `http` | what customers do |
+//! | `administrator` | what a person mends at the end |
 //! | `panics` | a panic anywhere fails the run |
 
+mod administrator;
 mod book;
 mod customer;
 mod faults;
@@ -38,11 +40,7 @@ use std::{
 };
 
 use dacapo_backends::{MemoryStore, SqliteStore};
-use dacapo_core::{
-    ServiceName,
-    store::Store,
-    trace::What,
-};
+use dacapo_core::{ServiceName, store::Store, trace::What};
 use dacapo_properties::{Judge, Operation, Scenario, Violation};
 use turmoil::{Builder, Sim};
 
@@ -56,7 +54,6 @@ use self::{
 };
 use crate::{
     cast::{self, Cast},
-    
     liveness,
     plan::{Plan, StoreKind},
     recorder::{Recorded, Recorder},
@@ -124,7 +121,7 @@ fn builder(plan: &Plan) -> Builder {
 fn set(scenario: &dyn Scenario, plan: &Plan, recorder: Recorder, sim: &Sim<'_>) -> Stage {
     let cast = Cast::of(scenario, plan.settings.customers);
     let extra = plan.extra_instances().into_iter().map(|(_, host)| host);
-    let names = cast.hosts().into_iter().chain(extra);
+    let names = cast.hosts().into_iter().chain([cast::administrator()]).chain(extra);
     let addresses = names.map(|name| (name.clone(), sim.lookup(name.as_str()))).collect();
     let instances = cast.services.iter().map(|(service, count)| (service.clone(), *count as u64)).collect();
     let store: Box<dyn Store> = match plan.settings.store {
@@ -149,6 +146,7 @@ fn add_hosts(scenario: &dyn Scenario, plan: &Plan, hosts: &mut Hosts, sim: &mut 
     for number in 0..plan.settings.customers {
         hosts.add(sim, &cast::customer(number), Role::Customer { number });
     }
+    hosts.add(sim, &cast::administrator(), Role::Administrator);
     for (name, host) in plan.extra_instances() {
         if let Some(service) = services.iter().find(|service| service.name == name) {
             hosts.add(sim, &host, Role::Instance { service: service.clone(), extra: true, first: false });

@@ -93,7 +93,11 @@ const READING: usize = 0;
 const WRITING: usize = 1;
 
 impl AsyncRead for SimStream {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self.poll_alive(READING, context) {
             Poll::Ready(Ok(inner)) => inner.poll_read(context, buffer),
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),

@@ -13,7 +13,10 @@ thread_local! {
 static INSTALLED: Once = Once::new();
 
 /// Notes the panics of this thread until it is dropped.
-pub(super) struct Watch(());
+pub(super) struct Watch {
+    /// Made only by [`begin`](Self::begin).
+    _private: (),
+}
 
 impl Watch {
     /// Begins to watch.
@@ -31,10 +34,11 @@ impl Watch {
             }));
         });
         NOTED.with(|noted| *noted.borrow_mut() = Some(Vec::new()));
-        Self(())
+        Self { _private: () }
     }
 
     /// The first panic so far.
+    #[expect(clippy::unused_self, reason = "only who watches may ask")]
     pub(super) fn first(&self) -> Option<String> {
         NOTED.with(|noted| noted.borrow().as_ref().and_then(|noted| noted.first().cloned()))
     }

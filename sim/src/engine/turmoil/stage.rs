@@ -10,12 +10,7 @@ use std::{
     },
 };
 
-use dacapo_core::{
-    NodeName, ServiceName, Timestamp,
-    hooks::Point,
-    store::Store,
-    trace::What,
-};
+use dacapo_core::{NodeName, ServiceName, Timestamp, hooks::Point, store::Store, trace::What};
 use turmoil::net::TcpStream;
 
 use super::{

@@ -1,0 +1,70 @@
+//! The administrator: when all is healed, retries the lanes that were parked, as a person would who has mended what
+//! made them fail. Without this, whoever waits for a parked event would wait for ever.
+
+use std::{fmt::Write, sync::Arc, time::Duration};
+
+use dacapo_core::{Key, ServiceName};
+use dacapo_service::Method;
+use tokio::time::{sleep, timeout};
+
+use super::{
+    http::{self, Asking},
+    net::BUS_PORT,
+    stage::{Life, Stage},
+};
+use crate::cast;
+
+/// How often the administrator looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Retries what is parked, until the run is over.
+pub(super) async fn run(stage: Arc<Stage>, life: Arc<Life>) {
+    let deadline = Duration::from_micros(stage.plan.settings.attempt_deadline_us);
+    loop {
+        let parked = stage.progress().parked();
+        for (service, key) in parked {
+            let path = path(&service, &key);
+            let asking = Asking {
+                to: &cast::bus(),
+                port: BUS_PORT,
+                method: Method::Post,
+                path: &path,
+                body: "",
+                idempotency_key: None,
+                at_least: None,
+            };
+            // Whatever the answer is, the log will tell whether the lane is still parked.
+            let _ = timeout(deadline, http::ask(&stage, &life, &asking)).await;
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
+fn path(service: &ServiceName, key: &Key) -> String {
+    format!("/v1/services/{}/lanes/{}/retry", escaped(service.as_str()), escaped(key.as_str()))
+}
+
+/// A name as one segment of a path.
+fn escaped(name: &str) -> String {
+    let mut escaped = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(escaped, "%{byte:02X}");
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_with_a_slash_is_one_segment() {
+        let path = path(&ServiceName::of("accounts"), &Key::of("a/b c"));
+        assert_eq!(path, "/v1/services/accounts/lanes/a%2Fb%20c/retry");
+    }
+}

@@ -1,0 +1,192 @@
+//! What a run does when something goes wrong: in the plan, in a service, in a process.
+
+mod support;
+
+use dacapo_core::{NodeName, trace::What};
+use dacapo_sim::{
+    End, Family, Fault, Harm, Outcome, Plan, PlanError, Profile, RunOptions, Trigger, fault::points, plan::Survivors,
+    recorder::Keep, run,
+};
+use support::{Flaw, Tally, short};
+
+/// A plan without faults but these.
+fn plan(faults: Vec<(Trigger, u64, Harm)>) -> Plan {
+    let mut plan = Plan::draw(&Tally(Flaw::None), 5, &Profile { families: [].into(), ..short() });
+    plan.settings.survivors = Survivors::All;
+    plan.faults = faults
+        .into_iter()
+        .zip(1..)
+        .map(|((trigger, duration_us, what), id)| Fault { id, family: Family::CrashBus, trigger, duration_us, what })
+        .collect();
+    plan
+}
+
+fn at(ms: u64) -> Trigger {
+    Trigger::At { us: ms * 1_000 }
+}
+
+fn on(point: &str, nth: u64) -> Trigger {
+    Trigger::On { host: NodeName::of("bus"), point: point.to_owned(), identity: None, nth }
+}
+
+fn crash(host: &str, silent: bool) -> Harm {
+    Harm::Crash { host: NodeName::of(host), silent }
+}
+
+fn carry_out(plan: &Plan) -> Outcome {
+    let options = RunOptions { keep: Keep::All, ..RunOptions::default() };
+    let outcome = run(&Tally(Flaw::None), plan, &options).expect("the plan is right");
+    assert!(outcome.passed(), "{:?} {:#?}", outcome.end, outcome.violation);
+    assert_eq!(outcome.operations_succeeded, 23, "twenty additions and three looks");
+    outcome
+}
+
+fn starts(outcome: &Outcome, node: &str) -> usize {
+    let of = |record: &&dacapo_core::trace::Record| record.node.as_str() == node;
+    outcome.records.iter().filter(of).filter(|record| matches!(record.what, What::Started { .. })).count()
+}
+
+#[test]
+fn a_calm_run_passes_and_says_nothing_of_faults() {
+    let outcome = carry_out(&plan(vec![]));
+    assert_eq!(starts(&outcome, "bus"), 1);
+    assert_eq!(starts(&outcome, "mirrors-1"), 1);
+    assert!(outcome.judged.iter().any(|judged| judged.name == "sums_agree" && judged.checks == 3));
+    assert!(!outcome.records.iter().any(|record| matches!(record.what, What::FaultBegun { .. })));
+}
+
+#[test]
+fn the_bus_dies_between_two_of_its_outputs() {
+    for point in
+        [points::COMMIT, points::COMMIT_DURABLE, points::SEND_RECEIPTS, points::SEND_DELIVER, points::SEND_COMPLETED]
+    {
+        for silent in [false, true] {
+            let outcome = carry_out(&plan(vec![(on(point, 5), 100_000, crash("bus", silent))]));
+            assert_eq!(outcome.faults[0].begun, 1, "{point}");
+            assert_eq!(starts(&outcome, "bus"), 2, "{point}");
+            // Dead is dead: until the next life the bus does nothing at all.
+            let died = outcome.records.iter().position(|r| matches!(&r.what, What::Mark { name } if name.contains("commit unheard") || name.contains("died at a point"))).expect("a mark");
+            let next = outcome.records[died + 1..].iter().find(|r| r.node.as_str() == "bus").expect("its end is told");
+            assert!(matches!(next.what, What::Stopped { .. }), "{point}: {next:?}");
+        }
+    }
+}
+
+#[test]
+fn every_kind_of_host_comes_back() {
+    for (host, started) in [("bus", 2), ("tallies-0", 2), ("mirrors-1", 2), ("customer-0", 3)] {
+        for silent in [false, true] {
+            let outcome = carry_out(&plan(vec![(at(700), 300_000, crash(host, silent))]));
+            assert!(starts(&outcome, host) >= started, "{host}: a customer is woken once more for the looks");
+        }
+    }
+}
+
+#[test]
+fn two_faults_on_one_host_end_one_by_one() {
+    let outcome = carry_out(&plan(vec![
+        (at(500), 800_000, crash("tallies-0", false)),
+        (at(700), 200_000, crash("tallies-0", true)),
+    ]));
+    let second = outcome
+        .records
+        .iter()
+        .filter(|r| r.node.as_str() == "tallies-0")
+        .find(|r| matches!(r.what, What::Started { .. }) && r.at.0 > 0);
+    let at_us = second.expect("it comes back").at.0;
+    assert!(at_us >= 1_300_000, "it came back at {at_us}, while the longer crash went on");
+}
+
+#[test]
+fn a_partition_and_a_hold_on_one_link_end_one_by_one() {
+    let (bus, one) = (NodeName::of("bus"), NodeName::of("tallies-0"));
+    carry_out(&plan(vec![
+        (at(500), 900_000, Harm::Partition { a: vec![bus.clone()], b: vec![one.clone()] }),
+        (at(300), 500_000, Harm::Hold { a: bus.clone(), b: one.clone() }),
+        (at(600), 100_000, Harm::PartitionOneWay { from: vec![one.clone()], to: vec![bus.clone()] }),
+        (at(900), 100_000, Harm::Isolate { host: one.clone() }),
+        (at(1_000), 0, Harm::Reset { a: bus, b: one }),
+    ]));
+}
+
+#[test]
+fn an_instance_joins_and_leaves_and_another_leaves_and_joins() {
+    let service = dacapo_core::ServiceName::of("mirrors");
+    let outcome = carry_out(&plan(vec![
+        (at(300), 1_500_000, Harm::ScaleOut { service, host: NodeName::of("mirrors-2") }),
+        (at(600), 1_000_000, Harm::Leave { host: NodeName::of("mirrors-0") }),
+    ]));
+    assert_eq!(starts(&outcome, "mirrors-2"), 1);
+    assert_eq!(starts(&outcome, "mirrors-0"), 2);
+}
+
+#[test]
+fn an_instance_whose_state_is_destroyed_plays_the_past_again() {
+    let mut plan = plan(vec![(at(2_500), 100_000, Harm::StateDestroyed { host: NodeName::of("tallies-1") })]);
+    plan.settings.rebuild_permille = 0;
+    let outcome = carry_out(&plan);
+    let rebuilt = |r: &&dacapo_core::trace::Record| matches!(r.what, What::RebuildEnded { .. });
+    assert_eq!(outcome.records.iter().filter(rebuilt).count(), 1);
+}
+
+#[test]
+fn a_wrong_clock_is_seen_in_the_events_and_nowhere_else() {
+    let offset_us = 100_000_000_000;
+    let plain = carry_out(&plan(vec![]));
+    let wrong = carry_out(&plan(vec![(at(0), 4_000_000, Harm::ClockOffset { host: NodeName::of("bus"), offset_us })]));
+    assert_eq!(plain.events, wrong.events);
+    let times = |outcome: &Outcome| -> Vec<u64> {
+        let commits = outcome.records.iter().filter_map(|record| match &record.what {
+            What::CommitDurable { commit } => Some(commit),
+            _ => None,
+        });
+        commits.flat_map(|commit| &commit.events).map(|event| event.time.0).collect()
+    };
+    let (plain, wrong) = (times(&plain), times(&wrong));
+    assert_eq!(plain.iter().map(|us| us + offset_us as u64).collect::<Vec<_>>(), wrong);
+}
+
+#[test]
+fn handlers_fail_as_the_plan_says() {
+    let service = dacapo_core::ServiceName::of("mirrors");
+    let failing = Harm::FailingHandler { service: service.clone(), share_permille: 1_000, attempts: 2 };
+    let outcome = carry_out(&plan(vec![(at(0), 4_000_000, failing)]));
+    let nacks = outcome
+        .records
+        .iter()
+        .filter(|record| matches!(&record.what, What::HandlerEnded { outcome, .. } if outcome.starts_with("failed")));
+    assert!(nacks.count() >= 40, "twenty additions, each failing twice");
+}
+
+#[test]
+fn a_panic_in_a_process_fails_the_run() {
+    let outcome = run(&Tally(Flaw::Panics), &plan(vec![]), &RunOptions::default()).expect("the plan is right");
+    assert_eq!(outcome.end, End::Panicked);
+    let violation = outcome.violation.expect("there is one");
+    assert_eq!(violation.property, "no_panic");
+    assert!(violation.message.contains("the mirror breaks"), "{}", violation.message);
+}
+
+#[test]
+fn what_never_ends_is_told() {
+    let outcome = run(&Tally(Flaw::NeverAnswers), &plan(vec![]), &RunOptions::default()).expect("the plan is right");
+    assert_eq!(outcome.end, End::Stuck);
+    assert!(outcome.violation.is_some());
+}
+
+#[test]
+fn a_plan_that_cannot_be_carried_out_is_refused_with_a_reason() {
+    let refused = |change: fn(&mut Plan)| {
+        let mut plan = plan(vec![(at(1), 1, crash("bus", false))]);
+        change(&mut plan);
+        run(&Tally(Flaw::None), &plan, &RunOptions::default()).expect_err("it is wrong")
+    };
+    assert!(matches!(refused(|plan| plan.scenario = "bank".to_owned()), PlanError::Scenario { .. }));
+    assert!(matches!(refused(|plan| plan.operations[0].after = vec![plan.operations[0].id]), PlanError::Circle(_)));
+    assert!(matches!(refused(|plan| plan.operations[0].customer = 99), PlanError::Stranger { .. }));
+    assert!(matches!(refused(|plan| plan.faults.push(plan.faults[0].clone())), PlanError::Twice { .. }));
+    assert!(matches!(refused(|plan| plan.faults[0].what = crash("nobody", true)), PlanError::Host { .. }));
+    assert!(matches!(refused(|plan| plan.settings.tick_us = 1), PlanError::Setting { .. }));
+    assert!(matches!(Plan::from_json("{}"), Err(PlanError::Malformed(_))));
+    assert_eq!(Plan::from_json(r#"{"version": 9}"#), Err(PlanError::Version(9)));
+}
