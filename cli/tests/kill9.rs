@@ -227,8 +227,10 @@ async fn serve_lanes(socket: &mut Socket, auditor: &mut Auditor, until: &watch::
                     auditor.open.remove(&completed.position);
                     auditor.done.insert(completed.position);
                 }
-                // It was not committed, and comes again.
-                FromBus::Fenced(fenced) => drop(auditor.open.remove(&fenced.position)),
+                // It was not committed, and comes again, or has come again already under another token.
+                FromBus::Fenced(fenced) => {
+                    auditor.open.retain(|position, open| *position != fenced.position || open.token != fenced.token);
+                }
                 FromBus::Conflict(_) | FromBus::Rejected(_) => panic!("nothing contradicts an audit: {frame:?}"),
                 _ => {}
             }

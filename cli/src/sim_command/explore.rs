@@ -133,6 +133,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &SimArguments) -> anyhow::Resu
         profile: &order.profile,
         bug: arguments.bug.as_deref(),
         reachable: &reachable,
+        as_drawn: true,
         wall_s: watch.elapsed().as_secs_f64(),
         provenance: &provenance,
         exit: tally.exit(&reachable, interrupted),

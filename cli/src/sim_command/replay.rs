@@ -73,6 +73,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ReplayArguments) -> anyhow::R
         profile: &plan.profile,
         bug,
         reachable: &[],
+        as_drawn: arguments.what.parse::<Seed>().is_ok() && arguments.without_fault.is_empty(),
         wall_s,
         provenance: &provenance,
         exit: tally.exit(&[], false),
