@@ -42,7 +42,7 @@ impl Bus {
             return self.answer(conn, not_parked(&name, &key));
         };
         let after = Version(lane.next_version.0.saturating_sub(1));
-        let (through, types) = (service.loaded, service.types.clone());
+        let (through, types) = (self.knowledge.durable, service.types.clone());
         let read = Read::Lane { service: name.clone(), key: key.clone(), after, through, types, limit: 1 };
         self.begin_read(read, Purpose::Parked { conn, service: name, key, skip });
     }
@@ -53,6 +53,7 @@ impl Bus {
             return self.answer(conn, not_parked(name, key));
         };
         let first = events.into_iter().next();
+        let skip = skip && first.is_some(); // Since its types changed, nothing may be left to skip.
         let failures = lane.failures;
         let reason = lane.parked.take();
         lane.failures = 0;

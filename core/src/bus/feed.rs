@@ -93,6 +93,9 @@ impl Bus {
             service.lanes.insert(key.clone(), lane);
         }
         let Some(lane) = service.lanes.get_mut(&key) else { return };
+        if !lane.spilled && event.version <= lane.loaded_version() {
+            return; // The lane was read from the log beyond what the service had looked at.
+        }
         let pending = Pending { event, previous, attempts: 0 };
         if lane.spilled {
             if let Some(reading) = &mut lane.reading {
@@ -187,6 +190,7 @@ impl Bus {
     /// Reads on where a lane has spilled, nothing of it is in memory, and it could be delivered.
     pub(super) fn read_lane(&mut self, name: &ServiceName, key: &Key) {
         let limits = &self.config.limits;
+        let durable = self.knowledge.durable;
         let Some(service) = self.services.get_mut(name) else { return };
         let Some(lane) = service.lanes.get(key) else { return };
         if !lane.spilled || lane.reading.is_some() || !lane.pending.is_empty() || lane.stands() {
@@ -198,7 +202,8 @@ impl Bus {
             service: name.clone(),
             key: key.clone(),
             after: lane.loaded_version(),
-            through: service.loaded,
+            // Beyond `loaded`: after a restart the lane's first event, whose failures are counted, may stand there.
+            through: durable,
             types: service.types.clone(),
             limit: limits.lane_pending_max.min(limits.read_page_events),
         };

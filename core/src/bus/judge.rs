@@ -49,8 +49,15 @@ struct Waiting {
 #[derive(Debug, Clone)]
 enum Message {
     /// With the service that spoke when it came; none for a publisher that is none.
-    Publish { speaker: Option<ServiceName>, publish: Publish },
-    Complete { service: ServiceName, instance: InstanceName, complete: Complete },
+    Publish {
+        speaker: Option<ServiceName>,
+        publish: Publish,
+    },
+    Complete {
+        service: ServiceName,
+        instance: InstanceName,
+        complete: Complete,
+    },
 }
 
 /// What was known or found for one message. What was decided since is in [`super::knowledge::Knowledge`], and counts
@@ -118,8 +125,8 @@ impl Bus {
         let full = self.inbox.len() >= limits.publishes_waiting_max
             || (self.inbox.len() > 0 && self.inbox.bytes + bytes > limits.publishes_waiting_bytes_max);
         let Some(state) = self.conns.get_mut(&conn) else { return };
-        if full || state.throttled {
-            state.throttled = true;
+        if full || self.throttled.contains(&conn) {
+            self.throttled.insert(conn);
             // An empty batch gets a receipt as well, or its sender would never know.
             let receipts = vec![Receipt::Throttled; publish.events.len().max(1)];
             self.mark("throttled");

@@ -48,7 +48,7 @@ use crate::{
 use gather::{Gather, Outbox};
 use judge::{Apart, Inbox};
 use knowledge::Knowledge;
-use reads::OpenRead;
+use reads::{OpenRead, Stream};
 use service::{Lane, Service};
 use sessions::Conn;
 use timers::{Timer, Timers};
@@ -78,6 +78,10 @@ pub struct Bus {
     knowledge: Knowledge,
     inbox: Inbox,
     conns: BTreeMap<ConnId, Conn>,
+    /// Connections whose publishes are throttled until `resume`.
+    throttled: BTreeSet<ConnId>,
+    /// By connection and the request that began them.
+    streams: BTreeMap<(ConnId, u64), Stream>,
     services: BTreeMap<ServiceName, Service>,
     /// The lane of each open delivery.
     open_keys: BTreeMap<(ServiceName, Position), Key>,
@@ -115,6 +119,8 @@ impl Bus {
             knowledge: Knowledge::new(recovered.position),
             inbox: Inbox::default(),
             conns: BTreeMap::new(),
+            throttled: BTreeSet::new(),
+            streams: BTreeMap::new(),
             dirty: services.keys().cloned().collect(),
             services,
             open_keys: BTreeMap::new(),
@@ -301,8 +307,8 @@ impl Bus {
         };
         // A damaged event concerns who asked for it; the bus goes on.
         self.reads.remove(&id);
+        self.streams.remove(&(conn, request));
         if let Some(state) = self.conns.get_mut(&conn) {
-            state.streams.remove(&request);
             state.reads = state.reads.saturating_sub(1);
         }
         self.error(conn, ErrorCode::Unavailable, &error.to_string(), "restore the store from a backup", Some(request));

@@ -124,8 +124,10 @@ impl Bus {
     pub(super) fn rebuild(&mut self, conn: ConnId, rebuild: Rebuild) {
         let streams_max = self.config.limits.streams_per_connection_max;
         let Rebuild { request, after, types, follow, credit } = rebuild;
-        let Some(state) = self.conns.get_mut(&conn) else { return };
-        if state.streams.len() >= streams_max || state.streams.contains_key(&request) {
+        if !self.conns.contains_key(&conn) {
+            return;
+        }
+        if self.streams_of(conn).len() >= streams_max || self.streams.contains_key(&(conn, request)) {
             let message =
                 format!("this connection has a stream {request}, or {streams_max} streams, which is the limit");
             self.error(
@@ -138,37 +140,45 @@ impl Bus {
             return;
         }
         let types = super::service::sorted(types);
-        state.streams.insert(request, Stream { sent: after, types, follow, credit, reading: None, rebuilt: false });
+        let stream = Stream { sent: after, types, follow, credit, reading: None, rebuilt: false };
+        self.streams.insert((conn, request), stream);
         self.mark("rebuild_begun");
         self.stream_on(conn, request);
     }
 
     pub(super) fn stream_credit(&mut self, conn: ConnId, request: u64, credit: u32) {
-        let Some(state) = self.conns.get_mut(&conn) else { return };
-        let Some(stream) = state.streams.get_mut(&request) else {
+        if !self.conns.contains_key(&conn) {
+            return;
+        }
+        let Some(stream) = self.streams.get_mut(&(conn, request)) else {
             let message = format!("this connection has no stream {request}");
             self.error(conn, ErrorCode::NotFound, &message, "begin it with rebuild", Some(request));
             return;
         };
         if credit == 0 {
-            state.streams.remove(&request);
+            self.streams.remove(&(conn, request));
             return;
         }
         stream.credit = stream.credit.saturating_add(credit);
         self.stream_on(conn, request);
     }
 
+    /// The streams of a connection.
+    pub(super) fn streams_of(&self, conn: ConnId) -> Vec<u64> {
+        self.streams.range((conn, 0)..=(conn, u64::MAX)).map(|((_, request), _)| *request).collect()
+    }
+
     /// Reads the next page of a stream, if it is behind and has credit.
     fn stream_on(&mut self, conn: ConnId, request: u64) {
         let limit = self.config.limits.read_page_events;
         let durable = self.knowledge.durable;
-        let Some(stream) = self.conns.get_mut(&conn).and_then(|conn| conn.streams.get_mut(&request)) else { return };
+        let Some(stream) = self.streams.get_mut(&(conn, request)) else { return };
         if stream.reading.is_some() || stream.credit == 0 || (stream.rebuilt && stream.sent >= durable) {
             return;
         }
         let read = StoreRead::Log { after: stream.sent, types: stream.types.clone(), limit };
         let id = self.begin_read(read, Purpose::Stream { conn, request });
-        if let Some(stream) = self.conns.get_mut(&conn).and_then(|conn| conn.streams.get_mut(&request)) {
+        if let Some(stream) = self.streams.get_mut(&(conn, request)) {
             stream.reading = Some((id, Arriving::default()));
         }
     }
@@ -178,7 +188,7 @@ impl Bus {
         let off_by_one = self.config.planted.is(Bug::RebuildOffByOne);
         let overlaps = self.config.planted.is(Bug::RebuildOverlaps);
         let events_max = self.config.limits.read_page_events;
-        let Some(stream) = self.conns.get_mut(&conn).and_then(|conn| conn.streams.get_mut(&request)) else { return };
+        let Some(stream) = self.streams.get_mut(&(conn, request)) else { return };
         match &stream.reading {
             Some((open, _)) if *open == id => {}
             _ => return, // The stream ended, and another took its number.
@@ -218,9 +228,7 @@ impl Bus {
             self.send(conn, Rebuilt { request, position });
         }
         if ends {
-            if let Some(conn) = self.conns.get_mut(&conn) {
-                conn.streams.remove(&request);
-            }
+            self.streams.remove(&(conn, request));
         } else {
             self.stream_on(conn, request);
         }
@@ -233,23 +241,21 @@ impl Bus {
         let is_page = fit_a_page(&commit.events, events_max);
         let mut frames = Vec::new();
         let mut behind = Vec::new();
-        for (conn, state) in &mut self.conns {
-            for (request, stream) in &mut state.streams {
-                if let Some((_, arriving)) = &mut stream.reading {
-                    for event in &commit.events {
-                        let undone = Undone { event: Arc::clone(event), previous: crate::names::Version::ZERO };
-                        arriving.push(undone, events_max);
-                    }
-                } else if is_page && stream.rebuilt && stream.sent == durable_before && stream.credit > 0 {
-                    stream.sent = last;
-                    stream.credit -= 1;
-                    // A page without events still tells how far the stream has come.
-                    let events = commit.events.iter().filter(|event| stream.takes(event)).cloned().collect();
-                    let frame = Events { request: *request, events, heads: Vec::new(), position: last, more: false };
-                    frames.push((*conn, frame));
-                } else {
-                    behind.push((*conn, *request));
+        for ((conn, request), stream) in &mut self.streams {
+            if let Some((_, arriving)) = &mut stream.reading {
+                for event in &commit.events {
+                    let undone = Undone { event: Arc::clone(event), previous: crate::names::Version::ZERO };
+                    arriving.push(undone, events_max);
                 }
+            } else if is_page && stream.rebuilt && stream.sent == durable_before && stream.credit > 0 {
+                stream.sent = last;
+                stream.credit -= 1;
+                // A page without events still tells how far the stream has come.
+                let events = commit.events.iter().filter(|event| stream.takes(event)).cloned().collect();
+                let frame = Events { request: *request, events, heads: Vec::new(), position: last, more: false };
+                frames.push((*conn, frame));
+            } else {
+                behind.push((*conn, *request));
             }
         }
         for (conn, frame) in frames {

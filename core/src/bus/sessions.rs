@@ -1,11 +1,8 @@
 //! Connections and instances: hello, readiness, heartbeats, leaving.
 
-use std::collections::BTreeMap;
-
 use super::{
     Bus, ConnId, Output,
     deliver::Lost,
-    reads::Stream,
     service::{Instance, Service, sorted},
     timers::Timer,
 };
@@ -25,9 +22,6 @@ pub(super) struct Conn {
     pub(super) instance: Option<(ServiceName, InstanceName)>,
     /// When something was last heard on it.
     pub(super) heard: Timestamp,
-    /// A publish was throttled; so are its later ones, until `resume`.
-    pub(super) throttled: bool,
-    pub(super) streams: BTreeMap<u64, Stream>,
     /// Reads that are open.
     pub(super) reads: usize,
 }
@@ -54,6 +48,10 @@ impl Bus {
     /// The connection ended; its instance may come back within its grace.
     pub(super) fn disconnected(&mut self, conn: ConnId) {
         let Some(gone) = self.conns.remove(&conn) else { return };
+        self.throttled.remove(&conn);
+        for request in self.streams_of(conn) {
+            self.streams.remove(&(conn, request));
+        }
         let Some((service, name)) = gone.instance else { return };
         let until = self.now.monotonic + self.config.limits.grace;
         let Some(instance) = self.services.get_mut(&service).and_then(|service| service.instances.get_mut(&name))
@@ -344,12 +342,7 @@ impl Bus {
 
     /// Publishers that were throttled may go on.
     pub(super) fn resume(&mut self) {
-        let throttled: Vec<ConnId> =
-            self.conns.iter().filter(|(_, conn)| conn.throttled).map(|(conn, _)| *conn).collect();
-        for conn in throttled {
-            if let Some(state) = self.conns.get_mut(&conn) {
-                state.throttled = false;
-            }
+        for conn in std::mem::take(&mut self.throttled) {
             self.mark("resumed");
             self.send(conn, Resume {});
         }

@@ -105,7 +105,7 @@ impl Model {
                 moments.clone().any(|end| judged(end).accepted)
             })
         };
-        let asked = self.completes.iter_mut().find(|complete| {
+        let fitting = self.completes.iter_mut().filter(|complete| {
             complete.conn == delivery.conn
                 && complete.position == delivery.position
                 && complete.token == delivery.token
@@ -113,7 +113,7 @@ impl Model {
                 && complete.is_produced(after, completion)
                 && holds(complete)
         });
-        let Some(asked) = asked else {
+        let Some(asked) = fitting.min_by_key(|complete| complete.perhaps) else {
             let what =
                 format!("{completion:?} is committed, and no completion that waits asked for it and holds there");
             return Err(Broken { rule: "completes_once", what });
@@ -157,6 +157,13 @@ impl Model {
         Ok(())
     }
 
+    /// All completions under the same token.
+    fn same(&self, complete: &Completing) -> impl Iterator<Item = &Completing> {
+        let (position, token) = (complete.position, complete.token);
+        self.completes.iter().filter(move |other| other.position == position && other.token == token)
+    }
+
+    /// Completions of a connection that have no answer, those first that surely have none.
     fn waiting(&self, conn: ConnId, position: Position, token: Option<Token>) -> Vec<usize> {
         let fits = |complete: &Completing| {
             complete.conn == conn
@@ -164,7 +171,9 @@ impl Model {
                 && !complete.answered
                 && token.is_none_or(|token| complete.token == token)
         };
-        (0..self.completes.len()).filter(|index| fits(&self.completes[*index])).collect()
+        let mut all: Vec<usize> = (0..self.completes.len()).filter(|index| fits(&self.completes[*index])).collect();
+        all.sort_by_key(|index| self.completes[*index].perhaps);
+        all
     }
 
     pub(super) fn completed(&mut self, conn: ConnId, completed: &Completed) -> Judged {
@@ -187,7 +196,8 @@ impl Model {
         if completed.already {
             self.marks.reach(Mark::CompletedAlready);
         } else {
-            must!(complete.matched, "completes_once", "{completed:?} answers {complete:?}, which entered no commit");
+            let matched = self.same(complete).any(|complete| complete.matched);
+            must!(matched, "completes_once", "{completed:?} answers {complete:?}, which entered no commit");
         }
         Ok(())
     }
@@ -227,7 +237,7 @@ impl Model {
 
     pub(super) fn fenced(&mut self, conn: ConnId, fenced: &Fenced) -> Judged {
         let waiting = self.waiting(conn, fenced.position, Some(fenced.token));
-        let waiting = waiting.iter().find(|index| !self.completes[**index].perhaps).or(waiting.first()).copied();
+        let waiting = waiting.first().copied();
         if let Some(delivery) = self.under(conn, fenced.position, fenced.token) {
             let stuck = waiting.is_some_and(|index| self.is_stuck(delivery, index));
             must!(
@@ -250,7 +260,12 @@ impl Model {
             self.completes[index].answered = true;
             let complete = &self.completes[index];
             must!(!complete.already, "order of judgement", "{fenced:?} answers {complete:?}");
-            must!(!complete.matched, "completes_once", "{fenced:?} answers {complete:?}, which entered a commit");
+            let alone = self.same(complete).count() == 1;
+            must!(
+                !complete.matched || !alone,
+                "completes_once",
+                "{fenced:?} answers {complete:?}, which entered a commit"
+            );
             self.marks.reach(Mark::Fenced);
         }
         Ok(())
@@ -297,7 +312,12 @@ impl Model {
             allowed.refused.contains(&rejected.reason) || allowed.duplicate.is_some_and(|known| !known.is_empty())
         });
         must!(ok, "receipts are true", "{rejected:?} answers {complete:?}");
-        must!(!complete.matched, "completes_once", "{rejected:?} answers {complete:?}, which entered a commit");
+        let alone = self.same(complete).count() == 1;
+        must!(
+            !complete.matched || !alone,
+            "completes_once",
+            "{rejected:?} answers {complete:?}, which entered a commit"
+        );
         self.marks.reach(Mark::Rejected);
         Ok(())
     }

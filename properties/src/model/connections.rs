@@ -138,9 +138,10 @@ impl Model {
         declared.sort();
         declared.dedup();
         let same = record.types.iter().map(|taken| &taken.event_type).eq(declared.iter());
-        let changed = self.asked.iter().any(|asked| {
-            matches!(&asked.admin, Admin::ChangeTypes { service, .. } if *service == hello.service)
-        });
+        let changed = self
+            .asked
+            .iter()
+            .any(|asked| matches!(&asked.admin, Admin::ChangeTypes { service, .. } if *service == hello.service));
         // What was right when it was decided may have been changed in the same commit; the bus closes it then.
         must!(same || changed, "types", "{conn:?} declared {declared:?}, the service takes {:?}", record.types);
         must!(

@@ -78,9 +78,8 @@ impl Model {
                 && (!earlier.holds || earlier.failed || self.expired(earlier))
                 && !self.is_ending(&earlier.service, earlier.position)
         };
-        let newest = |(index, earlier): &(usize, &Delivery)| {
-            self.newest(&earlier.service, earlier.position) == Some(*index)
-        };
+        let newest =
+            |(index, earlier): &(usize, &Delivery)| self.newest(&earlier.service, earlier.position) == Some(*index);
         self.seems_open(index)
             && !self.is_ending(&delivery.service, delivery.position)
             && self.connections.get(&delivery.conn).is_some_and(heard)
@@ -149,7 +148,7 @@ impl Model {
         );
         self.event_may_be_delivered(&hello, deliver)?;
         self.token_is_newer(&hello.service, &hello.instance, deliver)?;
-        self.lane_may_have(conn, &hello.service, deliver)?;
+        self.lane_may_have(conn, &hello, deliver)?;
         self.failures_are_kept(&hello.service, deliver)?;
         self.credit_suffices(conn, deliver)?;
         self.note_delivery(conn, &hello.service, &hello.instance, deliver);
@@ -212,7 +211,8 @@ impl Model {
         Ok(())
     }
 
-    fn lane_may_have(&self, conn: ConnId, service: &ServiceName, deliver: &Deliver) -> Judged {
+    fn lane_may_have(&self, conn: ConnId, hello: &Hello, deliver: &Deliver) -> Judged {
+        let service = &hello.service;
         let event = &deliver.event;
         let mut open = 1;
         for (index, other) in self.deliveries.iter().enumerate() {
@@ -241,7 +241,9 @@ impl Model {
             event.key
         );
         for earlier in self.log.undone(service) {
-            if earlier.key != event.key || earlier.version >= event.version {
+            // A type that was added since the delivery was decided does not count.
+            let counts = hello.types.contains(&earlier.event_type);
+            if earlier.key != event.key || earlier.version >= event.version || !counts {
                 continue;
             }
             let held = self.newest(service, earlier.position).map(|index| &self.deliveries[index]);
@@ -301,6 +303,12 @@ impl Model {
     fn note_delivery(&mut self, conn: ConnId, service: &ServiceName, instance: &InstanceName, deliver: &Deliver) {
         let event: &Event = &deliver.event;
         if let Some(older) = self.newest(service, event.position) {
+            // What is behind it in the lane was withdrawn with it.
+            for other in &mut self.deliveries {
+                if other.service == *service && other.key == event.key && other.version > event.version {
+                    other.holds = false;
+                }
+            }
             let expired = self.expired(&self.deliveries[older]);
             let older = &mut self.deliveries[older];
             older.holds = false;

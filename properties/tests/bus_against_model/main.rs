@@ -24,7 +24,7 @@ use crate::{
     world::World,
 };
 
-const STEPS: std::ops::Range<usize> = 1..90;
+const STEPS: std::ops::Range<usize> = 1..120;
 
 /// A case as it is written down.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -61,8 +61,8 @@ impl ReferenceStateMachine for Sequence {
         setups()
     }
 
-    fn transitions(_: &Setup) -> BoxedStrategy<Transition> {
-        transitions()
+    fn transitions(setup: &Setup) -> BoxedStrategy<Transition> {
+        transitions(setup)
     }
 
     fn apply(state: Setup, _: &Transition) -> Setup {

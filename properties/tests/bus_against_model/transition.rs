@@ -15,6 +15,10 @@ pub(crate) struct Setup {
     pub(crate) tiny: bool,
     /// The bus produces records.
     pub(crate) record: bool,
+    /// Instances of each service that are there from the start.
+    pub(crate) joined: u8,
+    /// The bus crashes, its store fails, other buses take its term.
+    pub(crate) stormy: bool,
 }
 
 /// Which id a new event gets.
@@ -278,7 +282,7 @@ fn pick() -> impl Strategy<Value = Pick> + Clone {
     ]
 }
 
-fn transition() -> Union<BoxedStrategy<Transition>> {
+fn transition(stormy: bool) -> Union<BoxedStrategy<Transition>> {
     use Transition as T;
     let failure = prop_oneof![Just(Failure::Full), Just(Failure::IoNotApplied), Just(Failure::IoApplied)];
     let publisher = prop_oneof![3 => 6..8_u8, 1 => 0..6_u8];
@@ -286,7 +290,7 @@ fn transition() -> Union<BoxedStrategy<Transition>> {
     let credit = || prop_oneof![1 => Just(0_u8), 4 => 1..6_u8];
     let event_type = || proptest::option::weighted(0.4, 0..3_u8);
     let slot = || 0..6_u8;
-    Union::new_weighted(vec![
+    let mut all = vec![
         (12, Just(T::Settle).boxed()),
         (12, any::<bool>().prop_map(|say| T::Commit { say }).boxed()),
         (10, (0..4_u8, any::<bool>()).prop_map(|(pick, late)| T::LookUp { pick, late }).boxed()),
@@ -366,25 +370,30 @@ fn transition() -> Union<BoxedStrategy<Transition>> {
                 .prop_map(|(service, parked, limit)| T::Lanes { service, parked, limit })
                 .boxed(),
         ),
-        (1, failure.prop_map(|how| T::CommitFails { how }).boxed()),
-        (1, (0..4_u8).prop_map(|pick| T::StoreFails { pick }).boxed()),
-        (1, Just(T::Usurp).boxed()),
         (1, any::<u8>().prop_map(|to| T::ClockJumps { to }).boxed()),
-        (4, (0..7_u8, any::<bool>()).prop_map(|(after, applied)| T::Crash { after, applied }).boxed()),
-    ])
+    ];
+    if stormy {
+        all.push((2, failure.prop_map(|how| T::CommitFails { how }).boxed()));
+        all.push((1, (0..4_u8).prop_map(|pick| T::StoreFails { pick }).boxed()));
+        all.push((1, Just(T::Usurp).boxed()));
+        all.push((8, (0..7_u8, any::<bool>()).prop_map(|(after, applied)| T::Crash { after, applied }).boxed()));
+    }
+    Union::new_weighted(all)
 }
 
 /// Any transition. Built once for each thread: a case asks for it dozens of times.
-pub(crate) fn transitions() -> BoxedStrategy<Transition> {
+pub(crate) fn transitions(setup: &Setup) -> BoxedStrategy<Transition> {
     thread_local! {
-        static BUILT: OnceCell<BoxedStrategy<Transition>> = const { OnceCell::new() };
+        static CALM: OnceCell<BoxedStrategy<Transition>> = const { OnceCell::new() };
+        static STORMY: OnceCell<BoxedStrategy<Transition>> = const { OnceCell::new() };
     }
-    BUILT.with(|built| built.get_or_init(|| transition().boxed()).clone())
+    let built = if setup.stormy { &STORMY } else { &CALM };
+    built.with(|built| built.get_or_init(|| transition(setup.stormy).boxed()).clone())
 }
 
 /// Any set-up.
 pub(crate) fn setups() -> BoxedStrategy<Setup> {
-    (1..3_u8, proptest::bool::weighted(0.85), proptest::bool::weighted(0.2))
-        .prop_map(|(lane_open_max, tiny, record)| Setup { lane_open_max, tiny, record })
+    (1..3_u8, proptest::bool::weighted(0.85), proptest::bool::weighted(0.2), 0..3_u8, any::<bool>())
+        .prop_map(|(lane_open_max, tiny, record, joined, stormy)| Setup { lane_open_max, tiny, record, joined, stormy })
         .boxed()
 }

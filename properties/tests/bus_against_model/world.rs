@@ -67,8 +67,8 @@ fn limits(setup: Setup) -> Limits {
         backoff_first: Duration::from_millis(10),
         backoff_max: Duration::from_millis(80),
         lane_open_max: usize::from(setup.lane_open_max.max(1)),
-        failures_max: 3,
-        disconnects_max: 5,
+        failures_max: if setup.tiny { 2 } else { 3 },
+        disconnects_max: if setup.tiny { 3 } else { 5 },
         credit_max: 4,
         ..Limits::default()
     };
@@ -120,7 +120,7 @@ impl World {
             fuse: None,
             transcript: None,
         };
-        let begun = world.begin();
+        let begun = world.begin().and_then(|()| world.join_all(setup.joined));
         assert_eq!(begun, Ok(()));
         world
     }
@@ -147,6 +147,15 @@ impl World {
         self.drain()?;
         for slot in INSTANCES..SLOTS {
             self.connect(slot)?;
+        }
+        Ok(())
+    }
+
+    /// So many instances of each service are there.
+    fn join_all(&mut self, joined: u8) -> Judged {
+        for slot in (0..joined.min(3)).flat_map(|index| [index, index + 3]) {
+            self.act(&Transition::Join { slot, credit: 2 })?;
+            self.settle()?;
         }
         Ok(())
     }
