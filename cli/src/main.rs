@@ -51,9 +51,9 @@ fn obey(terminal: &Terminal, verb: Verb) -> Exit {
         Verb::Demo(arguments) => demo::run(terminal, &arguments),
         Verb::Serve(arguments) => serve::run(terminal, &arguments),
         Verb::Events(arguments) => events::run(terminal, &arguments),
-        Verb::List(arguments) => list::run(terminal, &arguments),
-        Verb::Doctor(arguments) => doctor::run(terminal, &arguments),
-        Verb::Completions(arguments) => completions::run(terminal, &arguments),
+        Verb::List(arguments) => Ok(list::run(terminal, &arguments)),
+        Verb::Doctor(arguments) => Ok(doctor::run(terminal, &arguments)),
+        Verb::Completions(arguments) => Ok(completions::run(terminal, &arguments)),
         Verb::Man => completions::manual(terminal),
         Verb::Worker => sim_command::worker::run(),
     };

@@ -119,7 +119,9 @@ async fn publisher(mut bus: Bus, stop: watch::Receiver<bool>) -> Accepted {
                 socket = Socket::open(&mut bus).await;
             }
         }
-        heads.iter_mut().for_each(|head| *head += 1);
+        for head in &mut heads {
+            *head += 1;
+        }
     }
     accepted
 }

@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, fs, path::Path, thread};
 
 use anyhow::Context as _;
+use dacapo_core::planted::Bug;
 use serde::Serialize;
 
 use super::{
@@ -194,7 +195,7 @@ impl Campaign<'_> {
                     seed,
                     scenario: &order.scenario,
                     profile: &order.profile,
-                    bug: order.bug.map(|bug| bug.name()),
+                    bug: order.bug.map(Bug::name),
                     commit: &provenance.commit,
                 })?;
                 pool.give(index, seed)?;

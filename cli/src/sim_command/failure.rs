@@ -71,7 +71,7 @@ fn replay_of_seed(result: &SeedResult, ending: &Ending<'_>) -> String {
     ];
     for (flag, value) in flags {
         if let Some(value) = value {
-            replay.push_str(&format!(" --{flag} {value}"));
+            replay.extend([" --", flag, " ", value]);
         }
     }
     replay
