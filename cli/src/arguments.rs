@@ -171,7 +171,7 @@ pub(crate) struct EventsArguments {
     /// A store, read directly; the bus need not run
     #[arg(long, value_name = "FILE", conflicts_with = "bus", required_unless_present = "bus")]
     pub(crate) db: Option<PathBuf>,
-    /// A running bus: http://127.0.0.1:7171
+    /// A running bus, such as `http://127.0.0.1:7171`
     #[arg(long, value_name = "URL")]
     pub(crate) bus: Option<String>,
     /// Draw what caused what

@@ -10,11 +10,11 @@ use crate::{
 };
 
 /// Writes a completion script on stdout.
-pub(crate) fn run(terminal: &Terminal, arguments: &CompletionsArguments) -> anyhow::Result<Exit> {
+pub(crate) fn run(terminal: &Terminal, arguments: &CompletionsArguments) -> Exit {
     let mut script = Vec::new();
     generate(arguments.shell, &mut Arguments::command(), "dacapo", &mut script);
     terminal.raw(&script);
-    Ok(Exit::Passed)
+    Exit::Passed
 }
 
 /// Writes the manual page on stdout: the program's, then one section for each verb.

@@ -45,7 +45,7 @@ impl From<Exit> for ExitCode {
 impl Exit {
     /// The code for an error: a [`Usage`] anywhere in its chain is the caller's to mend, all else is ours.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
-        if error.chain().any(|cause| cause.is::<Usage>()) { Self::Usage } else { Self::Failed }
+        if error.chain().any(<dyn std::error::Error>::is::<Usage>) { Self::Usage } else { Self::Failed }
     }
 }
 

@@ -35,7 +35,7 @@ struct Listed<'a> {
 }
 
 /// Lists.
-pub(crate) fn run(terminal: &Terminal, arguments: &ListArguments) -> anyhow::Result<Exit> {
+pub(crate) fn run(terminal: &Terminal, arguments: &ListArguments) -> Exit {
     let subjects = [
         (Subject::Scenarios, "scenarios"),
         (Subject::Profiles, "profiles"),
@@ -54,7 +54,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ListArguments) -> anyhow::Res
             terminal.object("item", &Listed { subject: title, item });
         }
     }
-    Ok(Exit::Passed)
+    Exit::Passed
 }
 
 fn items(subject: Subject) -> Vec<Item> {

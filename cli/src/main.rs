@@ -26,7 +26,10 @@ mod sim_command;
 mod stopwatch;
 mod terminal;
 
-use std::process::ExitCode;
+use std::{
+    panic::{self, AssertUnwindSafe},
+    process::ExitCode,
+};
 
 use arguments::{Arguments, Verb};
 use clap::Parser as _;
@@ -36,21 +39,26 @@ use terminal::Terminal;
 fn main() -> ExitCode {
     let Arguments { json, verb } = Arguments::parse();
     let terminal = Terminal::new(json);
+    // A panic has said where it was; what is left is to end with a code that scripts can tell from a verdict.
+    let exit = panic::catch_unwind(AssertUnwindSafe(|| obey(&terminal, verb))).unwrap_or(Exit::Failed);
+    exit.into()
+}
+
+fn obey(terminal: &Terminal, verb: Verb) -> Exit {
     let result = match verb {
-        Verb::Sim(arguments) => sim_command::explore::run(&terminal, &arguments),
-        Verb::Replay(arguments) => sim_command::replay::run(&terminal, &arguments),
-        Verb::Demo(arguments) => demo::run(&terminal, &arguments),
-        Verb::Serve(arguments) => serve::run(&terminal, &arguments),
-        Verb::Events(arguments) => events::run(&terminal, &arguments),
-        Verb::List(arguments) => list::run(&terminal, &arguments),
-        Verb::Doctor(arguments) => doctor::run(&terminal, &arguments),
-        Verb::Completions(arguments) => completions::run(&terminal, &arguments),
-        Verb::Man => completions::manual(&terminal),
+        Verb::Sim(arguments) => sim_command::explore::run(terminal, &arguments),
+        Verb::Replay(arguments) => sim_command::replay::run(terminal, &arguments),
+        Verb::Demo(arguments) => demo::run(terminal, &arguments),
+        Verb::Serve(arguments) => serve::run(terminal, &arguments),
+        Verb::Events(arguments) => events::run(terminal, &arguments),
+        Verb::List(arguments) => Ok(list::run(terminal, &arguments)),
+        Verb::Doctor(arguments) => Ok(doctor::run(terminal, &arguments)),
+        Verb::Completions(arguments) => Ok(completions::run(terminal, &arguments)),
+        Verb::Man => completions::manual(terminal),
         Verb::Worker => sim_command::worker::run(),
     };
-    let exit = result.unwrap_or_else(|error| {
+    result.unwrap_or_else(|error| {
         terminal.error(&error);
         Exit::of(&error)
-    });
-    exit.into()
+    })
 }

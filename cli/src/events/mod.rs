@@ -47,13 +47,17 @@ async fn show(terminal: &Terminal, arguments: &EventsArguments, mut filter: Filt
     };
     if arguments.tree {
         if terminal.is_json() {
-            events.iter().for_each(|event| terminal.object("event", &**event));
+            for event in &events {
+                terminal.object("event", &**event);
+            }
         }
         tree::draw(&events, |line| terminal.line(line));
         return Ok(Exit::Passed);
     }
     let mut shown = events.len() as u64;
-    events.iter().for_each(|event| one(terminal, event));
+    for event in &events {
+        one(terminal, event);
+    }
     if arguments.limit.is_none() || arguments.follow {
         shown +=
             stream(terminal, &mut source, &filter, Query { cursor: Some(read_at), ..query }, arguments.follow).await?;

@@ -1,11 +1,11 @@
 //! Where events are read from: a store's file, or a bus's `GET /v1/events`.
 
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
 use anyhow::{Context as _, bail};
 use dacapo_backends::SqliteReader;
 use dacapo_core::{
-    Event, Position,
+    CorrelationId, Event, EventId, Key, Position, Source as EventSource,
     store::{Query, Reader as _, StoreError},
 };
 use serde::Deserialize;
@@ -82,11 +82,11 @@ fn path_of(query: &Query) -> String {
         percent_encode(value, &mut path);
     };
     let texts = [
-        ("key", query.key.as_ref().map(|value| value.as_str())),
-        ("correlation", query.correlation.as_ref().map(|value| value.as_str())),
-        ("causation", query.causation.as_ref().map(|value| value.as_str())),
-        ("source", query.source.as_ref().map(|value| value.as_str())),
-        ("id", query.id.as_ref().map(|value| value.as_str())),
+        ("key", query.key.as_ref().map(Key::as_str)),
+        ("correlation", query.correlation.as_ref().map(CorrelationId::as_str)),
+        ("causation", query.causation.as_ref().map(EventId::as_str)),
+        ("source", query.source.as_ref().map(EventSource::as_str)),
+        ("id", query.id.as_ref().map(EventId::as_str)),
     ];
     for (name, value) in texts {
         if let Some(value) = value {
@@ -117,14 +117,15 @@ fn percent_encode(text: &str, out: &mut String) {
     for byte in text.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
-            byte => out.push_str(&format!("%{byte:02X}")),
+            // Writing to a text cannot fail.
+            byte => drop(write!(out, "%{byte:02X}")),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use dacapo_core::{EventType, Key};
+    use dacapo_core::EventType;
 
     use super::*;
 

@@ -197,17 +197,23 @@ fn difference_words(difference: &Difference) -> String {
         "fingerprints {} and {}; equal up to step {} at least",
         difference.fingerprints.0, difference.fingerprints.1, difference.equal_until
     );
+    let mut say = |line: &str| {
+        text.push('\n');
+        text.push_str(line);
+    };
     for record in &difference.before {
-        text.push_str(&format!("\n{}", story_line(&narrate::line(record))));
+        say(&story_line(&narrate::line(record)));
     }
     let side = |record: &Option<Record>| match record {
         Some(record) => story_line(&narrate::line(record)),
         None => "  (had ended)".to_owned(),
     };
     if difference.one.is_none() && difference.other.is_none() {
-        text.push_str("\nfurther runs of the plan were equal: the leak shows now and then only");
+        say("further runs of the plan were equal: the leak shows now and then only");
     } else {
-        text.push_str(&format!("\none run:\n{}\nthe other:\n{}", side(&difference.one), side(&difference.other)));
+        for line in ["one run:", &side(&difference.one), "the other:", &side(&difference.other)] {
+            say(line);
+        }
     }
     text
 }

@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, fs, path::Path, thread};
 
 use anyhow::Context as _;
+use dacapo_core::planted::Bug;
 use serde::Serialize;
 
 use super::{
@@ -133,6 +134,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &SimArguments) -> anyhow::Resu
         profile: &order.profile,
         bug: arguments.bug.as_deref(),
         reachable: &reachable,
+        as_drawn: true,
         wall_s: watch.elapsed().as_secs_f64(),
         provenance: &provenance,
         exit: tally.exit(&reachable, interrupted),
@@ -193,7 +195,7 @@ impl Campaign<'_> {
                     seed,
                     scenario: &order.scenario,
                     profile: &order.profile,
-                    bug: order.bug.map(|bug| bug.name()),
+                    bug: order.bug.map(Bug::name),
                     commit: &provenance.commit,
                 })?;
                 pool.give(index, seed)?;

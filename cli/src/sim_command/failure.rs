@@ -48,21 +48,33 @@ fn violation(terminal: &Terminal, result: &SeedResult, violated: &Violated, save
     faults(terminal, violated);
     terminal.line(format_args!("plan       {} operations, {} faults", result.operations, result.faults_planned));
     terminal.line("");
-    let bug = ending.bug.map(|bug| format!(" --bug {bug}")).unwrap_or_default();
+    let mut head = "again";
     let program = program();
-    let mut replay = format!("{program} replay {}", result.seed);
-    for (flag, value, default) in [("scenario", ending.scenario, "bank"), ("profile", ending.profile, "swarm")] {
-        if value != default {
-            replay.push_str(&format!(" --{flag} {value}"));
-        }
+    if ending.as_drawn {
+        terminal.line(format_args!("{head:<10} {program} {}", replay_of_seed(result, ending)));
+        head = "";
     }
-    replay.push_str(&bug);
-    terminal.line(format_args!("again      {replay}"));
     if let Some(saved) = saved {
-        terminal.line(format_args!("           {program} replay {}", saved.display()));
-        terminal.line(format_args!("           {program} replay {} --trace", saved.display()));
+        terminal.line(format_args!("{head:<10} {program} replay {}", saved.display()));
+        terminal.line(format_args!("{:<10} {program} replay {} --trace", "", saved.display()));
     }
     provenance(terminal, result, ending);
+}
+
+/// `replay 42`, with whatever is not the default.
+fn replay_of_seed(result: &SeedResult, ending: &Ending<'_>) -> String {
+    let mut replay = format!("replay {}", result.seed);
+    let flags = [
+        ("scenario", Some(ending.scenario).filter(|scenario| *scenario != "bank")),
+        ("profile", Some(ending.profile).filter(|profile| *profile != "swarm")),
+        ("bug", ending.bug),
+    ];
+    for (flag, value) in flags {
+        if let Some(value) = value {
+            replay.extend([" --", flag, " ", value]);
+        }
+    }
+    replay
 }
 
 fn faults(terminal: &Terminal, violated: &Violated) {

@@ -3,7 +3,10 @@
 use std::{fs, path::Path};
 
 use anyhow::Context as _;
-use dacapo_core::trace::{self, Record};
+use dacapo_core::{
+    planted::Bug,
+    trace::{self, Record},
+};
 use dacapo_sim::{Plan, RunOptions, recorder::Keep};
 
 use super::{
@@ -34,7 +37,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ReplayArguments) -> anyhow::R
     let scenario = scenarios::named(&plan.scenario)?;
     plan.check(&*scenario).map_err(|error| Usage::error(error.to_string()))?;
     let provenance = Provenance::here();
-    let bug = plan.bug.map(|bug| bug.name());
+    let bug = plan.bug.map(Bug::name);
     terminal.note(format_args!(
         "{} seed {}, {}, profile {}, turmoil engine: {} operations, {} faults{}",
         strong("replay"),
@@ -73,6 +76,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ReplayArguments) -> anyhow::R
         profile: &plan.profile,
         bug,
         reachable: &[],
+        as_drawn: arguments.what.parse::<Seed>().is_ok() && arguments.without_fault.is_empty(),
         wall_s,
         provenance: &provenance,
         exit: tally.exit(&[], false),

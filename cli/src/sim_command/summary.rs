@@ -15,6 +15,8 @@ pub(crate) struct Ending<'a> {
     pub(crate) bug: Option<&'a str>,
     /// The marks that could have been reached.
     pub(crate) reachable: &'a [String],
+    /// The plan is what the seed draws, so that the seed alone says how to see it again.
+    pub(crate) as_drawn: bool,
     /// On the wall.
     pub(crate) wall_s: f64,
     /// Which code.

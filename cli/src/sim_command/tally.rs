@@ -111,7 +111,9 @@ mod tests {
     #[test]
     fn the_fingerprint_depends_on_the_order_of_the_seeds() {
         let mut swapped = Tally::default();
-        [1, 0].into_iter().for_each(|seed| swapped.add(result(seed, None)));
+        for seed in [1, 0] {
+            swapped.add(result(seed, None));
+        }
         assert_ne!(tally(2).fingerprint, swapped.fingerprint);
         assert_eq!(tally(2).fingerprint, tally(2).fingerprint);
     }

@@ -79,12 +79,12 @@ fn describe(standing: &Standing, elapsed: Duration) -> String {
     let per_minute = (standing.done as f64 / seconds * 60.0).round() as u64;
     let mut text = format!("seeds, {} a minute, {} simulated", grouped(per_minute), span(standing.simulated_s));
     if standing.failed > 0 {
-        text.push_str(&format!(", {} failed", grouped(standing.failed)));
+        text.extend([", ", &grouped(standing.failed), " failed"]);
     }
     match standing.missing.as_slice() {
         [] => {}
-        [mark] => text.push_str(&format!(", not seen yet: {mark}")),
-        [mark, rest @ ..] => text.push_str(&format!(", not seen yet: {mark} and {} more", rest.len())),
+        [mark] => text.extend([", not seen yet: ", mark]),
+        [mark, rest @ ..] => text.extend([", not seen yet: ", mark, " and ", &rest.len().to_string(), " more"]),
     }
     text
 }

@@ -23,11 +23,7 @@ impl Service for Greeter {
     fn handle(&self, event: &Event, context: &mut Context<'_, u64>) -> Result<(), Interrupt> {
         if event.event_type.as_str() == "GuestArrived" {
             let before = *context.state(&event.key)?;
-            context.emit(
-                EventType::of("GuestGreeted"),
-                event.key.clone(),
-                &format!("welcome, for time {}", before + 1),
-            );
+            context.emit(EventType::of("GuestGreeted"), event.key.clone(), &(before + 1));
         }
         Ok(())
     }
