@@ -11,6 +11,10 @@ use super::{Broken, Judged, Log, Mark, Model, Speaker, judge, must};
 
 /// A `complete` that arrived in this life of the bus.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact that was seen or not, and they do not exclude each other"
+)]
 pub(super) struct Completing {
     pub(super) conn: ConnId,
     service: Option<ServiceName>,

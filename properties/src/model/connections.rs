@@ -10,6 +10,10 @@ use super::{Broken, Judged, Mark, Model, must};
 
 /// A connection as both ends must see it.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact that was seen or not, and they do not exclude each other"
+)]
 pub struct Connection {
     /// What it introduced itself as.
     pub hello: Option<Hello>,
@@ -170,13 +174,12 @@ impl Model {
         Ok(())
     }
 
-    pub(super) fn closed(&mut self, conn: ConnId) -> Judged {
+    pub(super) fn closed(&mut self, conn: ConnId) {
         let now = self.now;
         if let Some(connection) = self.connections.get_mut(&conn) {
             connection.closed = true;
             connection.ended.get_or_insert(now);
         }
-        Ok(())
     }
 
     /// Whether instances of a service are there, all of them could take deliveries, and none may come back to lanes

@@ -57,9 +57,10 @@ impl World {
         let stays = |conn: &ConnId, connection: &Connection| {
             conn.0 % 2 == 0 && connection.lives() && connection.ready && connection.credit > 0
         };
-        let leaves = self.model.connections().iter().filter(|(conn, connection)| {
-            connection.hello.is_some() && !connection.gone && !stays(conn, connection)
-        });
+        let leaves =
+            self.model.connections().iter().filter(|(conn, connection)| {
+                connection.hello.is_some() && !connection.gone && !stays(conn, connection)
+            });
         for conn in leaves.map(|(conn, _)| *conn).collect::<Vec<_>>() {
             self.feed(Input::Disconnected { conn })?;
         }
