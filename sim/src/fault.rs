@@ -85,6 +85,8 @@ families! {
     CompletionLate = "completion-late",
     /// The store takes long.
     SlowStore = "slow-store",
+    /// The store fails a commit: it is not made, or it is and nobody can say so.
+    StoreFails = "store-fails",
 }
 
 impl std::fmt::Display for Family {
@@ -284,6 +286,13 @@ pub enum Harm {
         /// For how long, in microseconds.
         delay_us: u64,
     },
+    /// Some commits fail with an error of the medium, after which nobody knows what became of them.
+    StoreFails {
+        /// Which share of them, in thousandths.
+        share_permille: u32,
+        /// They are made all the same; else they are not.
+        applied: bool,
+    },
     /// Each call of the store takes longer.
     SlowStore {
         /// Microseconds.
@@ -331,6 +340,10 @@ impl Harm {
             Self::CompletionLate { host, share_permille, delay_us } => {
                 format!("{share_permille} in 1000 completions of {host} late by {}", seconds(*delay_us))
             }
+            Self::StoreFails { share_permille, applied: false } => format!("{share_permille} in 1000 commits fail"),
+            Self::StoreFails { share_permille, applied: true } => {
+                format!("{share_permille} in 1000 commits are made and said to fail")
+            }
             Self::SlowStore { extra_us } => format!("store slower by {}", seconds(*extra_us)),
         }
     }
@@ -352,9 +365,11 @@ impl Harm {
             | Self::ClockOffset { host, .. }
             | Self::CompletionLost { host, .. }
             | Self::CompletionLate { host, .. } => vec![host],
-            Self::Delay { .. } | Self::SlowHandler { .. } | Self::FailingHandler { .. } | Self::SlowStore { .. } => {
-                Vec::new()
-            }
+            Self::Delay { .. }
+            | Self::SlowHandler { .. }
+            | Self::FailingHandler { .. }
+            | Self::StoreFails { .. }
+            | Self::SlowStore { .. } => Vec::new(),
         }
     }
 }

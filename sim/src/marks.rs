@@ -51,8 +51,14 @@ const ENGINE: &[Mark] = &[
     },
 ];
 
-const BUS_ENDS: &[Family] =
-    &[Family::CrashBus, Family::CrashAtPoint, Family::CommitAnswerLost, Family::CrashLoop, Family::GracefulRestart];
+const BUS_ENDS: &[Family] = &[
+    Family::CrashBus,
+    Family::CrashAtPoint,
+    Family::CommitAnswerLost,
+    Family::CrashLoop,
+    Family::GracefulRestart,
+    Family::StoreFails,
+];
 
 /// Whatever separates an owner from the bus while it holds a delivery, or takes its answer away.
 const SEPARATIONS: &[Family] = &[
@@ -69,6 +75,7 @@ const SEPARATIONS: &[Family] = &[
     Family::Pause,
     Family::CompletionLost,
     Family::CompletionLate,
+    Family::StoreFails,
 ];
 
 const ZOMBIES: &[Family] =

@@ -108,6 +108,7 @@ impl Profile {
                     F::ScaleOut,
                     F::ScaleIn,
                     F::GracefulRestart,
+                    F::StoreFails,
                 ],
             ),
             Self::only(

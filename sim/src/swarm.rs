@@ -211,6 +211,10 @@ impl Drawing<'_> {
                 let delay_us = self.ms(deadline / 10, deadline * 3 / 2);
                 (trigger, self.ms(200, 3_000), Harm::CompletionLate { host, share_permille, delay_us })
             }
+            Family::StoreFails => {
+                let (share_permille, applied) = (self.stream.between(20, 300) as u32, self.stream.chance(500));
+                (trigger, self.ms(200, 2_000), Harm::StoreFails { share_permille, applied })
+            }
             Family::SlowStore => (trigger, self.ms(200, 3_000), Harm::SlowStore { extra_us: self.ms(5, 400) }),
         }
     }

@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 
 use dacapo_core::{
-    NodeName, ServiceName, Timestamp,
+    NodeName, ServiceName, Term, Timestamp,
     hooks::{Identity, Point},
 };
 
 use crate::{
     draw::stateless_chance,
-    fault::{Fault, Harm, Trigger, points},
+    fault::{Fault, Harm, Trigger},
 };
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -255,6 +255,16 @@ impl FaultTable {
         self.active().map(extra).sum()
     }
 
+    /// Whether this commit fails, and whether it is made all the same.
+    pub(super) fn fails_commit(&self, commit: (Term, u64)) -> Option<bool> {
+        self.active().find_map(|(fault, _)| match &fault.what {
+            Harm::StoreFails { share_permille, applied } => {
+                stateless_chance(self.seed, "commit fails", &(fault.id, commit), *share_permille).then_some(*applied)
+            }
+            _ => None,
+        })
+    }
+
     /// What a completion that the host is about to send meets.
     pub(super) fn completing(&self, name: &NodeName, service: &ServiceName, identity: Identity) -> Option<Completing> {
         let mut late_us = 0;
@@ -278,11 +288,6 @@ impl FaultTable {
 
 fn is_pair(a: &NodeName, b: &NodeName, one: &NodeName, other: &NodeName) -> bool {
     (a, b) == (one, other) || (b, a) == (one, other)
-}
-
-/// Whether the point is that of a completion about to be sent.
-pub(super) fn is_completion(point: Point) -> bool {
-    point.name == points::SEND_COMPLETE
 }
 
 #[cfg(test)]

@@ -68,8 +68,10 @@ impl StorePort for SimPort {
             return Box::pin(pending());
         }
         let after_us = self.commit_us(&(commit.term, commit.sequence));
-        let result = self.stage.store().commit(&commit);
         let sequence = commit.sequence;
+        let fails = self.stage.faults().fails_commit((commit.term, sequence));
+        let failure = || Err(StoreError::Io("the medium failed, as planned".to_owned()));
+        let mut result = if fails == Some(false) { failure() } else { self.stage.store().commit(&commit) };
         match &result {
             Ok(()) => {
                 self.stage.progress().observe(&commit);
@@ -78,6 +80,9 @@ impl StorePort for SimPort {
             Err(error) => {
                 self.stage.record(&self.life.host, What::CommitFailed { sequence, error: error.to_string() });
             }
+        }
+        if fails == Some(true) {
+            result = failure();
         }
         let point = Point { name: points::COMMIT_DURABLE, identity: Identity::Sequence(sequence) };
         if !self.stage.reach(&self.life, point) {

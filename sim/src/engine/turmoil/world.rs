@@ -15,10 +15,10 @@ use dacapo_core::{
 };
 
 use super::{
-    faults::{Completing, is_completion},
+    faults::Completing,
     stage::{Life, Stage},
 };
-use crate::draw::stateless;
+use crate::{draw::stateless, fault::points};
 
 /// When every run begins by the wall clock: 2026-01-01T00:00:00Z, in microseconds.
 pub const EPOCH_US: u64 = 1_767_225_600_000_000;
@@ -75,12 +75,15 @@ impl Hooks for SimHooks {
         if !self.stage.reach(&self.life, point) {
             return Verdict::Die;
         }
-        let Some(service) = self.service.as_ref().filter(|_| is_completion(point)) else { return Verdict::Go };
-        let completing = self.stage.faults().completing(&self.life.host, service, point.identity);
-        match completing {
-            Some(Completing::Lost) => Verdict::Lose,
-            Some(Completing::Late(us)) => Verdict::Delay(Duration::from_micros(us)),
-            None => Verdict::Go,
+        match (point.name, &self.service) {
+            (points::SEND_COMPLETE, Some(service)) => {
+                match self.stage.faults().completing(&self.life.host, service, point.identity) {
+                    Some(Completing::Lost) => Verdict::Lose,
+                    Some(Completing::Late(us)) => Verdict::Delay(Duration::from_micros(us)),
+                    None => Verdict::Go,
+                }
+            }
+            _ => Verdict::Go,
         }
     }
 
