@@ -36,15 +36,16 @@ impl Bus {
     }
 
     /// Retry and skip are audited with their cause, so the parked event is read first.
-    fn read_parked(&mut self, conn: ConnId, name: ServiceName, key: Key, skip: bool) {
+    pub(super) fn read_parked(&mut self, conn: ConnId, name: ServiceName, key: Key, skip: bool) {
         let Some(service) = self.services.get(&name) else { return self.answer(conn, no_such_service(&name)) };
         let Some(lane) = service.lanes.get(&key).filter(|lane| lane.parked.is_some()) else {
             return self.answer(conn, not_parked(&name, &key));
         };
         let after = Version(lane.next_version.0.saturating_sub(1));
         let (through, types) = (self.knowledge.durable, service.types.clone());
-        let read = Read::Lane { service: name.clone(), key: key.clone(), after, through, types, limit: 1 };
-        self.begin_read(read, Purpose::Parked { conn, service: name, key, skip });
+        let read =
+            Read::Lane { service: name.clone(), key: key.clone(), after, through, types: types.clone(), limit: 1 };
+        self.begin_read(read, Purpose::Parked { conn, service: name, key, types, skip });
     }
 
     pub(super) fn parked_read(&mut self, conn: ConnId, name: &ServiceName, key: &Key, skip: bool, page: Page) {
@@ -141,8 +142,9 @@ impl Bus {
                 (false, Some(first)) => first.event.version,
                 (false, None) => lane.next_version,
             };
-            *lane =
-                Lane { next_version, failures: lane.failures, parked, listed: true, spilled: true, ..Lane::default() };
+            // Another event may be the first now, and it has not failed.
+            let failures = if parked.is_some() { lane.failures } else { 0 };
+            *lane = Lane { next_version, failures, parked, listed: true, spilled: true, ..Lane::default() };
             self.gather.commit.lanes.push(LaneChange::Put(lane.record(name, key)));
         }
         service.idle.clear();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Bus,
+    Bus, Output,
     service::{Lane, Open, Service},
     timers::Timer,
 };
@@ -12,7 +12,7 @@ use crate::{
     planted::Bug,
     store::{Completion, Ended, LaneChange},
     time::Timestamp,
-    wire::{Deliver, Fenced, Produced, Token},
+    wire::{Deliver, Fenced, FromBus, Produced, Token},
 };
 
 /// Why an owner lost its open deliveries.
@@ -142,6 +142,7 @@ impl Bus {
             let index = lane.open.len();
             let pending = &mut lane.pending[index];
             pending.attempts += 1;
+            lane.delivered = lane.delivered.max(pending.event.version);
             let token = Token { term, session: owner.session, epoch: lane.epoch, attempt: pending.attempts };
             let frame = Deliver { token, previous: pending.previous, event: std::sync::Arc::clone(&pending.event) };
             let again = pending.attempts > 1;
@@ -156,6 +157,17 @@ impl Bus {
             }
             self.send(conn, frame);
         }
+    }
+
+    /// Whether this is a delivery that was taken back while it was held behind a commit: nobody may act on it.
+    pub(super) fn is_void_delivery(&self, output: &Output) -> bool {
+        let Output::Send { conn, frame: FromBus::Deliver(deliver) } = output else { return false };
+        let lane = self.speaker(*conn).and_then(|(service, _)| self.services.get(&service)?.lanes.get(&deliver.event.key));
+        let is_open = lane.is_some_and(|lane| {
+            let mut open = lane.pending.iter().zip(&lane.open);
+            open.any(|(pending, open)| pending.event.position == deliver.event.position && open.token == deliver.token)
+        });
+        !is_open
     }
 
     /// Sets the deadline of a lane's first open delivery.
@@ -210,7 +222,10 @@ impl Bus {
         for pending in lane.pending.iter().take(open.len()) {
             self.open_keys.remove(&(name.clone(), pending.event.position));
         }
-        if lost == Lost::Disconnected {
+        // What was held back behind a commit was never sent, and is nobody's fault.
+        let durable = self.knowledge.durable_sequence;
+        let sent = open.front().is_some_and(|first| first.held_by.is_none_or(|sequence| sequence <= durable));
+        if lost == Lost::Disconnected && sent {
             lane.disconnects += 1;
         }
         if let Some(owner) = lane.owner.as_ref().and_then(|owner| instances.get_mut(owner))
@@ -352,7 +367,9 @@ impl Bus {
         lane.next_version = first.event.version.next();
         lane.failures = 0;
         lane.disconnects = 0;
-        lane.attempts = 0;
+        if first.event.version >= lane.delivered {
+            lane.attempts = 0;
+        }
         self.open_keys.remove(&(name.clone(), position));
         let closed = lane.open.pop_front();
         if let (Some(_), Some(owner)) =

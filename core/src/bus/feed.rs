@@ -216,20 +216,30 @@ impl Bus {
     /// A page of a spilled lane has come.
     pub(super) fn lane_read(&mut self, name: &ServiceName, key: &Key, id: u64, page: Page) {
         let Page::Undone { events, more, .. } = page else { panic!("a lane read was answered with {page:?}") };
+        let lane_pending_max = self.config.limits.lane_pending_max;
         let Some(lane) = self.lane_mut(name, key) else { return };
         match &lane.reading {
             Some(reading) if reading.id == id => {}
             _ => return, // The lane failed or was parked meanwhile.
         }
         let Some(reading) = lane.reading.take() else { return };
-        let attempts = lane.attempts.max(lane.failures);
+        let (attempts, delivered, failures) = (lane.attempts, lane.delivered, lane.failures);
         self.mark("spilled_lane_read");
-        let read = events.into_iter().map(|Undone { event, previous }| Pending { event, previous, attempts });
+        let read = events.into_iter().map(|Undone { event, previous }| {
+            let attempts = if event.version <= delivered { attempts } else { 0 };
+            Pending { event, previous, attempts }
+        });
         let mut loaded: Vec<Pending> = read.collect();
-        let met = !more && !reading.overflown;
+        if let Some(first) = loaded.first_mut() {
+            first.attempts = first.attempts.max(failures);
+        }
+        let mut met = !more && !reading.overflown;
         if met {
             let last = loaded.last().map_or(Version::ZERO, |last| last.event.version);
-            loaded.extend(reading.arriving.into_iter().filter(|pending| pending.event.version > last));
+            let mut arriving = reading.arriving.into_iter().filter(|pending| pending.event.version > last);
+            let room = lane_pending_max.saturating_sub(loaded.len());
+            loaded.extend(arriving.by_ref().take(room));
+            met = arriving.next().is_none(); // What finds no room is read again.
         }
         let knowledge = &self.knowledge;
         loaded.retain(|pending| knowledge.done(name, pending.event.position).is_none());

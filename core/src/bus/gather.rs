@@ -90,10 +90,12 @@ impl Outbox {
         self.ready.push_back(output);
     }
 
-    /// Lets go what rested upon commits up to `sequence`.
-    pub(super) fn release(&mut self, sequence: u64) {
+    /// Lets go what rested upon commits up to `sequence`, except what has become void meanwhile.
+    pub(super) fn release(&mut self, sequence: u64, is_void: impl Fn(&Output) -> bool) {
         while self.held.front().is_some_and(|(barrier, _)| *barrier <= sequence) {
-            if let Some((_, output)) = self.held.pop_front() {
+            if let Some((_, output)) = self.held.pop_front()
+                && !is_void(&output)
+            {
                 self.ready.push_back(output);
             }
         }

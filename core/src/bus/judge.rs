@@ -678,6 +678,9 @@ impl Bus {
 
     pub(super) fn extend(&mut self, conn: ConnId, extend: &Extend) {
         let Some((service, key)) = self.answered(conn, extend.position, extend.token) else { return };
+        if self.lane_mut(&service, &key).is_none_or(|lane| lane.pending[0].event.position != extend.position) {
+            return; // Behind the first its time has not begun; and the first must not gain any by it.
+        }
         self.mark("extended");
         let deadline = self.now.monotonic + self.config.limits.delivery_deadline;
         self.arm_deadline(&service, &key, Some(deadline));

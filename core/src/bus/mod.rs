@@ -284,7 +284,9 @@ impl Bus {
         if let Some(last) = commit.events.last() {
             self.knowledge.durable = last.position;
         }
-        self.outbox.release(sequence);
+        let mut outbox = std::mem::take(&mut self.outbox);
+        outbox.release(sequence, |output| self.is_void_delivery(output));
+        self.outbox = outbox;
         if !commit.events.is_empty() {
             self.feed_commit(&commit, &before, durable_before);
             self.follow_commit(&commit, durable_before);

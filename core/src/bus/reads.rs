@@ -8,7 +8,7 @@ use crate::{
     limits::PAGE_BYTES_MAX,
     names::{EventType, Key, Position, ServiceName},
     planted::Bug,
-    store::{Commit, Page, Read as StoreRead, Undone},
+    store::{Commit, Page, Read as StoreRead, Taken, Undone},
     wire::{ErrorCode, Events, Head, Read, ReadWhat, Rebuild, Rebuilt},
 };
 
@@ -23,8 +23,8 @@ pub(super) enum Purpose {
     Page { conn: ConnId, request: u64, key: Option<Key> },
     /// The next page of a stream.
     Stream { conn: ConnId, request: u64 },
-    /// The first event of a parked lane, for an administrator's retry or skip.
-    Parked { conn: ConnId, service: ServiceName, key: Key, skip: bool },
+    /// The first event of a parked lane, for an administrator's retry or skip, as of what the service took then.
+    Parked { conn: ConnId, service: ServiceName, key: Key, types: Vec<Taken>, skip: bool },
 }
 
 #[derive(Debug, Clone)]
@@ -72,7 +72,12 @@ impl Bus {
             Purpose::Lane(name, key) => self.lane_read(&name, &key, id, page),
             Purpose::Page { conn, request, key } => self.page_read(conn, request, key, page),
             Purpose::Stream { conn, request } => self.stream_read(conn, request, id, page),
-            Purpose::Parked { conn, service, key, skip } => self.parked_read(conn, &service, &key, skip, page),
+            Purpose::Parked { conn, service, key, types, skip } => {
+                if self.services.get(&service).is_some_and(|service| service.types != types) {
+                    return self.read_parked(conn, service, key, skip); // Another event may be the first now.
+                }
+                self.parked_read(conn, &service, &key, skip, page);
+            }
         }
     }
 

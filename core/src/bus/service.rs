@@ -160,8 +160,11 @@ pub(super) struct Lane {
     pub(super) deadline: Option<Timestamp>,
     /// Every taken event before this version is done.
     pub(super) next_version: Version,
-    /// At least how often each of its events was delivered before it was let go from memory: a token never repeats.
+    /// At least how often each of its events up to `delivered` was delivered before it was let go from memory: a token
+    /// never repeats.
     pub(super) attempts: u32,
+    /// The highest version that was ever delivered, in this bus's life.
+    pub(super) delivered: Version,
     /// Of the first event that is not done.
     pub(super) failures: u32,
     pub(super) disconnects: u32,

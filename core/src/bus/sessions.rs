@@ -54,6 +54,7 @@ impl Bus {
         }
         let Some((service, name)) = gone.instance else { return };
         let until = self.now.monotonic + self.config.limits.grace;
+        let durable = Some(self.knowledge.durable_sequence);
         let Some(instance) = self.services.get_mut(&service).and_then(|service| service.instances.get_mut(&name))
         else {
             return;
@@ -64,8 +65,15 @@ impl Bus {
         instance.conn = None;
         instance.ready = false;
         instance.grace = Some(until);
-        self.timers.arm(until, Timer::Grace(service, name));
+        self.timers.arm(until, Timer::Grace(service.clone(), name.clone()));
         self.mark("instance_away");
+        // What was held back behind a commit will not reach it: nobody's fault.
+        for key in self.lanes_of(&service, &name) {
+            if self.lane_mut(&service, &key).and_then(|lane| lane.open.front()).is_some_and(|first| first.held_by > durable) {
+                self.withdraw(&service, &key, Lost::Disconnected);
+                self.enqueue(&service, &key);
+            }
+        }
     }
 
     pub(super) fn close(&mut self, conn: ConnId, reason: &str) {

@@ -3,7 +3,7 @@
 use dacapo_core::{
     Event, Guard, Key, NewEvent, Position, ServiceName, Version,
     bus::{Admin, ConnId},
-    store::{Commit, Completion, Ended},
+    store::{Commit, Completion, Ended, LaneChange},
     wire::{Complete, Completed, Conflict, Fenced, Rejected, Token},
 };
 
@@ -77,7 +77,7 @@ impl Model {
     pub(super) fn completions_justified(&mut self, commit: &Commit, after: &Log) -> Judged {
         for completion in &commit.completions {
             match completion.ended {
-                Ended::Skipped => self.skip_justified(completion)?,
+                Ended::Skipped => self.skip_justified(completion, commit)?,
                 Ended::Completed => self.completion_justified(completion, after)?,
             }
         }
@@ -134,7 +134,7 @@ impl Model {
         Ok(())
     }
 
-    fn skip_justified(&mut self, completion: &Completion) -> Judged {
+    fn skip_justified(&mut self, completion: &Completion, commit: &Commit) -> Judged {
         let asked = self.asked.iter().any(|asked| {
             !asked.answered
                 && matches!(&asked.admin, Admin::Skip { service, key }
@@ -142,8 +142,12 @@ impl Model {
         });
         must!(asked, "skip is asked for", "{completion:?} is committed and nobody asked");
         let lane = self.log.lane(&completion.service, &completion.key);
+        let parks = commit.lanes.iter().any(|change| {
+            matches!(change, LaneChange::Put(lane)
+                if lane.parked.is_some() && lane.service == completion.service && lane.key == completion.key)
+        });
         must!(
-            lane.is_some_and(|lane| lane.parked.is_some()),
+            parks || lane.is_some_and(|lane| lane.parked.is_some()),
             "skip is of parked lanes",
             "{completion:?} is committed, {lane:?}"
         );
@@ -248,7 +252,6 @@ impl Model {
             );
             self.deliveries[delivery].holds = false;
             self.deliveries[delivery].failed |= stuck;
-            self.deliveries[delivery].trailed |= stuck;
         }
         let told = (conn, fenced.position, fenced.token);
         let expired = self.under(conn, fenced.position, fenced.token).is_some_and(|index| self.is_expired(index));

@@ -150,15 +150,10 @@ impl Model {
             "{conn:?} was granted {}",
             welcome.credit
         );
-        let mut newer = false;
         for (other, connection) in &mut self.connections {
             if *other != conn && connection.is_of(&hello) && connection.session.is_some() {
-                newer |= connection.lives();
                 connection.superseded = true;
             }
-        }
-        if newer {
-            self.marks.reach(Mark::Superseded);
         }
         if let Some(connection) = self.connections.get_mut(&conn) {
             connection.session = Some(welcome.session);
@@ -184,6 +179,7 @@ impl Model {
         match error.code {
             ErrorCode::TypesDiffer => self.marks.reach(Mark::TypesDiffer),
             ErrorCode::InstanceAlive => self.marks.reach(Mark::InstanceAlive),
+            ErrorCode::Superseded => self.marks.reach(Mark::Superseded),
             ErrorCode::Silent => self.marks.reach(Mark::Silent),
             _ => {}
         }

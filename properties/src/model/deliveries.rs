@@ -8,7 +8,7 @@ use dacapo_core::{
     Event, InstanceName, Key, Position, ServiceName, Timestamp, Version,
     bus::ConnId,
     store::Taken,
-    wire::{Deliver, Hello, Token},
+    wire::{Deliver, Token},
 };
 
 use super::{Broken, Connection, Judged, Mark, Model, audit::shown, must};
@@ -38,8 +38,6 @@ pub struct Delivery {
     pub(super) holds: bool,
     /// It was nacked, or its conflicts made no progress.
     pub(super) failed: bool,
-    /// It failed while later deliveries of the lane may have been held back behind a commit; they still come, void.
-    pub(super) trailed: bool,
     /// The heads of its last conflict.
     pub(super) conflict: Vec<(Key, Version)>,
 }
@@ -117,11 +115,9 @@ impl Model {
             let nacked = self.nacked.entry((service, position)).or_default();
             *nacked = (nacked.0 + 1, self.now);
         }
-        let trailed = self.under_way.is_some();
         let delivery = &mut self.deliveries[index];
         delivery.holds = false;
         delivery.failed = true;
-        delivery.trailed = trailed;
     }
 
     pub(super) fn extend(&mut self, conn: ConnId, position: Position, token: Token) {
@@ -146,17 +142,16 @@ impl Model {
             "the token of {deliver:?} is not of session {session} of {}",
             self.term
         );
-        self.event_may_be_delivered(&hello, deliver)?;
+        self.event_may_be_delivered(&hello.service, deliver)?;
         self.token_is_newer(&hello.service, &hello.instance, deliver)?;
-        self.lane_may_have(conn, &hello, deliver)?;
+        self.lane_may_have(conn, &hello.service, deliver)?;
         self.failures_are_kept(&hello.service, deliver)?;
         self.credit_suffices(conn, deliver)?;
         self.note_delivery(conn, &hello.service, &hello.instance, deliver);
         Ok(())
     }
 
-    fn event_may_be_delivered(&self, hello: &Hello, deliver: &Deliver) -> Judged {
-        let service = &hello.service;
+    fn event_may_be_delivered(&self, service: &ServiceName, deliver: &Deliver) -> Judged {
         let event = &deliver.event;
         let logged = self.log.event(event.position);
         must!(
@@ -171,11 +166,6 @@ impl Model {
         let parked = lane.is_some_and(|lane| lane.parked.is_some());
         must!(!parked, "parked lanes are silent", "{} is delivered, {lane:?}", shown(service, event));
         let types = self.log.services().get(service).map(|record| record.types.clone()).unwrap_or_default();
-        if types.iter().any(|taken| !hello.types.contains(&taken.event_type)) || types.len() != hello.types.len() {
-            // Decided before the types changed, held back until that was durable; the connection is closed next.
-            must!(hello.types.contains(&event.event_type), "types", "{} is not taken", shown(service, event));
-            return Ok(());
-        }
         must!(self.log.takes(service, event), "types", "{} is not taken", shown(service, event));
         let previous = self.log.previous(&types, event);
         must!(
@@ -211,8 +201,7 @@ impl Model {
         Ok(())
     }
 
-    fn lane_may_have(&self, conn: ConnId, hello: &Hello, deliver: &Deliver) -> Judged {
-        let service = &hello.service;
+    fn lane_may_have(&self, conn: ConnId, service: &ServiceName, deliver: &Deliver) -> Judged {
         let event = &deliver.event;
         let mut open = 1;
         for (index, other) in self.deliveries.iter().enumerate() {
@@ -241,16 +230,12 @@ impl Model {
             event.key
         );
         for earlier in self.log.undone(service) {
-            // A type that was added since the delivery was decided does not count.
-            let counts = hello.types.contains(&earlier.event_type);
-            if earlier.key != event.key || earlier.version >= event.version || !counts {
+            if earlier.key != event.key || earlier.version >= event.version {
                 continue;
             }
             let held = self.newest(service, earlier.position).map(|index| &self.deliveries[index]);
             must!(
-                held.is_some_and(|held| {
-                    held.conn == conn && held.token.epoch == deliver.token.epoch && (!held.failed || held.trailed)
-                }),
+                held.is_some_and(|held| held.conn == conn && held.token.epoch == deliver.token.epoch && !held.failed),
                 "lane_order",
                 "{} is delivered under {:?} while {} is undone and held by {held:?}",
                 shown(service, event),
@@ -339,7 +324,6 @@ impl Model {
             renewed: self.quiet_at,
             holds: true,
             failed: false,
-            trailed: false,
             conflict: vec![],
         });
         let lane = |other: &Delivery| other.service == *service && other.key == event.key;

@@ -302,7 +302,11 @@ impl Model {
                 self.marks.reach(if was_parked { Mark::Retried } else { Mark::LaneBehind });
                 continue;
             }
-            if was_parked {
+            // A skip or a change of types in the same commit may leave the lane with other events, or none.
+            if was_parked
+                || after.lane(&lane.service, &lane.key) != Some(lane)
+                || commit.services.iter().any(|record| record.name == lane.service)
+            {
                 continue;
             }
             self.marks.reach(Mark::Parked);
@@ -326,7 +330,6 @@ impl Model {
         if self.under_way.is_none() {
             self.quiet_at = self.now;
             self.connections.values_mut().for_each(Connection::quiet);
-            self.deliveries.iter_mut().for_each(|delivery| delivery.trailed = false);
         }
     }
 

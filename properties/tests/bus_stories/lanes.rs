@@ -285,6 +285,23 @@ fn a_delivery_without_an_answer_goes_to_another_owner_after_its_deadline_unless_
 }
 
 #[test]
+fn an_extend_of_a_delivery_behind_the_first_gives_the_first_no_time() {
+    let deadline = Duration::from_secs(4);
+    let mut world = World::with(|limits| {
+        limits.delivery_deadline = deadline;
+        limits.lane_open_max = 2;
+    });
+    let conn = world.instance("accounts", "one", 8);
+    world.note("a", "k");
+    world.note("b", "k");
+    let open = world.delivered(conn);
+    world.pass(deadline / 2);
+    world.say(conn, Extend { position: open[1].event.position, token: open[1].token });
+    world.pass(deadline / 2);
+    assert!(matches!(world.heard(conn)[..], [FromBus::Fenced(_), FromBus::Fenced(_)]));
+}
+
+#[test]
 fn bye_moves_the_lanes_at_once() {
     let mut world = World::new();
     let one = world.instance("accounts", "one", 8);
