@@ -10,6 +10,7 @@ mod support;
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Output,
 };
 
 use dacapo_core::{Data, Event, EventId, EventType, Key, Limits, Position, Source, Version, WallTime};
@@ -51,6 +52,14 @@ fn update(name: &str, command: &str, said: &str) {
     }
 }
 
+/// Runs the binary elsewhere, but of this commit.
+fn run_here(directory: &Path, arguments: &[&str]) -> Output {
+    let root = readme_path().parent().expect("it lies somewhere").to_owned();
+    let mut command = support::dacapo(directory);
+    command.env("GIT_DIR", root.join(".git")).env("GIT_WORK_TREE", root);
+    command.args(arguments).output().expect("the binary can be started")
+}
+
 /// What the lines are about: the first word of each line that does not go on with the one before.
 fn heads<S: AsRef<str>>(lines: impl IntoIterator<Item = S>) -> Vec<String> {
     lines
@@ -66,7 +75,7 @@ fn heads<S: AsRef<str>>(lines: impl IntoIterator<Item = S>) -> Vec<String> {
 fn the_campaign_on_the_first_screen_says_what_it_shows() {
     let scratch = Scratch::new("readme");
     if std::env::var_os("DACAPO_UPDATE_README").is_some() && !dacapo_core::planted::BUILT_IN {
-        update("success", SUCCESS, &stdout(&run(scratch.path(), &["sim"])));
+        update("success", SUCCESS, &stdout(&run_here(scratch.path(), &["sim"])));
     }
     let shown = block("success");
     assert_eq!(shown[0], format!("$ {SUCCESS}"));
@@ -82,7 +91,7 @@ fn the_campaign_on_the_first_screen_says_what_it_shows() {
 fn the_failure_on_the_first_screen_is_told_in_the_words_of_the_promise() {
     let said = dacapo_core::planted::BUILT_IN.then(|| {
         let scratch = Scratch::new("readme-failure");
-        let output = run(scratch.path(), &["sim", "--bug", "overdraft-unguarded"]);
+        let output = run_here(scratch.path(), &["sim", "--bug", "overdraft-unguarded"]);
         assert_eq!(code(&output), 1, "{output:?}");
         let said = stdout(&output);
         update("failure", FAILURE, &said);
