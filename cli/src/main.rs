@@ -32,12 +32,11 @@ use std::{
 };
 
 use arguments::{Arguments, Verb};
-use clap::Parser as _;
 use exit::Exit;
 use terminal::Terminal;
 
 fn main() -> ExitCode {
-    let Arguments { json, verb } = Arguments::parse();
+    let Arguments { json, verb } = Arguments::read();
     let terminal = Terminal::new(json);
     // A panic has said where it was; what is left is to end with a code that scripts can tell from a verdict.
     let exit = panic::catch_unwind(AssertUnwindSafe(|| obey(&terminal, verb))).unwrap_or(Exit::Failed);

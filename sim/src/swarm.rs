@@ -1,7 +1,7 @@
 //! Drawing faults: which families are on, how many of each, and what exactly.
 //!
-//! The mask has a stream of its own, and so has each family, so that switching one family off leaves the others'
-//! faults as they were.
+//! Each family has a stream of its own for whether it is on, and another one for what happens, so that taking one family
+//! out of a profile leaves the others' faults as they were.
 
 use std::collections::BTreeMap;
 
@@ -19,13 +19,11 @@ const MS: u64 = 1_000;
 
 /// Which families are on, with the number of their faults.
 pub fn mask(seed: u64, profile: &Profile) -> BTreeMap<Family, u32> {
-    let mut stream = Stream::new(seed, "mask");
     let mut mask = BTreeMap::new();
-    // Every family draws, on or off, known to the profile or not, so that profiles differ in what they name alone.
-    for family in Family::ALL {
+    for (family, strength) in &profile.families {
+        let mut stream = Stream::new(seed, &format!("mask {family}"));
         let on = stream.chance(profile.family_permille);
-        let strength = profile.families.get(family);
-        let count = strength.map_or(0, |s| stream.between(u64::from(s.count_min), u64::from(s.count_max)) as u32);
+        let count = stream.between(u64::from(strength.count_min), u64::from(strength.count_max)) as u32;
         if on && count > 0 {
             mask.insert(*family, count);
         }

@@ -190,3 +190,35 @@ fn a_plan_that_cannot_be_carried_out_is_refused_with_a_reason() {
     assert!(matches!(Plan::from_json("{}"), Err(PlanError::Malformed(_))));
     assert_eq!(Plan::from_json(r#"{"version": 9}"#), Err(PlanError::Version(9)));
 }
+
+#[test]
+fn commits_fail_made_or_not_and_nothing_is_lost_or_made_twice() {
+    for applied in [false, true] {
+        let outcome = carry_out(&plan(vec![(at(500), 1_500_000, Harm::StoreFails { share_permille: 300, applied })]));
+        let recovered = outcome.records.iter().filter(|record| matches!(record.what, What::Recovered { .. })).count();
+        assert!(recovered > 1, "a bus whose commit failed begins again from its store");
+    }
+}
+
+#[test]
+fn the_swarm_draws_every_family_and_only_plans_that_can_be_carried_out() {
+    let mut drawn = std::collections::BTreeSet::new();
+    for seed in 1..=40 {
+        let plan = Plan::draw(&Tally(Flaw::None), seed, &short());
+        assert_eq!(plan.check(&Tally(Flaw::None)), Ok(()), "seed {seed}");
+        drawn.extend(plan.faults.iter().map(|fault| fault.family));
+    }
+    assert_eq!(drawn, Family::ALL.iter().copied().collect());
+}
+
+#[test]
+fn taking_a_family_out_leaves_the_faults_of_all_others() {
+    let whole = Plan::draw(&Tally(Flaw::None), 11, &short());
+    let family = *whole.mask.keys().next().expect("some family is on");
+    let mut profile = short();
+    profile.families.remove(&family);
+    let without = Plan::draw(&Tally(Flaw::None), 11, &profile);
+    let others: Vec<&Fault> = whole.faults.iter().filter(|fault| fault.family != family).collect();
+    assert_eq!(others, without.faults.iter().collect::<Vec<_>>());
+    assert_eq!((whole.operations, whole.settings), (without.operations, without.settings));
+}

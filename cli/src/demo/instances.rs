@@ -28,7 +28,9 @@ pub(super) struct Instances {
 pub(super) async fn start(specs: &[ServiceSpec], bus: SocketAddr, first_port: u16) -> anyhow::Result<Instances> {
     let (shutdown, asked) = watch::channel(false);
     let mut instances = Instances { links: Vec::new(), shutdown, tasks: JoinSet::new() };
-    for (spec, port) in specs.iter().zip(first_port..) {
+    for (spec, next) in specs.iter().zip(0..) {
+        // 0 stands for any free port, for each.
+        let port = if first_port == 0 { 0 } else { first_port.saturating_add(next) };
         let door = production::listen(SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port)).await?;
         instances.links.push((spec.name.to_string(), format!("http://{}", door.local_addr()?)));
         let mut door = Some(door);

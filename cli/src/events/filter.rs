@@ -1,6 +1,6 @@
 //! The filter language: `type:Transfer* key:acc-7 -source:users "free text"`.
 //!
-//! `-` negates, `,` is or, a space is and, `*` stands for anything. What a store can answer by an index is handed to it
+//! `-` (or `!`, where a shell or a parser of flags gets in the way) negates, `,` is or, a space is and, `*` stands for anything. What a store can answer by an index is handed to it
 //! ([`Filter::query`]); the rest is sieved here ([`Filter::matches`]).
 
 use std::{fmt, time::Duration};
@@ -211,7 +211,7 @@ fn words(text: &str) -> Result<Vec<String>, NoFilter> {
 }
 
 fn term(word: &str) -> Result<Term, NoFilter> {
-    let (negated, body) = match word.strip_prefix('-') {
+    let (negated, body) = match word.strip_prefix(['-', '!']) {
         Some(body) => (true, body),
         None => (false, word),
     };
@@ -321,6 +321,7 @@ mod tests {
             "after:11 before:13",
             "after:1970-01-01T00:00:20Z",
             "-before:12",
+            "!key:acc-8 !type:Pending*",
         ] {
             assert!(filter(text).matches(&event), "{text}");
         }

@@ -31,6 +31,8 @@ pub(crate) struct Order {
     pub(crate) bug: Option<Bug>,
     /// Whether to run everything twice.
     pub(crate) verify: bool,
+    /// Whether to try which of a failing plan's faults are needed, at the price of a run for each.
+    pub(crate) attribute: bool,
 }
 
 impl Order {
@@ -39,7 +41,7 @@ impl Order {
         scenarios::named(scenario)?;
         profile_named(profile)?;
         let bug = bug.map(planted).transpose()?;
-        Ok(Self { scenario: scenario.to_owned(), profile: profile.to_owned(), bug, verify })
+        Ok(Self { scenario: scenario.to_owned(), profile: profile.to_owned(), bug, verify, attribute: true })
     }
 
     /// The marks that a campaign of this kind should reach.
@@ -83,7 +85,7 @@ pub(crate) fn planted(name: &str) -> anyhow::Result<Bug> {
 pub(crate) fn run_seed(order: &Order, seed: Seed) -> SeedResult {
     let result = order.plan(seed).and_then(|plan| {
         let scenario = scenarios::named(&order.scenario)?;
-        Ok(run_plan(&*scenario, &plan, order.verify, &RunOptions::default())?.result)
+        Ok(run_plan(&*scenario, &plan, order.verify, order.attribute, &RunOptions::default())?.result)
     });
     result.unwrap_or_else(|error| SeedResult::harness(seed, format!("{error:#}")))
 }
@@ -103,6 +105,7 @@ pub(crate) fn run_plan(
     scenario: &dyn Scenario,
     plan: &Plan,
     twice: bool,
+    attribute: bool,
     options: &RunOptions,
 ) -> Result<Ran, PlanError> {
     let (outcome, difference) = if twice {
@@ -113,7 +116,13 @@ pub(crate) fn run_plan(
     };
     let failure = match (difference, &outcome.violation) {
         (Some(difference), _) => Some(Failure::Differs(difference_words(&difference))),
-        (None, Some(violation)) => Some(Failure::Violated(explain(scenario, plan, &outcome, violation)?)),
+        (None, Some(violation)) => {
+            let mut violated = explain(scenario, plan, &outcome, violation)?;
+            if attribute {
+                try_without_faults(scenario, plan, &mut violated)?;
+            }
+            Some(Failure::Violated(violated))
+        }
         (None, None) => None,
     };
     Ok(Ran {
@@ -163,8 +172,28 @@ fn explain(
         message: violation.message.clone(),
         story,
         faults: fault_lines(plan, &records, violation.step),
+        without_faults: None,
         plan: plan.to_json(),
     })
+}
+
+/// Leaves out all faults, then one at a time: which does it take to break the same property?
+fn try_without_faults(scenario: &dyn Scenario, plan: &Plan, violated: &mut Violated) -> Result<(), PlanError> {
+    let breaks = |plan: &Plan| -> Result<bool, PlanError> {
+        let outcome = run(scenario, plan, &RunOptions::default())?;
+        Ok(outcome.violation.is_some_and(|violation| violation.property == violated.property))
+    };
+    let without_faults = breaks(&Plan { faults: Vec::new(), ..plan.clone() })?;
+    if !without_faults {
+        let begun: Vec<u32> = violated.faults.iter().map(|line| line.fault).collect();
+        let needed = begun.into_iter().map(|fault| Ok(!breaks(&plan.clone().without_fault(fault))?));
+        let needed: Vec<bool> = needed.collect::<Result<_, PlanError>>()?;
+        for (line, needed) in violated.faults.iter_mut().zip(needed) {
+            line.needed = Some(needed);
+        }
+    }
+    violated.without_faults = Some(without_faults);
+    Ok(())
 }
 
 /// The faults that had begun before a step (0: in the whole run), in the order in which they last began.
@@ -180,6 +209,7 @@ fn fault_lines(plan: &Plan, records: &[Record], step: u64) -> Vec<FaultLine> {
                     step: record.step,
                     at_us: record.at.0,
                     on: true,
+                    needed: None,
                     text: text.map_or_else(|| "not in the plan".to_owned(), dacapo_sim::Fault::describe),
                 });
             }

@@ -101,7 +101,11 @@ pub(crate) fn run(terminal: &Terminal, arguments: &SimArguments) -> anyhow::Resu
             "the event engine is not there yet; leave --engine out to explore with the turmoil engine",
         ));
     }
-    let order = Order::new(&arguments.scenario, &arguments.profile, arguments.bug.as_deref(), arguments.verify)?;
+    let order = Order {
+        // A campaign that goes on over many failures would spend its time on this.
+        attribute: !arguments.keep_going,
+        ..Order::new(&arguments.scenario, &arguments.profile, arguments.bug.as_deref(), arguments.verify)?
+    };
     let reachable = order.reachable_marks()?;
     let provenance = Provenance::here();
     let mut home = Home::open()?;

@@ -9,9 +9,9 @@ use super::{
     result::{Failure, FaultLine, SeedResult, StoryLine, Violated},
     summary::Ending,
 };
-use crate::terminal::{Terminal, bad, faint, strong};
+use crate::terminal::{Terminal, bad, count, faint, strong};
 
-/// Faults shown; a plan may hold dozens, and the last ones are the likely ones.
+/// Faults shown where none is known to be needed; a plan may hold dozens.
 const FAULTS_SHOWN_MAX: usize = 6;
 
 /// Says it. `saved` is the plan's file.
@@ -78,22 +78,37 @@ fn replay_of_seed(result: &SeedResult, ending: &Ending<'_>) -> String {
 }
 
 fn faults(terminal: &Terminal, violated: &Violated) {
-    if violated.faults.is_empty() {
-        terminal.line("faults     none had begun");
-        return;
-    }
-    let hidden = violated.faults.len().saturating_sub(FAULTS_SHOWN_MAX);
     let mut head = "faults";
-    if hidden > 0 {
-        terminal.line(format_args!("{head:<10} {hidden} earlier ones, then"));
+    let mut say = |text: String| {
+        terminal.line(format_args!("{head:<10} {text}"));
         head = "";
-    }
-    for fault in &violated.faults[hidden..] {
-        terminal.line(format_args!("{head:<10} {}", fault_line(fault)));
-        head = "";
-    }
-    if let Some(last) = violated.faults.last() {
-        terminal.line(faint(format_args!("{:<10} try the replay with --without-fault {}", "", last.fault)));
+    };
+    let needed: Vec<&FaultLine> = violated.faults.iter().filter(|fault| fault.needed == Some(true)).collect();
+    if violated.faults.is_empty() {
+        say("none had begun".to_owned());
+    } else if violated.without_faults == Some(true) {
+        say("none is needed: without any, the same promise breaks".to_owned());
+    } else if let Some(first) = needed.first() {
+        for fault in &needed {
+            say(format!("{}: without it, the promise holds", fault_line(fault)));
+        }
+        let others = (violated.faults.len() - needed.len()) as u64;
+        say(faint(format_args!(
+            "{} had begun; see for yourself: --without-fault {}",
+            count(others, "other", "others"),
+            first.fault
+        )));
+    } else {
+        if violated.without_faults.is_some() {
+            say("no single one is needed, but without any the promise holds; the last ones were".to_owned());
+        }
+        let hidden = violated.faults.len().saturating_sub(FAULTS_SHOWN_MAX);
+        for fault in &violated.faults[hidden..] {
+            say(fault_line(fault));
+        }
+        if hidden > 0 {
+            say(faint(format_args!("{} before them", count(hidden as u64, "other", "others"))));
+        }
     }
 }
 

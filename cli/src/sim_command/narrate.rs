@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use dacapo_core::{
+    Receipt,
     store::Commit,
     trace::{Frame, Record, What},
     wire::{FromBus, ToBus},
@@ -136,7 +137,7 @@ fn to_bus_words(frame: &ToBus) -> String {
 fn from_bus_words(frame: &FromBus) -> String {
     match frame {
         FromBus::Receipts(receipts) => {
-            let receipts: Vec<String> = receipts.receipts.iter().map(|receipt| format!("{receipt:?}")).collect();
+            let receipts: Vec<String> = receipts.receipts.iter().map(receipt_words).collect();
             format!("receipts: {}", receipts.join(", "))
         }
         FromBus::Deliver(deliver) => {
@@ -154,5 +155,15 @@ fn from_bus_words(frame: &FromBus) -> String {
         FromBus::Fenced(fenced) => format!("fenced of {}: {}", fenced.position, fenced.reason),
         FromBus::Events(events) => format!("{} events up to {}", events.events.len(), events.position),
         other => other.encode(),
+    }
+}
+
+fn receipt_words(receipt: &Receipt) -> String {
+    match receipt {
+        Receipt::Accepted { position, version, .. } => format!("accepted at position {position} as version {version}"),
+        Receipt::Duplicate { position, .. } => format!("duplicate of position {position}"),
+        Receipt::Inconsistent { key, head, .. } => format!("inconsistent, since the head of {key} is {head}"),
+        Receipt::Refused { message, .. } => format!("refused: {message}"),
+        Receipt::Throttled => "throttled".to_owned(),
     }
 }

@@ -63,7 +63,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ReplayArguments) -> anyhow::R
     };
     let watch = Stopwatch::start();
     let options = RunOptions { keep, until: arguments.until, ..RunOptions::default() };
-    let ran = run_plan(&*scenario, &plan, arguments.verify, &options)?;
+    let ran = run_plan(&*scenario, &plan, arguments.verify, arguments.until.is_none(), &options)?;
     let wall_s = watch.elapsed().as_secs_f64();
     show_records(terminal, arguments, &ran.records)?;
     if let (Some(until), false) = (arguments.until, ran.stopped) {

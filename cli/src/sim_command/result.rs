@@ -62,6 +62,8 @@ pub(crate) struct Violated {
     pub(crate) story: Vec<StoryLine>,
     /// The faults that had begun by then, oldest first.
     pub(crate) faults: Vec<FaultLine>,
+    /// Whether the same property breaks without any fault; none if that was not tried.
+    pub(crate) without_faults: Option<bool>,
     /// The plan, as a file holds it.
     pub(crate) plan: String,
 }
@@ -90,6 +92,8 @@ pub(crate) struct FaultLine {
     pub(crate) at_us: u64,
     /// Whether it was still on when the property broke.
     pub(crate) on: bool,
+    /// Whether the property holds when this one is left out; none if that was not tried.
+    pub(crate) needed: Option<bool>,
     /// What it is.
     pub(crate) text: String,
 }

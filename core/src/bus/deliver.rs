@@ -162,7 +162,8 @@ impl Bus {
     /// Whether this is a delivery that was taken back while it was held behind a commit: nobody may act on it.
     pub(super) fn is_void_delivery(&self, output: &Output) -> bool {
         let Output::Send { conn, frame: FromBus::Deliver(deliver) } = output else { return false };
-        let lane = self.speaker(*conn).and_then(|(service, _)| self.services.get(&service)?.lanes.get(&deliver.event.key));
+        let lane =
+            self.speaker(*conn).and_then(|(service, _)| self.services.get(&service)?.lanes.get(&deliver.event.key));
         let is_open = lane.is_some_and(|lane| {
             let mut open = lane.pending.iter().zip(&lane.open);
             open.any(|(pending, open)| pending.event.position == deliver.event.position && open.token == deliver.token)

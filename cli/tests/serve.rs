@@ -1,0 +1,119 @@
+//! The long-running verbs from start to end: what they say, what others see of them, how they end.
+
+mod support;
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    path::Path,
+    process::{Child, ChildStdout, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use support::{Scratch, code, run, stderr, stdout};
+
+/// A running verb with its JSON Lines.
+struct Running {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Running {
+    fn start(directory: &Path, arguments: &[&str]) -> Self {
+        let mut command = support::dacapo(directory);
+        command.args(arguments).arg("--json").env("RUST_LOG", "error").stdout(Stdio::piped());
+        let mut child = command.spawn().expect("starts");
+        let lines = BufReader::new(child.stdout.take().expect("is piped"));
+        Self { child, lines }
+    }
+
+    fn line(&mut self) -> serde_json::Value {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).expect("can be read");
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    }
+
+    /// Asks it to end, as Ctrl-C and service managers do; its exit code.
+    fn end(&mut self) -> Option<i32> {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::TERM).expect("can be asked");
+        self.child.wait().expect("ends").code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // If the test failed half-way; else it is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn post(bus: &str, path: &str, body: &str) -> String {
+    let authority = bus.strip_prefix("http://").expect("is a link");
+    let mut stream = TcpStream::connect(authority).expect("the bus listens");
+    let length = body.len();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nhost: {authority}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    )
+    .expect("can be sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("is answered");
+    answer
+}
+
+fn published(bus: &str, id: &str, key: &str) {
+    let event =
+        format!(r#"{{"id":"{id}","type":"Noted","key":"{key}","source":"test","data":{{"text":"for the rent"}}}}"#);
+    let answer = post(bus, "/v1/events", &format!(r#"{{"events":[{event}]}}"#));
+    assert!(answer.contains("accepted"), "{answer}");
+}
+
+#[test]
+fn what_is_published_over_http_is_seen_by_everyone_and_outlives_the_bus() {
+    let scratch = Scratch::new("serve");
+    let mut serving = Running::start(scratch.path(), &["serve", "--db", "bus.db", "--listen", "127.0.0.1:0"]);
+    let listening = serving.line();
+    assert_eq!(listening["kind"], "listening");
+    let bus = listening["bus"].as_str().expect("says where").to_owned();
+    while !post(&bus, "/v1/events", "{}").contains(" 400 ") {}
+    published(&bus, "e-1", "note-1");
+    published(&bus, "e-2", "note-2");
+
+    let mut following = Running::start(scratch.path(), &["events", "--bus", &bus, "key:note-*", "--follow"]);
+    assert_eq!((following.line()["id"].as_str(), following.line()["id"].as_str()), (Some("e-1"), Some("e-2")));
+    published(&bus, "e-3", "note-3");
+    published(&bus, "e-4", "other-1");
+    published(&bus, "e-5", "note-5");
+    assert_eq!((following.line()["id"].as_str(), following.line()["id"].as_str()), (Some("e-3"), Some("e-5")));
+    assert_eq!(following.end(), Some(0), "following ends when it is asked to");
+
+    let from_bus = stdout(&run(scratch.path(), &["events", "--bus", &bus, "-n", "3"]));
+    let from_file = stdout(&run(scratch.path(), &["events", "--db", "bus.db", "-n", "3"]));
+    assert_eq!(from_bus, from_file, "a running bus and its file say the same");
+    assert_eq!(from_file.lines().count(), 3);
+    assert_eq!(serving.end(), Some(0), "a bus ends when it is asked to");
+
+    let found = run(scratch.path(), &["events", "--db", "bus.db", "key:note-*", "-key:note-2", "\"the rent\""]);
+    assert_eq!(stdout(&found).lines().count(), 3, "{found:?}");
+    assert!(stderr(&found).contains("3 events"), "{found:?}");
+    let gone = run(scratch.path(), &["events", "--bus", &bus]);
+    assert_eq!(code(&gone), 70);
+    assert!(stderr(&gone).contains("is the bus running there?"), "{gone:?}");
+}
+
+#[test]
+fn the_demo_works_and_its_log_tells_what_caused_what() {
+    let scratch = Scratch::new("demo");
+    let arguments = ["demo", "--listen", "127.0.0.1:0", "--service-port", "0", "--time", "4s"];
+    let mut demo = Running::start(scratch.path(), &arguments);
+    let listening = demo.line();
+    assert_eq!(listening["services"].as_array().map(Vec::len), Some(3), "{listening}");
+    assert_eq!(demo.child.wait().expect("ends").code(), Some(0), "it ends by itself when its time is over");
+    let tree =
+        stdout(&run(scratch.path(), &["events", "--db", "demo.db", "--tree", "type:Account*,Pending*,Confirmed*"]));
+    assert!(tree.contains("└─ ") && tree.contains("AccountCreated"), "{tree}");
+    let opened = run(scratch.path(), &["events", "--db", "demo.db", "type:AccountCreated", "--json"]);
+    assert_eq!(stdout(&opened).lines().count(), 8, "four customers opened two accounts each: {opened:?}");
+}
