@@ -139,6 +139,9 @@ impl Model {
     }
 
     fn skip_justified(&mut self, completion: &Completion, commit: &Commit) -> Judged {
+        if completion.key.is_reserved() {
+            return self.passed_over(completion);
+        }
         let asked = self.asked.iter().any(|asked| {
             !asked.answered
                 && matches!(&asked.admin, Admin::Skip { service, key }
@@ -162,6 +165,19 @@ impl Model {
             "{completion:?} is skipped, the first undone is {first:?}"
         );
         self.marks.reach(Mark::Skipped);
+        Ok(())
+    }
+
+    /// A system event that nobody could handle: parking it would make another one.
+    fn passed_over(&mut self, completion: &Completion) -> Judged {
+        let delivered = self.delivered.get(&(completion.service.clone(), completion.position));
+        let enough = self.limits.failures_max.min(self.limits.disconnects_max);
+        must!(
+            delivered.is_some_and(|count| *count >= enough),
+            "parking",
+            "{completion:?} is passed over after {delivered:?} deliveries"
+        );
+        self.marks.reach(Mark::PassedOver);
         Ok(())
     }
 

@@ -55,7 +55,7 @@ impl World {
     fn only_the_healthy(&mut self) -> Result<Vec<ConnId>, Broken> {
         // One that is not ready, or has no credit, keeps its lanes for as long as it stays.
         let stays = |conn: &ConnId, connection: &Connection| {
-            conn.0 % 2 == 0 && connection.lives() && connection.ready && connection.credit > 0
+            conn.0.is_multiple_of(2) && connection.lives() && connection.ready && connection.credit > 0
         };
         let leaves =
             self.model.connections().iter().filter(|(conn, connection)| {

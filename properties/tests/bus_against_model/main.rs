@@ -62,7 +62,7 @@ impl ReferenceStateMachine for Sequence {
     }
 
     fn transitions(setup: &Setup) -> BoxedStrategy<Transition> {
-        transitions(setup)
+        transitions(*setup)
     }
 
     fn apply(state: Setup, _: &Transition) -> Setup {
@@ -135,6 +135,18 @@ fn drawn(seed: u8, count: usize) -> impl Iterator<Item = Case> {
         let (setup, transitions, _) = tree.current();
         Case { story: String::new(), setup, transitions }
     })
+}
+
+#[test]
+fn a_case_runs_the_same_way_twice() {
+    for case in drawn(3, 50) {
+        let story = || {
+            let mut world = World::new(case.setup, Planted::NONE).with_transcript();
+            let judged = case.run_in(&mut world);
+            (judged, world.digest(), world.transcript())
+        };
+        assert_eq!(story(), story());
+    }
 }
 
 #[test]

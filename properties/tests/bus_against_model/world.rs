@@ -36,6 +36,8 @@ pub(crate) struct World {
     config: Config,
     bus: Bus,
     pub(crate) model: Model,
+    /// Whether a service takes events of the bus's own.
+    pub(crate) system: bool,
     pub(crate) now: Now,
     wall_offset: u64,
     /// The newest connection of each slot: three instances of each of two services, then two publishers.
@@ -104,6 +106,7 @@ impl World {
             config,
             bus,
             model,
+            system: setup.system,
             now,
             wall_offset: 1_000_000,
             slots: [None; SLOTS],
@@ -133,7 +136,12 @@ impl World {
 
     /// What was written down.
     pub(crate) fn transcript(&self) -> String {
-        self.transcript.iter().flatten().map(|line| format!("{line}\n")).collect()
+        self.transcript.iter().flatten().fold(String::new(), |all, line| all + line + "\n")
+    }
+
+    /// The digest of the bus's state.
+    pub(crate) fn digest(&self) -> u64 {
+        self.bus.digest()
     }
 
     fn say(&mut self, line: impl FnOnce() -> String) {
