@@ -162,7 +162,8 @@ impl Bus {
     /// Whether this is a delivery that was taken back while it was held behind a commit: nobody may act on it.
     pub(super) fn is_void_delivery(&self, output: &Output) -> bool {
         let Output::Send { conn, frame: FromBus::Deliver(deliver) } = output else { return false };
-        let lane = self.speaker(*conn).and_then(|(service, _)| self.services.get(&service)?.lanes.get(&deliver.event.key));
+        let lane =
+            self.speaker(*conn).and_then(|(service, _)| self.services.get(&service)?.lanes.get(&deliver.event.key));
         let is_open = lane.is_some_and(|lane| {
             let mut open = lane.pending.iter().zip(&lane.open);
             open.any(|(pending, open)| pending.event.position == deliver.event.position && open.token == deliver.token)
@@ -198,7 +199,13 @@ impl Bus {
             lane.pending.iter().zip(&lane.open).map(|(pending, open)| (pending.event.position, open.token)).collect();
         let conn = lane.owner.as_ref().and_then(|owner| service.instances.get(owner)).and_then(|owner| owner.conn);
         let reason = "the delivery's deadline passed without an answer";
+        let last = lane.pending.len() == 1 && !lane.spilled && !lane.listed;
         self.mark("deadline_passed");
+        if last && self.config.planted.is(Bug::LastEventLost) {
+            self.withdraw(name, key, Lost::Failed);
+            self.forget_last(name, key);
+            return;
+        }
         self.fail_lane(name, key, reason);
         // A hung owner loses the lane.
         self.disown(name, key);
@@ -207,6 +214,15 @@ impl Bus {
                 self.send(conn, Fenced { position, token, reason: reason.to_owned() });
             }
         }
+    }
+
+    /// The planted bug `last-event-lost`: nothing comes behind it that would show that it is missing.
+    fn forget_last(&mut self, name: &ServiceName, key: &Key) {
+        let Some(service) = self.services.get_mut(name) else { return };
+        let Some(last) = service.lanes.get_mut(key).and_then(|lane| lane.pending.pop_front()) else { return };
+        service.pending -= 1;
+        service.outstanding.remove(&last.event.position);
+        self.drained(name, key);
     }
 
     /// Takes the open deliveries of a lane back. They will be delivered again from the first on, in order.

@@ -69,7 +69,11 @@ impl Bus {
         self.mark("instance_away");
         // What was held back behind a commit will not reach it: nobody's fault.
         for key in self.lanes_of(&service, &name) {
-            if self.lane_mut(&service, &key).and_then(|lane| lane.open.front()).is_some_and(|first| first.held_by > durable) {
+            if self
+                .lane_mut(&service, &key)
+                .and_then(|lane| lane.open.front())
+                .is_some_and(|first| first.held_by > durable)
+            {
                 self.withdraw(&service, &key, Lost::Disconnected);
                 self.enqueue(&service, &key);
             }

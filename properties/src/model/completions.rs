@@ -11,6 +11,10 @@ use super::{Broken, Judged, Log, Mark, Model, Speaker, judge, must};
 
 /// A `complete` that arrived in this life of the bus.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact that was seen or not, and they do not exclude each other"
+)]
 pub(super) struct Completing {
     pub(super) conn: ConnId,
     service: Option<ServiceName>,
@@ -135,6 +139,9 @@ impl Model {
     }
 
     fn skip_justified(&mut self, completion: &Completion, commit: &Commit) -> Judged {
+        if completion.key.is_reserved() {
+            return self.passed_over(completion);
+        }
         let asked = self.asked.iter().any(|asked| {
             !asked.answered
                 && matches!(&asked.admin, Admin::Skip { service, key }
@@ -158,6 +165,19 @@ impl Model {
             "{completion:?} is skipped, the first undone is {first:?}"
         );
         self.marks.reach(Mark::Skipped);
+        Ok(())
+    }
+
+    /// A system event that nobody could handle: parking it would make another one.
+    fn passed_over(&mut self, completion: &Completion) -> Judged {
+        let delivered = self.delivered.get(&(completion.service.clone(), completion.position));
+        let enough = self.limits.failures_max.min(self.limits.disconnects_max);
+        must!(
+            delivered.is_some_and(|count| *count >= enough),
+            "parking",
+            "{completion:?} is passed over after {delivered:?} deliveries"
+        );
+        self.marks.reach(Mark::PassedOver);
         Ok(())
     }
 
@@ -206,29 +226,42 @@ impl Model {
         Ok(())
     }
 
-    pub(super) fn conflict(&mut self, conn: ConnId, conflict: &Conflict) -> Judged {
-        let Some(index) = self.waiting(conn, conflict.position, Some(conflict.token)).first().copied() else {
-            return Err(Broken { rule: "answers", what: format!("{conn:?} did not ask for {conflict:?}") });
-        };
-        self.completes[index].answered = true;
+    /// Whether a completion ran into these heads at some moment since it arrived.
+    fn may_conflict(&self, index: usize, heads: &[(Key, Version)]) -> bool {
         let complete = &self.completes[index];
-        let mut heads: Vec<(Key, Version)> =
-            conflict.heads.iter().map(|head| (head.key.clone(), head.version)).collect();
-        heads.sort();
-        let Some(speaker) = complete.speaker(&self.log) else {
-            return Err(Broken { rule: "answers", what: format!("{conflict:?} is about nothing") });
-        };
+        let Some(speaker) = complete.speaker(&self.log) else { return false };
         let mut keys: Vec<&Key> = complete.guards.iter().map(|guard| &guard.key).collect();
         keys.extend(complete.events.iter().map(|event| &event.key));
         keys.sort();
         keys.dedup();
-        let ok = (complete.since.0..=self.log.position().0).any(|end| {
-            let end = Position(end);
+        (complete.since.0..=self.log.position().0).map(Position).any(|end| {
             let truth = keys.iter().map(|key| ((*key).clone(), self.log.head(key, end).0));
             truth.eq(heads.iter().cloned())
                 && !judge(&self.log, end, &speaker, &complete.events, &complete.guards).inconsistent.is_empty()
-        });
-        must!(ok, "receipts are true", "{conflict:?} answers {complete:?}; at no moment was that so");
+        })
+    }
+
+    /// Whether a completion broke this rule at some moment since it arrived.
+    fn may_reject(&self, index: usize, rejected: &Rejected) -> bool {
+        let complete = &self.completes[index];
+        let Some(speaker) = complete.speaker(&self.log) else { return false };
+        (complete.since.0..=self.log.position().0).map(Position).any(|end| {
+            let allowed = judge(&self.log, end, &speaker, &complete.events, &complete.guards);
+            allowed.refused.contains(&rejected.reason) || allowed.duplicate.is_some_and(|known| !known.is_empty())
+        })
+    }
+
+    pub(super) fn conflict(&mut self, conn: ConnId, conflict: &Conflict) -> Judged {
+        let mut heads: Vec<(Key, Version)> =
+            conflict.heads.iter().map(|head| (head.key.clone(), head.version)).collect();
+        heads.sort();
+        let waiting = self.waiting(conn, conflict.position, Some(conflict.token));
+        let Some(index) = waiting.iter().copied().find(|index| self.may_conflict(*index, &heads)) else {
+            let waiting: Vec<_> = waiting.iter().map(|index| &self.completes[*index]).collect();
+            let what = format!("{conflict:?} answers one of {waiting:?}; at no moment was that so");
+            return Err(Broken { rule: "receipts are true", what });
+        };
+        self.completes[index].answered = true;
         self.marks.reach(Mark::Conflict);
         if let Some(delivery) = self.under(conn, conflict.position, conflict.token) {
             let now = self.quiet_at;
@@ -302,19 +335,14 @@ impl Model {
     }
 
     pub(super) fn rejected(&mut self, conn: ConnId, rejected: &Rejected) -> Judged {
-        let Some(index) = self.waiting(conn, rejected.position, Some(rejected.token)).first().copied() else {
-            return Err(Broken { rule: "answers", what: format!("{conn:?} did not ask for {rejected:?}") });
+        let waiting = self.waiting(conn, rejected.position, Some(rejected.token));
+        let Some(index) = waiting.iter().copied().find(|index| self.may_reject(*index, rejected)) else {
+            let waiting: Vec<_> = waiting.iter().map(|index| &self.completes[*index]).collect();
+            let what = format!("{rejected:?} answers one of {waiting:?}; at no moment was that so");
+            return Err(Broken { rule: "receipts are true", what });
         };
         self.completes[index].answered = true;
         let complete = &self.completes[index];
-        let Some(speaker) = complete.speaker(&self.log) else {
-            return Err(Broken { rule: "answers", what: format!("{rejected:?} is about nothing") });
-        };
-        let ok = (complete.since.0..=self.log.position().0).any(|end| {
-            let allowed = judge(&self.log, Position(end), &speaker, &complete.events, &complete.guards);
-            allowed.refused.contains(&rejected.reason) || allowed.duplicate.is_some_and(|known| !known.is_empty())
-        });
-        must!(ok, "receipts are true", "{rejected:?} answers {complete:?}");
         let alone = self.same(complete).count() == 1;
         must!(
             !complete.matched || !alone,

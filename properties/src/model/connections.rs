@@ -1,7 +1,7 @@
 //! Who is connected, as whom, and with how much credit.
 
 use dacapo_core::{
-    Timestamp,
+    ServiceName, Timestamp,
     bus::{Admin, ConnId},
     wire::{Credit, Error, ErrorCode, Hello, Welcome},
 };
@@ -10,6 +10,10 @@ use super::{Broken, Judged, Mark, Model, must};
 
 /// A connection as both ends must see it.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact that was seen or not, and they do not exclude each other"
+)]
 pub struct Connection {
     /// What it introduced itself as.
     pub hello: Option<Hello>,
@@ -35,6 +39,8 @@ pub struct Connection {
     /// Its publishes are turned away.
     pub throttled: bool,
     pub(super) heard: Timestamp,
+    /// When it was closed or ended.
+    ended: Option<Timestamp>,
 }
 
 impl Connection {
@@ -63,8 +69,10 @@ impl Model {
     }
 
     pub(super) fn disconnected(&mut self, conn: ConnId) {
+        let now = self.now;
         if let Some(connection) = self.connections.get_mut(&conn) {
             connection.gone = true;
+            connection.ended.get_or_insert(now);
         }
     }
 
@@ -166,11 +174,30 @@ impl Model {
         Ok(())
     }
 
-    pub(super) fn closed(&mut self, conn: ConnId) -> Judged {
+    pub(super) fn closed(&mut self, conn: ConnId) {
+        let now = self.now;
         if let Some(connection) = self.connections.get_mut(&conn) {
             connection.closed = true;
+            connection.ended.get_or_insert(now);
         }
-        Ok(())
+    }
+
+    /// Whether instances of a service are there, all of them could take deliveries, and none may come back to lanes
+    /// that wait for it.
+    pub(super) fn hands_are_free(&self, service: &ServiceName) -> bool {
+        let of_service = |connection: &&Connection| {
+            connection.hello.as_ref().is_some_and(|hello| hello.service == *service) && !connection.refused
+        };
+        let (mut living, mut free) = (0, 0);
+        for connection in self.connections.values().filter(of_service) {
+            if connection.lives() {
+                living += 1;
+                free += usize::from(connection.session.is_some() && connection.ready && connection.credit > 0);
+            } else if connection.ended.is_some_and(|ended| self.now <= ended + self.limits.grace) {
+                return false;
+            }
+        }
+        living > 0 && living == free
     }
 
     /// An error frame: it answers what it names, or else the hello.

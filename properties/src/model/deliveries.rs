@@ -285,6 +285,34 @@ impl Model {
         Ok(())
     }
 
+    /// When the store has nothing left to answer, an event that is undone is held by somebody, parked, or backing off:
+    /// otherwise free hands would have it.
+    pub fn nothing_lies_idle(&self) -> Judged {
+        for service in self.log.services().keys() {
+            let held = |index: usize| {
+                let delivery = &self.deliveries[index];
+                delivery.service == *service
+                    && !delivery.failed
+                    && self.newest(service, delivery.position) == Some(index)
+                    && self.connections.get(&delivery.conn).is_some_and(Connection::lives)
+                    && self.log.ended(service, delivery.position).is_none()
+            };
+            if !self.hands_are_free(service) || (0..self.deliveries.len()).any(held) {
+                continue;
+            }
+            for event in self.log.undone(service) {
+                let lane = self.log.lane(service, &event.key);
+                must!(
+                    lane.is_some_and(|lane| lane.parked.is_some() || lane.failures > 0),
+                    "no lane waits for another",
+                    "{} lies idle with free hands; {lane:?}",
+                    shown(service, event)
+                );
+            }
+        }
+        Ok(())
+    }
+
     fn note_delivery(&mut self, conn: ConnId, service: &ServiceName, instance: &InstanceName, deliver: &Deliver) {
         let event: &Event = &deliver.event;
         if let Some(older) = self.newest(service, event.position) {

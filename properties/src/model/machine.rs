@@ -212,7 +212,10 @@ impl Model {
         match output {
             Output::Send { conn, frame } => self.sent(*conn, frame),
             Output::Answer { conn, answer } => self.answered(*conn, answer),
-            Output::Close { conn } => self.closed(*conn),
+            Output::Close { conn } => {
+                self.closed(*conn);
+                Ok(())
+            }
             Output::Commit(commit) => self.submitted(commit),
             Output::Read { read, .. } => {
                 match &**read {
@@ -222,14 +225,13 @@ impl Model {
                 }
                 Ok(())
             }
-            Output::LookUp { .. } | Output::CheckTerm => Ok(()),
             Output::Record(What::Sizes { sizes }) => {
                 for (name, size, limit) in sizes {
                     must!(size <= limit, "bounded", "{name} is {size}, the limit is {limit}");
                 }
                 Ok(())
             }
-            Output::Record(_) => Ok(()),
+            Output::LookUp { .. } | Output::CheckTerm | Output::Record(_) => Ok(()),
             Output::Stop { .. } => {
                 self.stopped = true;
                 Ok(())
@@ -242,7 +244,8 @@ impl Model {
             return Err(Broken { rule: "answers", what: format!("{conn:?} never was: {frame:?}") });
         };
         if connection.gone || connection.closed {
-            return self.sent_to_nobody(conn, frame);
+            self.sent_to_nobody(conn, frame);
+            return Ok(());
         }
         match frame {
             FromBus::Welcome(welcome) => self.welcomed(conn, welcome),
@@ -262,13 +265,12 @@ impl Model {
 
     /// A frame to a connection that is gone: the driver drops it. A delivery counts all the same, since the bus may
     /// count its failure.
-    fn sent_to_nobody(&mut self, conn: ConnId, frame: &FromBus) -> Judged {
+    fn sent_to_nobody(&mut self, conn: ConnId, frame: &FromBus) {
         if let FromBus::Deliver(deliver) = frame
             && let Some(hello) = &self.connections[&conn].hello
         {
             *self.delivered.entry((hello.service.clone(), deliver.event.position)).or_default() += 1;
         }
-        Ok(())
     }
 
     fn answered(&mut self, conn: ConnId, answer: &AdminAnswer) -> Judged {
@@ -348,7 +350,7 @@ impl Model {
 
     /// What was asked on connections that live and has no answer.
     pub fn unanswered(&self) -> Vec<String> {
-        let lives = |conn: &ConnId| self.connections.get(conn).is_some_and(|connection| connection.lives());
+        let lives = |conn: &ConnId| self.connections.get(conn).is_some_and(Connection::lives);
         let mut all = vec![];
         let hellos = self.connections.iter().filter(|(_, connection)| connection.lives() && connection.waits());
         all.extend(hellos.map(|(conn, connection)| format!("{conn:?}: {:?}", connection.hello)));

@@ -82,6 +82,8 @@ marks! {
     Retried,
     /// A parked lane's first event was passed over.
     Skipped,
+    /// A system event that could not be handled was passed over.
+    PassedOver,
     /// A service's types were changed.
     TypesChanged,
     /// The bus crashed while the commit under way was applied, unanswered.

@@ -21,6 +21,10 @@ pub(super) struct Reading {
 
 /// A rebuild of this life of the bus.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact that was seen or not, and they do not exclude each other"
+)]
 pub struct Stream {
     /// On this connection.
     pub conn: ConnId,

@@ -28,8 +28,12 @@ pub(crate) fn service(index: u8) -> ServiceName {
 }
 
 /// The types that a service begins with: they overlap in B.
-fn first_types(index: u8) -> Vec<EventType> {
-    if index.is_multiple_of(2) { vec![event_type(0), event_type(1)] } else { vec![event_type(1), event_type(2)] }
+fn first_types(index: u8, system: bool) -> Vec<EventType> {
+    if index.is_multiple_of(2) {
+        return vec![event_type(0), event_type(1)];
+    }
+    let of_the_bus = ["$OwnerLeft", "$Parked", "$Skipped"].into_iter().filter(|_| system);
+    [event_type(1), event_type(2)].into_iter().chain(of_the_bus.map(EventType::of)).collect()
 }
 
 impl World {
@@ -99,7 +103,10 @@ impl World {
             T::Retry { service: s, key: k } => self.admin(Admin::Retry { service: service(*s), key: key(*k) }),
             T::Skip { service: s, key: k } => self.admin(Admin::Skip { service: service(*s), key: key(*k) }),
             T::ChangeTypes { service: s, types, beginning } => {
-                let types = (0..3).filter(|bit| types & (1 << bit) != 0).map(event_type).collect();
+                let of_users = (0..3).filter(|bit| types & (1 << bit) != 0).map(event_type);
+                // The bus's own events can be taken like any other.
+                let of_the_bus = (types & 8 != 0).then(|| EventType::of("$OwnerLeft"));
+                let types = of_users.chain(of_the_bus).collect();
                 let start = if *beginning { Start::Beginning } else { Start::Now };
                 self.admin(Admin::ChangeTypes { service: service(*s), types, start })
             }
@@ -161,7 +168,7 @@ impl World {
             service: service(of),
             instance: InstanceName::of("healthy"),
             incarnation: 1,
-            types: types.unwrap_or_else(|| first_types(of)),
+            types: types.unwrap_or_else(|| first_types(of, self.system)),
             start: Start::Beginning,
             credit: u32::from(credit),
             bearer: None,

@@ -8,7 +8,7 @@ use dacapo_core::{
     bus::{Admin, ConnId, Input},
     wire::{Complete, Credit, Ready},
 };
-use dacapo_properties::model::{Broken, Judged};
+use dacapo_properties::model::{Broken, Connection, Judged};
 
 use crate::{
     acts::service,
@@ -51,15 +51,17 @@ impl World {
         Err(Broken { rule: "every request gets its answer", what: unanswered.join("\n") })
     }
 
-    /// All instances leave, and a healthy one of each service comes.
+    /// Instances leave, or hang while they show that they live; and a healthy one of each service comes.
     fn only_the_healthy(&mut self) -> Result<Vec<ConnId>, Broken> {
-        for slot in 0..INSTANCES {
-            if let Some(conn) = self.conn(slot as u8) {
-                self.feed(Input::Disconnected { conn })?;
-            }
-        }
-        let left = self.model.connections().iter().filter(|(_, connection)| connection.hello.is_some());
-        for conn in left.filter(|(_, connection)| !connection.gone).map(|(conn, _)| *conn).collect::<Vec<_>>() {
+        // One that is not ready, or has no credit, keeps its lanes for as long as it stays.
+        let stays = |conn: &ConnId, connection: &Connection| {
+            conn.0.is_multiple_of(2) && connection.lives() && connection.ready && connection.credit > 0
+        };
+        let leaves =
+            self.model.connections().iter().filter(|(conn, connection)| {
+                connection.hello.is_some() && !connection.gone && !stays(conn, connection)
+            });
+        for conn in leaves.map(|(conn, _)| *conn).collect::<Vec<_>>() {
             self.feed(Input::Disconnected { conn })?;
         }
         self.settle()?;

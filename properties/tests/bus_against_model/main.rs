@@ -9,7 +9,7 @@ mod heal;
 mod transition;
 mod world;
 
-use dacapo_core::planted::Planted;
+use dacapo_core::planted::{BUILT_IN, Bug, Planted};
 use dacapo_properties::model::{Broken, Mark, Marks};
 use proptest::{
     prelude::*,
@@ -42,8 +42,8 @@ impl Case {
         world.finish()
     }
 
-    fn run(&self) -> Result<Marks, Broken> {
-        let mut world = World::new(self.setup, Planted::NONE);
+    fn run(&self, planted: Planted) -> Result<Marks, Broken> {
+        let mut world = World::new(self.setup, planted);
         self.run_in(&mut world)?;
         Ok(world.marks().clone())
     }
@@ -62,7 +62,7 @@ impl ReferenceStateMachine for Sequence {
     }
 
     fn transitions(setup: &Setup) -> BoxedStrategy<Transition> {
-        transitions(setup)
+        transitions(*setup)
     }
 
     fn apply(state: Setup, _: &Transition) -> Setup {
@@ -138,10 +138,22 @@ fn drawn(seed: u8, count: usize) -> impl Iterator<Item = Case> {
 }
 
 #[test]
+fn a_case_runs_the_same_way_twice() {
+    for case in drawn(3, 50) {
+        let story = || {
+            let mut world = World::new(case.setup, Planted::NONE).with_transcript();
+            let judged = case.run_in(&mut world);
+            (judged, world.digest(), world.transcript())
+        };
+        assert_eq!(story(), story());
+    }
+}
+
+#[test]
 fn every_situation_is_reached() {
     let mut marks = Marks::default();
     for case in drawn(1, 300) {
-        match case.run() {
+        match case.run(Planted::NONE) {
             Ok(reached) => marks.add(&reached),
             Err(broken) => panic!("{broken}\ncase: {}", serde_json::to_string(&case).expect("is plain data")),
         }
@@ -151,12 +163,48 @@ fn every_situation_is_reached() {
     assert!(missing.is_empty(), "never reached: {missing:?}");
 }
 
+/// The bugs that can be planted in the machine itself.
+const IN_THE_MACHINE: [Bug; 13] = [
+    Bug::ReceiptBeforeCommit,
+    Bug::CompletionApart,
+    Bug::RedeliveryUnordered,
+    Bug::NoDeadline,
+    Bug::OldEpochAccepted,
+    Bug::IdWindow,
+    Bug::RebuildOverlaps,
+    Bug::RebuildOffByOne,
+    Bug::ParkedLaneLeaks,
+    Bug::BackoffBlocksOthers,
+    Bug::CreditLostAfterNack,
+    Bug::StickyLost,
+    Bug::CursorBeforeCommit,
+];
+
+/// `cargo test -p dacapo-properties --features dacapo-core/planted-bugs --test bus_against_model -- --ignored`
+#[test]
+#[ignore = "needs a build with the feature dacapo-core/planted-bugs"]
+fn every_planted_bug_is_caught() {
+    assert!(BUILT_IN, "build with --features dacapo-core/planted-bugs");
+    let mut escaped = vec![];
+    for bug in IN_THE_MACHINE {
+        let caught = drawn(2, 2_000).enumerate().find_map(|(n, case)| Some((n, case.run(Planted::bug(bug)).err()?)));
+        match caught {
+            Some((n, broken)) => println!("{bug}: case {n}: {}", broken.rule),
+            None => escaped.push(bug),
+        }
+    }
+    assert!(escaped.is_empty(), "not caught: {escaped:?}");
+}
+
 #[test]
 fn what_failed_once_does_not_fail_again() {
-    for line in include_str!("regressions.jsonl").lines() {
+    let cases = include_str!("regressions.jsonl").lines();
+    let failing = cases.filter_map(|line| {
         let case: Case = serde_json::from_str(line).expect("is a case");
-        assert_eq!(case.run().err(), None, "again: {}", case.story);
-    }
+        Some(format!("{}: {}", case.story, case.run(Planted::NONE).err()?))
+    });
+    let failing: Vec<String> = failing.collect();
+    assert!(failing.is_empty(), "again:\n{}", failing.join("\n"));
 }
 
 #[test]

@@ -19,6 +19,9 @@ pub(crate) struct Setup {
     pub(crate) joined: u8,
     /// The bus crashes, its store fails, other buses take its term.
     pub(crate) stormy: bool,
+    /// One of the services takes events of the bus's own, too.
+    #[serde(default)]
+    pub(crate) system: bool,
 }
 
 /// Which id a new event gets.
@@ -359,7 +362,7 @@ fn transition(stormy: bool) -> Union<BoxedStrategy<Transition>> {
         (4, (0..2_u8, 0..3_u8).prop_map(|(service, key)| T::Skip { service, key }).boxed()),
         (
             1,
-            (0..2_u8, 1..8_u8, any::<bool>())
+            (0..2_u8, prop_oneof![4 => 1..8_u8, 1 => 8..16_u8], any::<bool>())
                 .prop_map(|(service, types, beginning)| T::ChangeTypes { service, types, beginning })
                 .boxed(),
         ),
@@ -382,7 +385,7 @@ fn transition(stormy: bool) -> Union<BoxedStrategy<Transition>> {
 }
 
 /// Any transition. Built once for each thread: a case asks for it dozens of times.
-pub(crate) fn transitions(setup: &Setup) -> BoxedStrategy<Transition> {
+pub(crate) fn transitions(setup: Setup) -> BoxedStrategy<Transition> {
     thread_local! {
         static CALM: OnceCell<BoxedStrategy<Transition>> = const { OnceCell::new() };
         static STORMY: OnceCell<BoxedStrategy<Transition>> = const { OnceCell::new() };
@@ -393,7 +396,15 @@ pub(crate) fn transitions(setup: &Setup) -> BoxedStrategy<Transition> {
 
 /// Any set-up.
 pub(crate) fn setups() -> BoxedStrategy<Setup> {
-    (1..3_u8, proptest::bool::weighted(0.85), proptest::bool::weighted(0.2), 0..3_u8, any::<bool>())
-        .prop_map(|(lane_open_max, tiny, record, joined, stormy)| Setup { lane_open_max, tiny, record, joined, stormy })
+    let weighted = proptest::bool::weighted;
+    (1..3_u8, weighted(0.85), weighted(0.2), 0..3_u8, any::<bool>(), weighted(0.3))
+        .prop_map(|(lane_open_max, tiny, record, joined, stormy, system)| Setup {
+            lane_open_max,
+            tiny,
+            record,
+            joined,
+            stormy,
+            system,
+        })
         .boxed()
 }

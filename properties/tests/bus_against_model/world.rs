@@ -36,6 +36,8 @@ pub(crate) struct World {
     config: Config,
     bus: Bus,
     pub(crate) model: Model,
+    /// Whether a service takes events of the bus's own.
+    pub(crate) system: bool,
     pub(crate) now: Now,
     wall_offset: u64,
     /// The newest connection of each slot: three instances of each of two services, then two publishers.
@@ -104,6 +106,7 @@ impl World {
             config,
             bus,
             model,
+            system: setup.system,
             now,
             wall_offset: 1_000_000,
             slots: [None; SLOTS],
@@ -133,7 +136,12 @@ impl World {
 
     /// What was written down.
     pub(crate) fn transcript(&self) -> String {
-        self.transcript.iter().flatten().map(|line| format!("{line}\n")).collect()
+        self.transcript.iter().flatten().fold(String::new(), |all, line| all + line + "\n")
+    }
+
+    /// The digest of the bus's state.
+    pub(crate) fn digest(&self) -> u64 {
+        self.bus.digest()
     }
 
     fn say(&mut self, line: impl FnOnce() -> String) {
@@ -428,7 +436,7 @@ impl World {
     pub(crate) fn settle(&mut self) -> Judged {
         for _ in 0..2_000 {
             if !self.store_is_busy() {
-                return Ok(());
+                return if self.is_due() { Ok(()) } else { self.model.nothing_lies_idle() };
             }
             self.hang_up()?;
             self.look_up_answered(0, false)?;
@@ -482,6 +490,11 @@ impl World {
         }
         let what = format!("200 time-outs within {by:?}, the next at {:?}", self.bus.poll_timeout());
         Err(Broken { rule: "liveness", what })
+    }
+
+    /// Whether time has passed that the bus was not told of.
+    fn is_due(&self) -> bool {
+        self.bus.poll_timeout().is_some_and(|due| due <= self.now.monotonic)
     }
 
     /// How long until the bus wants to be woken.

@@ -258,8 +258,8 @@ impl<S: Service> Instance<S> {
         }
         let needed = self.needed();
         let forgotten = self.states.shrink(self.config.states_max, &needed);
-        self.rebuild.full |= !forgotten.is_empty();
         for key in forgotten {
+            self.rebuild.forget(&key);
             self.record(What::Forgotten {
                 service: self.name.clone(),
                 instance: self.config.name.clone(),

@@ -1,10 +1,13 @@
 //! Playing the whole past at the start, for a service that wants its states in memory before its first delivery.
 //!
-//! A key may only be taken up at its first event. So once a state was left out for want of room, no new key is taken up:
-//! the rest is hydrated when it is needed.
+//! A key may only be taken up at its first event, and only a state that has had every event played so far may have the
+//! next. So once a state was left out or forgotten for want of room, no new key is taken up; and a state that a request
+//! hydrates meanwhile is left to its hydration. The rest is hydrated when it is needed.
+
+use std::collections::BTreeSet;
 
 use dacapo_core::{
-    Position,
+    Key, Position,
     trace::{How, What},
     wire::{Credit, Events, Rebuild as RebuildFrame},
 };
@@ -19,13 +22,21 @@ pub(super) struct Rebuild {
     /// The past up to here is played.
     pub(super) position: Position,
     pub(super) done: bool,
+    /// The keys whose states have had every event played so far.
+    played: BTreeSet<Key>,
     /// There was no room for a state: new keys are not taken up any more.
-    pub(super) full: bool,
+    full: bool,
 }
 
 impl Rebuild {
     pub(super) fn lose_session(&mut self) {
         self.request = None;
+    }
+
+    /// A state was dropped for want of room.
+    pub(super) fn forget(&mut self, key: &Key) {
+        self.full = true;
+        self.played.remove(key);
     }
 }
 
@@ -49,11 +60,16 @@ impl<S: Service> Instance<S> {
                 continue;
             }
             self.rebuild.position = event.position;
-            let known = self.states.version(&event.key);
-            if known.is_none() && (self.rebuild.full || self.states.len() >= self.config.states_max) {
-                self.rebuild.full = true;
-            } else if known.unwrap_or_default() < event.version {
-                self.apply(event, How::Rebuilt);
+            match self.states.version(&event.key) {
+                None if self.rebuild.full || self.states.len() >= self.config.states_max => self.rebuild.full = true,
+                None => {
+                    self.rebuild.played.insert(event.key.clone());
+                    self.apply(event, How::Rebuilt);
+                }
+                Some(version) if version < event.version && self.rebuild.played.contains(&event.key) => {
+                    self.apply(event, How::Rebuilt);
+                }
+                Some(_) => {}
             }
         }
         self.rebuild.position = self.rebuild.position.max(page.position);
@@ -64,6 +80,7 @@ impl<S: Service> Instance<S> {
         self.questions.end(request);
         self.rebuild.request = None;
         self.rebuild.done = true;
+        self.rebuild.played.clear();
         self.record(What::RebuildEnded { instance: self.config.name.clone(), request, position });
         self.ready();
     }

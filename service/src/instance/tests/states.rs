@@ -60,6 +60,12 @@ fn applied_records_name_the_version_folded_before() {
     assert_eq!(applied, [(0, 1), (1, 3)]);
 }
 
+/// A page of the key `a`, read when its head and the log's end were `head`.
+fn page_of_a(request: u64, events: &[Arc<Event>], head: u64, more: bool) -> Events {
+    let heads = vec![Head { key: Key::of("a"), version: Version(head) }];
+    Events { request, events: events.to_vec(), heads, position: Position(head), more }
+}
+
 #[test]
 fn a_key_is_read_page_by_page_and_only_once_for_many_waiters() {
     let mut rig = Rig::ready();
@@ -68,18 +74,11 @@ fn a_key_is_read_page_by_page_and_only_once_for_many_waiters() {
     rig.ask(2, get("a"));
     let sent = rig.take_sent();
     let [ToBus::Read(read)] = sent.as_slice() else { panic!("not one read: {sent:?}") };
-    let page = |request, events: &[Arc<Event>], more| Events {
-        request,
-        events: events.to_vec(),
-        heads: vec![Head { key: Key::of("a"), version: Version(3) }],
-        position: Position(3),
-        more,
-    };
-    rig.frame(page(read.request, &events[..2], true));
+    rig.frame(page_of_a(read.request, &events[..2], 3, true));
     let sent = rig.take_sent();
     let [ToBus::Read(read)] = sent.as_slice() else { panic!("not one read: {sent:?}") };
     assert!(matches!(read.what, ReadWhat::Key { after: Version(2), .. }));
-    rig.frame(page(read.request, &events[2..], false));
+    rig.frame(page_of_a(read.request, &events[2..], 3, false));
     assert_eq!(rig.answers[&1].body, "7");
     assert_eq!(rig.answer_reads(), 1, "the second came after the first read was asked: it asks for itself");
     assert_eq!(rig.answers[&2].body, "7");
@@ -110,6 +109,30 @@ fn a_rebuild_at_the_start_plays_the_past_before_ready() {
     assert_eq!(rig.sum("c"), None, "there was no room");
     rig.reconnect();
     assert_eq!(rig.take_kinds(), ["hello", "ready"], "once in a life is enough");
+}
+
+#[test]
+fn a_rebuild_leaves_a_state_that_missed_some_of_what_was_played_to_its_hydration() {
+    let mut rig = Rig::idle(Ledger { view: false }, |config| {
+        config.rebuild_at_start = true;
+        config.states_max = 1;
+    });
+    let other = rig.put("b", 1);
+    let events: Vec<_> = [1, 2, 4, 8].into_iter().map(|n| rig.put("a", n)).collect();
+    rig.input(Input::Started);
+    rig.welcome();
+    let stream = rig.stream();
+    rig.page(stream.request, &[vec![other], events[..3].to_vec()].concat());
+    rig.take_sent();
+    rig.ask(1, get("a"));
+    let sent = rig.take_sent();
+    let [ToBus::Read(read)] = sent.as_slice() else { panic!("not one read: {sent:?}") };
+    rig.frame(page_of_a(read.request, &events[..2], 4, true));
+    rig.page(stream.request, &events[3..]);
+    assert_eq!(rig.sum("a"), Some((3, vec![1, 2], Version(2))), "the third is missing yet");
+    rig.sent.retain(|frame| matches!(frame, ToBus::Read(_)));
+    assert_eq!(rig.answer_reads(), 1);
+    assert_eq!(rig.answers[&1].body, "15");
 }
 
 #[test]
