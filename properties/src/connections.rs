@@ -61,15 +61,24 @@ pub struct Connection {
     pub heard: Moment,
     /// When it ended, or was about to: a `bye`, a newer connection of the same instance, a `closing`, an error.
     pub leaving: Option<Moment>,
-    publishes: BTreeMap<u64, VecDeque<Vec<EventId>>>,
+    publishes: BTreeMap<u64, VecDeque<Asked>>,
+}
+
+/// A publish that waits for its receipts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// When it came.
+    pub at: Moment,
+    /// The ids of its events, in order.
+    pub ids: Vec<EventId>,
 }
 
 /// All connections of all buses, by node and number. A bus that starts again begins with none.
 #[derive(Debug, Clone, Default)]
 pub struct Connections {
     by_node: BTreeMap<NodeName, BTreeMap<u64, Connection>>,
-    /// The ids of the publish that the last record answers, if it is a `receipts`.
-    answered: Option<Vec<EventId>>,
+    /// The publish that the last record answers, if it is a `receipts`.
+    answered: Option<Asked>,
 }
 
 impl Connections {
@@ -83,9 +92,9 @@ impl Connections {
         self.get(bus, connection)?.introduced.as_ref()
     }
 
-    /// The ids of the publish that the last record answers, if that is a `receipts` whose publish was seen.
-    pub fn answered(&self) -> Option<&[EventId]> {
-        self.answered.as_deref()
+    /// The publish that the last record answers, if that is a `receipts` whose publish was seen.
+    pub fn answered(&self) -> Option<&Asked> {
+        self.answered.as_ref()
     }
 
     pub(crate) fn observe(&mut self, record: &Record) {
@@ -131,7 +140,7 @@ impl Connections {
         match frame {
             ToBus::Publish(publish) => {
                 let ids = publish.events.iter().map(|event| event.id.clone()).collect();
-                connection.publishes.entry(publish.request).or_default().push_back(ids);
+                connection.publishes.entry(publish.request).or_default().push_back(Asked { at: now, ids });
             }
             ToBus::Bye(_) => {
                 connection.leaving.get_or_insert(now);

@@ -130,9 +130,9 @@ mod tests {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         for (index, promise) in PROMISES.iter().enumerate() {
             let (folder, written) = if index < 11 {
-                ("always", format!("DESIGN.md §2, promise {}", index + 1))
+                ("always", format!("ARCHITECTURE.md, promise {}", index + 1))
             } else {
-                ("eventually", "DESIGN.md §2, liveness".to_owned())
+                ("eventually", "ARCHITECTURE.md, liveness".to_owned())
             };
             assert_eq!(promise.source, written, "{}", promise.name);
             let file = source.join(folder).join(promise.name).with_extension("rs");

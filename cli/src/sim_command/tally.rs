@@ -15,7 +15,7 @@ pub(crate) const CONCLUSIVE_SEEDS_MIN: u64 = 100;
 pub(crate) struct Tally {
     /// Seeds that ran.
     pub(crate) seeds: u64,
-    /// The seeds' fingerprints, chained.
+    /// The seeds' fingerprints, chained; of one seed, its own.
     pub(crate) fingerprint: Fingerprint,
     /// In the simulated world.
     pub(crate) simulated_us: u64,
@@ -38,8 +38,11 @@ pub(crate) struct Tally {
 impl Tally {
     /// Adds the next seed's result.
     pub(crate) fn add(&mut self, result: SeedResult) {
+        self.fingerprint = match self.seeds {
+            0 => Fingerprint(result.fingerprint),
+            _ => self.fingerprint.then(&result.fingerprint),
+        };
         self.seeds += 1;
-        self.fingerprint = self.fingerprint.then(&result.fingerprint);
         self.simulated_us += result.simulated_us;
         self.records += result.records;
         self.events += result.events;

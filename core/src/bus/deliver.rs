@@ -199,7 +199,13 @@ impl Bus {
             lane.pending.iter().zip(&lane.open).map(|(pending, open)| (pending.event.position, open.token)).collect();
         let conn = lane.owner.as_ref().and_then(|owner| service.instances.get(owner)).and_then(|owner| owner.conn);
         let reason = "the delivery's deadline passed without an answer";
+        let last = lane.pending.len() == 1 && !lane.spilled && !lane.listed;
         self.mark("deadline_passed");
+        if last && self.config.planted.is(Bug::LastEventLost) {
+            self.withdraw(name, key, Lost::Failed);
+            self.forget_last(name, key);
+            return;
+        }
         self.fail_lane(name, key, reason);
         // A hung owner loses the lane.
         self.disown(name, key);
@@ -208,6 +214,15 @@ impl Bus {
                 self.send(conn, Fenced { position, token, reason: reason.to_owned() });
             }
         }
+    }
+
+    /// The planted bug `last-event-lost`: nothing comes behind it that would show that it is missing.
+    fn forget_last(&mut self, name: &ServiceName, key: &Key) {
+        let Some(service) = self.services.get_mut(name) else { return };
+        let Some(last) = service.lanes.get_mut(key).and_then(|lane| lane.pending.pop_front()) else { return };
+        service.pending -= 1;
+        service.outstanding.remove(&last.event.position);
+        self.drained(name, key);
     }
 
     /// Takes the open deliveries of a lane back. They will be delivered again from the first on, in order.

@@ -58,6 +58,13 @@ impl Gather {
         }
     }
 
+    /// Drops what is under way and what has gathered.
+    pub(super) fn drop_all(&mut self) {
+        let sequence = self.commit.sequence + 1;
+        *self = Self::new(self.commit.term);
+        self.commit.sequence = sequence;
+    }
+
     pub(super) fn is_under_way(&self) -> bool {
         self.under_way.is_some()
     }
@@ -106,6 +113,11 @@ impl Outbox {
         self.held.clear();
         self.ready.clear();
         self.ready.push_back(output);
+    }
+
+    /// Drops what is held.
+    pub(super) fn drop_held(&mut self) {
+        self.held.clear();
     }
 
     pub(super) fn pop(&mut self) -> Option<Output> {

@@ -8,10 +8,10 @@ use crate::{digest::digest_of, names::Key, trace::What};
 impl Bus {
     /// Panics if the bus has broken one of its own rules.
     pub fn check_invariants(&self) {
-        self.knowledge.check_invariants();
         if self.config.planted.get().is_some() {
             return; // A planted bug breaks rules; the properties must find it by themselves.
         }
+        self.knowledge.check_invariants();
         for service in self.services.values() {
             self.check_service(service);
         }

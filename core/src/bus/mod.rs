@@ -158,7 +158,7 @@ impl Bus {
             Input::Disconnected { conn } => self.disconnected(conn),
             Input::Admin { conn, admin } => self.admin(conn, admin),
             Input::Committed { sequence } => self.committed(sequence),
-            Input::CommitFailed { error, .. } => self.stop(&format!("a commit failed: {error}")),
+            Input::CommitFailed { error, .. } => self.commit_failed(&error),
             Input::LookedUp { id, found: Ok(found) } => self.looked_up(id, &found),
             Input::LookedUp { found: Err(error), .. } => self.stop(&format!("a look-up failed: {error}")),
             Input::ReadDone { id, page: Ok(page) } => self.read_done(id, page),
@@ -295,6 +295,17 @@ impl Bus {
         if self.config.record {
             self.record_sizes();
         }
+    }
+
+    fn commit_failed(&mut self, error: &StoreError) {
+        if self.config.planted.is(Bug::HeadBeforeCommit) {
+            // The bus goes on as if nothing had been decided, but its heads and ids stay moved.
+            self.gather.drop_all();
+            self.outbox.drop_held();
+            self.knowledge.position = self.knowledge.durable;
+            return;
+        }
+        self.stop(&format!("a commit failed: {error}"));
     }
 
     fn read_failed(&mut self, id: u64, error: &StoreError) {

@@ -25,7 +25,7 @@ use crate::{
 pub const PROMISE: Promise = Promise {
     name: "bounded",
     sentence: "credits, queues, windows and memory stay within their limits",
-    source: "DESIGN.md §2, promise 11",
+    source: "ARCHITECTURE.md, promise 11",
 };
 
 /// The deliveries of one connection.

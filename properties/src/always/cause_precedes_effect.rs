@@ -19,7 +19,7 @@ pub const PROMISE: Promise = Promise {
     name: "cause_precedes_effect",
     sentence: "a causation id names an earlier event of the same correlation; what a completion produced was caused \
                by the event that it completes",
-    source: "DESIGN.md §2, promise 10",
+    source: "ARCHITECTURE.md, promise 10",
 };
 
 /// Judges [`PROMISE`]. System events are judged like all others: they are roots, or follow their cause's correlation.

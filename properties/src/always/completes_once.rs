@@ -21,7 +21,7 @@ pub const PROMISE: Promise = Promise {
     name: "completes_once",
     sentence: "each event is completed at most once for a service, in one commit with what the handling produced; \
                nothing of a completion that was not accepted enters the log",
-    source: "DESIGN.md §2, promise 7",
+    source: "ARCHITECTURE.md, promise 7",
 };
 
 /// Judges [`PROMISE`].

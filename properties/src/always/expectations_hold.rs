@@ -30,7 +30,7 @@ pub const PROMISE: Promise = Promise {
     name: "expectations_hold",
     sentence: "the expectations and guards of a batch were true at its commit, and the batch is in the log whole or \
                not at all",
-    source: "DESIGN.md §2, promise 3",
+    source: "ARCHITECTURE.md, promise 3",
 };
 
 /// What a batch was sent with: the answer bears the same number.

@@ -29,7 +29,7 @@ pub const PROMISE: Promise = Promise {
     name: "lane_order",
     sentence: "a lane's events are completed in version order, none passed over but by a skip, and nothing of a parked \
                lane is delivered",
-    source: "DESIGN.md §2, promise 5",
+    source: "ARCHITECTURE.md, promise 5",
 };
 
 #[derive(Debug, Default)]

@@ -20,7 +20,7 @@ pub const PROMISE: Promise = Promise {
     name: "no_duplicate_processing",
     sentence: "within an incarnation, the versions applied to a key's state are consecutive over the service's types: \
                none twice, none missed",
-    source: "DESIGN.md §2, promise 8",
+    source: "ARCHITECTURE.md, promise 8",
 };
 
 /// The states of one incarnation: the last version that went into each, and when.

@@ -25,7 +25,7 @@ pub const PROMISE: Promise = Promise {
     name: "one_owner_per_lane",
     sentence: "no two deliveries of a lane exist whose completion would both commit, and a lane with an open delivery \
                stays with its owner until that leaves or is late",
-    source: "DESIGN.md §2, promise 6",
+    source: "ARCHITECTURE.md, promise 6",
 };
 
 /// The last delivery of a lane.

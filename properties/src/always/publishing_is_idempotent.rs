@@ -9,6 +9,7 @@ use dacapo_core::{
 };
 
 use crate::{
+    connections::Asked,
     known::Known,
     observer::Observer,
     property::{Moment, Promise, Verdict},
@@ -19,7 +20,7 @@ use crate::{
 pub const PROMISE: Promise = Promise {
     name: "publishing_is_idempotent",
     sentence: "an event id enters the log at most once, however often it is sent, and every answer names the same place",
-    source: "DESIGN.md §2, promise 4",
+    source: "ARCHITECTURE.md, promise 4",
 };
 
 /// Judges [`PROMISE`].
@@ -42,8 +43,10 @@ impl Observer for PublishingIsIdempotent {
                 commit.events.iter().try_for_each(|event| self.enters_once(known, record, &event.id, event.position))
             }
             What::FrameSent { frame: Frame::FromBus(FromBus::Receipts(receipts)), .. } => {
-                let ids = known.connections().answered().unwrap_or_default();
-                ids.iter().zip(&receipts.receipts).try_for_each(|(id, receipt)| self.answer(known, record, id, receipt))
+                let Some(asked) = known.connections().answered() else { return Ok(()) };
+                let answers = asked.ids.iter().zip(&receipts.receipts);
+                answers.clone().try_for_each(|(id, receipt)| self.answer(known, record, id, receipt))?;
+                self.known_before(known, record, asked, &receipts.receipts)
             }
             What::FrameSent { frame: Frame::FromBus(FromBus::Completed(completed)), .. } => completed
                 .produced
@@ -95,6 +98,29 @@ impl PublishingIsIdempotent {
                 self.same_place(known, record, id, *position, *version)
             }
             Receipt::Inconsistent { .. } | Receipt::Refused { .. } | Receipt::Throttled => Ok(()),
+        }
+    }
+
+    /// A batch that was in the log, durably, before it was sent again is a duplicate, whatever its expectations say
+    /// by now.
+    fn known_before(&mut self, known: &Known, record: &Record, asked: &Asked, receipts: &[Receipt]) -> Verdict {
+        if !receipts.iter().any(|receipt| matches!(receipt, Receipt::Inconsistent { .. })) {
+            return Ok(());
+        }
+        self.checks += 1;
+        let log = known.log();
+        let entered = |id| log.position_of(id).and_then(|position| log.at(position)).map(|entry| entry.durable);
+        let entered: Option<Vec<Moment>> = asked.ids.iter().map(entered).collect();
+        match entered {
+            Some(entered) if entered.iter().all(|durable| durable.step < asked.at.step) => {
+                let message = format!(
+                    "{} answered the publish of {} with `inconsistent`, which was in the log before it was sent again \
+                     ({}): it is a duplicate",
+                    record.node, asked.ids[0], asked.at
+                );
+                PROMISE.broken(record, message, &entered)
+            }
+            _ => Ok(()),
         }
     }
 

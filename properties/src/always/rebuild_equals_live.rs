@@ -25,7 +25,7 @@ pub const PROMISE: Promise = Promise {
     name: "rebuild_equals_live",
     sentence: "states of one service, code, key and version are the same, whether reached live, rebuilt, hydrated or \
                after a restart; so are views at one position, and a rebuild leaves out nothing and brings nothing twice",
-    source: "DESIGN.md §2, promise 9",
+    source: "ARCHITECTURE.md, promise 9",
 };
 
 /// A digest, and where it was seen.

@@ -23,7 +23,7 @@ use crate::{
 pub const PROMISE: Promise = Promise {
     name: "shown_is_durable",
     sentence: "every event, receipt or answer that anyone was shown was durable before, and stays where it was told",
-    source: "DESIGN.md §2, promise 1",
+    source: "ARCHITECTURE.md, promise 1",
 };
 
 /// Judges [`PROMISE`].
@@ -136,9 +136,9 @@ impl Sent<'_> {
 
     fn receipts(&mut self, receipts: &Receipts) -> Verdict {
         let known = self.known;
-        let ids = known.connections().answered();
+        let asked = known.connections().answered();
         for (index, receipt) in receipts.receipts.iter().enumerate() {
-            let id = ids.and_then(|ids| ids.get(index));
+            let id = asked.and_then(|asked| asked.ids.get(index));
             match receipt {
                 Receipt::Accepted { position, version, time } | Receipt::Duplicate { position, version, time } => {
                     self.place("a receipt", id, *position, *version, *time)?;

@@ -19,7 +19,7 @@ use crate::{
 pub const PROMISE: Promise = Promise {
     name: "versions_are_gap_free",
     sentence: "a key's versions are 1..n and the log's positions are 1..m, without gap or repeat, in the same order",
-    source: "DESIGN.md §2, promise 2",
+    source: "ARCHITECTURE.md, promise 2",
 };
 
 /// Judges [`PROMISE`].

@@ -15,7 +15,7 @@ use crate::{
 pub const PROMISE: Promise = Promise {
     name: "every_request_is_answered",
     sentence: "once the faults have stopped, every request gets its answer",
-    source: "DESIGN.md §2, liveness",
+    source: "ARCHITECTURE.md, liveness",
 };
 
 /// The status of "ask again": what became of the request is not known.

@@ -18,7 +18,7 @@ pub const PROMISE: Promise = Promise {
     name: "everything_is_done",
     sentence: "once the faults have stopped, every event is completed, skipped, or in a parked lane, for every service \
                that takes it",
-    source: "DESIGN.md §2, liveness",
+    source: "ARCHITECTURE.md, liveness",
 };
 
 /// Judges [`PROMISE`], at the end, by one walk over the log for each service.

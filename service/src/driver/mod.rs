@@ -6,6 +6,7 @@
 //! Everything happens in one task, beside axum's own: nothing here blocks a thread, and on a paused single-threaded
 //! runtime two runs of it are the same.
 
+mod accept;
 mod connect;
 mod http;
 mod points;

@@ -23,6 +23,7 @@ use tokio::{
 use tokio_tungstenite::{WebSocketStream, tungstenite::Utf8Bytes};
 
 use super::{
+    accept,
     connect::{Connect, open},
     http::{Door, FromHttp},
     points::{identity_of_request, point_of},
@@ -95,7 +96,7 @@ where
 /// axum's accepting task; it ends with the driver, however that ends.
 struct Served {
     task: JoinHandle<()>,
-    stop: oneshot::Sender<()>,
+    stop: watch::Sender<bool>,
 }
 
 impl Served {
@@ -104,22 +105,14 @@ impl Served {
         L: Listener,
         L::Addr: Debug,
     {
-        let (stop, stopped) = oneshot::channel::<()>();
-        let serve = axum::serve(listener, door.router()).with_graceful_shutdown(async {
-            // Both a word and a dropped sender mean the end.
-            let _ = stopped.await;
-        });
-        let task = tokio::spawn(async {
-            // It only ends when it is told to.
-            let _ = serve.await;
-        });
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(accept::serve(listener, door.router(), stopped));
         Self { task, stop }
     }
 
     /// Lets answers that are under way leave.
     async fn finish(mut self) {
-        let (stop, _) = oneshot::channel();
-        let _ = std::mem::replace(&mut self.stop, stop).send(());
+        self.stop.send_replace(true);
         let _ = timeout(FAREWELL_DEADLINE, &mut self.task).await;
     }
 }
