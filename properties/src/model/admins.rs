@@ -14,7 +14,7 @@ pub(super) struct Asked {
     pub(super) conn: ConnId,
     pub(super) admin: Admin,
     /// The end of the log when it arrived.
-    since: Position,
+    pub(super) since: Position,
     pub(super) answered: bool,
 }
 

@@ -1,12 +1,15 @@
 //! Who is connected, as whom, and with how much credit.
 
+use std::time::Duration;
+
 use dacapo_core::{
-    ServiceName, Timestamp,
+    Position, ServiceName, Timestamp,
     bus::{Admin, ConnId},
+    store::ServiceRecord,
     wire::{Credit, Error, ErrorCode, Hello, Welcome},
 };
 
-use super::{Broken, Judged, Mark, Model, must};
+use super::{Broken, Judged, Mark, Model, changes::begins_right, must};
 
 /// A connection as both ends must see it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -26,7 +29,7 @@ pub struct Connection {
     /// The most that it was while a delivery that is not sent yet may have been decided.
     pub(super) credit_high: u32,
     pub(super) credit_said: bool,
-    /// It said `bye`, or a newer connection of the same incarnation did say `hello`: its deliveries may move.
+    /// It said `bye`, or a newer connection took over or took its place: its deliveries may move.
     pub(super) leaving: bool,
     /// A newer connection of the same instance was welcomed.
     pub(super) superseded: bool,
@@ -39,6 +42,8 @@ pub struct Connection {
     /// Its publishes are turned away.
     pub throttled: bool,
     pub(super) heard: Timestamp,
+    /// The end of the log when it said hello.
+    since: Position,
     /// When it was closed or ended.
     ended: Option<Timestamp>,
 }
@@ -56,6 +61,20 @@ impl Connection {
 
     pub(super) fn quiet(&mut self) {
         self.credit_high = self.credit;
+    }
+
+    /// Whether its hello registers a service like this.
+    pub(super) fn may_register(&self, record: &ServiceRecord) -> bool {
+        self.hello.as_ref().is_some_and(|hello| {
+            hello.service == record.name
+                && record.types.iter().map(|taken| &taken.event_type).all(|taken| hello.types.contains(taken))
+                && begins_right(record, hello.start, self.since)
+        })
+    }
+
+    /// Whether it ended just now and may come back to what it had open.
+    pub(super) fn may_come_back(&self, now: Timestamp, grace: Duration) -> bool {
+        self.gone && !self.closed && !self.leaving && self.ended.is_some_and(|ended| now < ended + grace)
     }
 
     fn is_of(&self, hello: &Hello) -> bool {
@@ -84,13 +103,13 @@ impl Model {
     }
 
     pub(super) fn hello(&mut self, conn: ConnId, hello: &Hello) {
+        let since = self.log.position();
         for (other, connection) in &mut self.connections {
+            let same = connection.hello.as_ref().is_some_and(|own| own.incarnation == hello.incarnation);
             if *other == conn && connection.hello.is_none() {
                 connection.hello = Some(hello.clone());
-            } else if *other != conn
-                && connection.is_of(hello)
-                && connection.hello.as_ref().is_some_and(|own| own.incarnation == hello.incarnation)
-            {
+                connection.since = since;
+            } else if *other != conn && connection.is_of(hello) && (same || connection.gone) {
                 connection.leaving = true;
             }
         }

@@ -67,8 +67,15 @@ impl Model {
 
     /// Whether a delivery is open beyond doubt.
     pub(super) fn surely_open(&self, index: usize) -> bool {
-        let delivery = &self.deliveries[index];
         let heard = |connection: &Connection| self.now < connection.heard + self.limits.heartbeat_deadline;
+        let connection = self.connections.get(&self.deliveries[index].conn);
+        self.seems_open(index) && connection.is_some_and(heard) && self.surely_kept(index)
+    }
+
+    /// Whether nothing but its connection could have ended a delivery: neither its deadline nor a failure of it, or of
+    /// one before it in the lane.
+    fn surely_kept(&self, index: usize) -> bool {
+        let delivery = &self.deliveries[index];
         let failed_before = |earlier: &Delivery| {
             earlier.service == delivery.service
                 && earlier.key == delivery.key
@@ -78,9 +85,8 @@ impl Model {
         };
         let newest =
             |(index, earlier): &(usize, &Delivery)| self.newest(&earlier.service, earlier.position) == Some(*index);
-        self.seems_open(index)
+        delivery.holds
             && !self.is_ending(&delivery.service, delivery.position)
-            && self.connections.get(&delivery.conn).is_some_and(heard)
             && !self.expired(delivery)
             && !self.deliveries.iter().enumerate().filter(newest).any(|(_, earlier)| failed_before(earlier))
     }
@@ -123,7 +129,9 @@ impl Model {
     pub(super) fn extend(&mut self, conn: ConnId, position: Position, token: Token) {
         self.spoken.push((conn, position, token));
         let Some(index) = self.under(conn, position, token) else { return };
-        if self.surely_open(index) && !self.waits_behind(conn) {
+        let service = &self.deliveries[index].service;
+        let first = self.log.event(position).is_some_and(|event| self.is_first_undone(service, event));
+        if first && self.surely_open(index) && !self.waits_behind(conn) {
             self.deliveries[index].renewed = self.now;
         }
     }
@@ -144,7 +152,7 @@ impl Model {
         );
         self.event_may_be_delivered(&hello.service, deliver)?;
         self.token_is_newer(&hello.service, &hello.instance, deliver)?;
-        self.lane_may_have(conn, &hello.service, deliver)?;
+        self.lane_may_have(conn, &hello.service, &hello.instance, deliver)?;
         self.failures_are_kept(&hello.service, deliver)?;
         self.credit_suffices(conn, deliver)?;
         self.note_delivery(conn, &hello.service, &hello.instance, deliver);
@@ -201,11 +209,25 @@ impl Model {
         Ok(())
     }
 
-    fn lane_may_have(&self, conn: ConnId, service: &ServiceName, deliver: &Deliver) -> Judged {
+    fn lane_may_have(&self, conn: ConnId, service: &ServiceName, instance: &InstanceName, deliver: &Deliver) -> Judged {
         let event = &deliver.event;
         let mut open = 1;
         for (index, other) in self.deliveries.iter().enumerate() {
-            if other.service != *service || other.key != event.key || !self.surely_open(index) {
+            if other.service != *service || other.key != event.key {
+                continue;
+            }
+            let kept = self.surely_kept(index);
+            let away = self
+                .connections
+                .get(&other.conn)
+                .is_some_and(|connection| connection.may_come_back(self.now, self.limits.grace));
+            must!(
+                !kept || !away || other.instance == *instance,
+                "one_owner_per_lane",
+                "{} is delivered to {instance} within the grace of the owner of {other:?}",
+                shown(service, event)
+            );
+            if !self.surely_open(index) {
                 continue;
             }
             must!(

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use dacapo_core::{
     Key, Limits, Position, ServiceName, Term, Timestamp,
     bus::{AdminAnswer, ConnId, Input, Output},
-    store::{Commit, LaneChange, Read, Recovered},
+    store::{Commit, Read, Recovered},
     trace::What,
     wire::{FromBus, ToBus, Token},
 };
@@ -288,42 +288,9 @@ impl Model {
             self.batches_justified(commit, &after)?;
             self.completions_justified(commit, &after)?;
             self.lanes_justified(commit, &after)?;
+            self.services_justified(commit)?;
         }
         self.under_way = Some((commit.clone(), false));
-        Ok(())
-    }
-
-    fn lanes_justified(&mut self, commit: &Commit, after: &Log) -> Judged {
-        for change in &commit.lanes {
-            let LaneChange::Put(lane) = change else {
-                self.marks.reach(Mark::LaneCaughtUp);
-                continue;
-            };
-            let was_parked = self.log.lane(&lane.service, &lane.key).is_some_and(|lane| lane.parked.is_some());
-            if lane.parked.is_none() {
-                self.marks.reach(if was_parked { Mark::Retried } else { Mark::LaneBehind });
-                continue;
-            }
-            // A skip or a change of types in the same commit may leave the lane with other events, or none.
-            if was_parked
-                || after.lane(&lane.service, &lane.key) != Some(lane)
-                || commit.services.iter().any(|record| record.name == lane.service)
-            {
-                continue;
-            }
-            self.marks.reach(Mark::Parked);
-            let first = after.undone(&lane.service).find(|event| event.key == lane.key);
-            must!(first.is_some(), "parking", "nothing is undone in the parked lane {} of {}", lane.key, lane.service);
-            let delivered = first.and_then(|event| self.delivered.get(&(lane.service.clone(), event.position)));
-            let enough = self.limits.failures_max.min(self.limits.disconnects_max);
-            must!(
-                delivered.is_some_and(|count| *count >= enough),
-                "parking",
-                "the lane {} of {} is parked after {delivered:?} deliveries of {first:?}",
-                lane.key,
-                lane.service
-            );
-        }
         Ok(())
     }
 

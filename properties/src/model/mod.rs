@@ -13,12 +13,14 @@
 //! | `publishes` | batches on their way, and their receipts |
 //! | `deliveries` | who was handed which event, under which token |
 //! | `completions` | answers to deliveries, and what may be committed because of them |
+//! | `changes` | what a commit may say of lanes behind and of services |
 //! | `streams` | reads and rebuilds |
 //! | `admins` | what an administrator asked |
 //! | `marks` | which situations were reached, so that a green run proves something |
 
 mod admins;
 mod audit;
+mod changes;
 mod completions;
 mod connections;
 mod deliveries;

@@ -81,8 +81,7 @@ impl Model {
     pub(super) fn batches_justified(&mut self, commit: &Commit, after: &Log) -> Judged {
         let produced: Vec<Position> =
             commit.completions.iter().flat_map(|completion| completion.produced.iter().copied()).collect();
-        let mut index = 0;
-        let mut batches = 0;
+        let (mut index, mut batches, mut largest) = (0, 0, 0);
         while let Some(event) = commit.events.get(index) {
             if produced.contains(&event.position) {
                 index += 1;
@@ -90,10 +89,17 @@ impl Model {
                 system_event_is_whole(event)?;
                 index += 1;
             } else {
-                index += self.batch_justified(event, after)?;
+                let events = self.batch_justified(event, after)?;
+                index += events;
                 batches += 1;
+                largest = largest.max(events);
             }
         }
+        let largest = commit.completions.iter().map(|completion| completion.produced.len()).max().max(Some(largest));
+        let of_users = commit.events.iter().filter(|event| !event.key.is_reserved()).count();
+        // The batch that fills a commit may overfill it: it is whole or not at all.
+        let limit = self.limits.commit_events_max + largest.unwrap_or_default();
+        must!(of_users <= limit, "bounded", "{of_users} events are in one commit");
         if batches > 1 {
             self.marks.reach(Mark::GroupCommit);
         }
