@@ -46,10 +46,29 @@ fn update(name: &str, command: &str, said: &str) {
         let (marker, rest) = rest.split_once("```").expect("a block follows");
         let (_, after) = rest.split_once("```").expect("it ends");
         let program = env!("CARGO_BIN_EXE_dacapo");
-        let said = said.trim().replace(program, "target/release/dacapo");
+        let said = abridged(&said.trim().replace(program, "target/release/dacapo"));
         let block = format!("<!-- the {name}:{marker}```console\n$ {command}\n{said}\n```");
         fs::write(readme_path(), format!("{before}{block}{after}")).expect("can be written");
     }
+}
+
+/// Tables of several lines become one line and dots: the first screen is for reading.
+fn abridged(said: &str) -> String {
+    let mut lines: Vec<&str> = Vec::new();
+    let mut table = false;
+    for line in said.lines() {
+        let goes_on = line.starts_with("           ");
+        if !goes_on {
+            table =
+                ["faults ", "checked ", "sometimes "].iter().any(|head| line.starts_with(head)) && line.contains(" · ");
+            lines.push(line);
+        } else if !table {
+            lines.push(line);
+        } else if lines.last().is_some_and(|last| !last.trim().starts_with('…')) {
+            lines.push("           …");
+        }
+    }
+    lines.join("\n")
 }
 
 /// Runs the binary elsewhere, but of this commit.
