@@ -10,12 +10,14 @@
 //! `poll_timeout` comes it hands in [`Input::Timeout`]. Nothing that the bus says overtakes a commit that it rests
 //! upon: such outputs are held inside until [`Input::Committed`].
 //!
-//! The way of an event through the rooms of this module: `judge` decides whether it enters, `gather` makes it durable
-//! with others, `feed` brings it to the lanes of the services that take it, `deliver` hands it to an owner, and
-//! `judge` again decides whether its completion counts. `reads` plays the log, `sessions` knows who is there, `admin`
-//! answers people, and `knowledge` remembers a bounded part of what the store knows.
+//! The way of an event through the rooms of this module: `judge` takes it up in its turn, `batch` decides whether it
+//! enters, `gather` makes it durable with others, `feed` brings it to the lanes of the services that take it, `deliver`
+//! hands it to an owner, and `answers` decides whether its completion counts. `reads` plays the log, `sessions` knows
+//! who is there, `admin` answers people, and `knowledge` remembers a bounded part of what the store knows.
 
 mod admin;
+mod answers;
+mod batch;
 mod deliver;
 mod feed;
 mod gather;
@@ -45,8 +47,9 @@ use crate::{
     trace::What,
     wire::{Error, ErrorCode, FromBus, ToBus},
 };
+use batch::Apart;
 use gather::{Gather, Outbox};
-use judge::{Apart, Inbox};
+use judge::Inbox;
 use knowledge::Knowledge;
 use reads::{OpenRead, Stream};
 use service::{Lane, Service};

@@ -81,7 +81,7 @@ impl Model {
     pub(super) fn completions_justified(&mut self, commit: &Commit, after: &Log) -> Judged {
         for completion in &commit.completions {
             match completion.ended {
-                Ended::Skipped => self.skip_justified(completion, commit)?,
+                Ended::Skipped => self.skip_justified(completion, commit, after)?,
                 Ended::Completed => self.completion_justified(completion, after)?,
             }
         }
@@ -138,7 +138,7 @@ impl Model {
         Ok(())
     }
 
-    fn skip_justified(&mut self, completion: &Completion, commit: &Commit) -> Judged {
+    fn skip_justified(&mut self, completion: &Completion, commit: &Commit, after: &Log) -> Judged {
         if completion.key.is_reserved() {
             return self.passed_over(completion);
         }
@@ -158,7 +158,13 @@ impl Model {
             "skip is of parked lanes",
             "{completion:?} is committed, {lane:?}"
         );
-        let first = self.log.undone(&completion.service).find(|event| event.key == completion.key);
+        // What the service takes may change in the same commit.
+        let mut undone = self.log.events().iter().filter(|event| {
+            event.key == completion.key
+                && after.takes(&completion.service, event)
+                && self.log.ended(&completion.service, event.position).is_none()
+        });
+        let first = undone.next();
         must!(
             first.is_some_and(|event| event.position == completion.position),
             "lane_order",
@@ -273,10 +279,12 @@ impl Model {
     }
 
     pub(super) fn fenced(&mut self, conn: ConnId, fenced: &Fenced) -> Judged {
-        let waiting = self.waiting(conn, fenced.position, Some(fenced.token));
-        let waiting = waiting.first().copied();
+        let all = self.waiting(conn, fenced.position, Some(fenced.token));
+        let mut waiting = all.first().copied();
         if let Some(delivery) = self.under(conn, fenced.position, fenced.token) {
-            let stuck = waiting.is_some_and(|index| self.is_stuck(delivery, index));
+            let is_stuck = |index: &usize| self.is_stuck(delivery, *index);
+            let stuck = all.iter().any(is_stuck);
+            waiting = all.iter().copied().find(|index| !self.completes[*index].perhaps && is_stuck(index)).or(waiting);
             must!(
                 stuck || !self.surely_open(delivery),
                 "one_owner_per_lane",
@@ -324,14 +332,17 @@ impl Model {
     /// An error without a request, which says that an earlier delivery of the lane comes first; whether a completion
     /// was answered by it.
     pub(super) fn out_of_turn(&mut self, conn: ConnId) -> bool {
-        let waits = |complete: &Completing| complete.conn == conn && !complete.answered && !complete.perhaps;
-        let found = self.completes.iter().position(|complete| waits(complete) && complete.behind);
-        if let Some(index) = found {
-            // It may as well have answered a nack: the error does not say.
-            self.completes[index].perhaps = true;
+        let waits = |complete: &&mut Completing| complete.conn == conn && !complete.answered && complete.behind;
+        let mut found = false;
+        for complete in self.completes.iter_mut().filter(waits) {
+            // Or any other of them, or a nack: the error does not say.
+            complete.perhaps = true;
+            found = true;
+        }
+        if found {
             self.marks.reach(Mark::OutOfTurn);
         }
-        found.is_some()
+        found
     }
 
     pub(super) fn rejected(&mut self, conn: ConnId, rejected: &Rejected) -> Judged {
