@@ -158,15 +158,18 @@ impl Model {
             "skip is of parked lanes",
             "{completion:?} is committed, {lane:?}"
         );
-        // What the service takes may change in the same commit.
-        let mut undone = self.log.events().iter().filter(|event| {
-            event.key == completion.key
-                && after.takes(&completion.service, event)
-                && self.log.ended(&completion.service, event.position).is_none()
-        });
-        let first = undone.next();
+        // What the service takes may change in the same commit, before or after.
+        let first_by = |types: &Log| {
+            let mut undone = self.log.events().iter().filter(|event| {
+                event.key == completion.key
+                    && types.takes(&completion.service, event)
+                    && self.log.ended(&completion.service, event.position).is_none()
+            });
+            undone.next().map(|event| event.position)
+        };
+        let first = [first_by(&self.log), first_by(after)];
         must!(
-            first.is_some_and(|event| event.position == completion.position),
+            first.contains(&Some(completion.position)),
             "lane_order",
             "{completion:?} is skipped, the first undone is {first:?}"
         );
