@@ -59,8 +59,9 @@ fn abridged(said: &str) -> String {
     for line in said.lines() {
         let goes_on = line.starts_with("           ");
         if !goes_on {
+            // The faults of a failure have numbers, and are what it is about.
             table =
-                ["faults ", "checked ", "sometimes "].iter().any(|head| line.starts_with(head)) && line.contains(" · ");
+                ["faults ", "checked ", "sometimes "].iter().any(|head| line.starts_with(head)) && !line.contains('#');
             lines.push(line);
         } else if !table {
             lines.push(line);
