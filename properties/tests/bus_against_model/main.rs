@@ -184,7 +184,8 @@ const IN_THE_MACHINE: [Bug; 13] = [
 #[test]
 #[ignore = "needs a build with the feature dacapo-core/planted-bugs"]
 fn every_planted_bug_is_caught() {
-    assert!(BUILT_IN, "build with --features dacapo-core/planted-bugs");
+    let built_in = BUILT_IN;
+    assert!(built_in, "build with --features dacapo-core/planted-bugs");
     let mut escaped = vec![];
     for bug in IN_THE_MACHINE {
         let caught = drawn(2, 2_000).enumerate().find_map(|(n, case)| Some((n, case.run(Planted::bug(bug)).err()?)));

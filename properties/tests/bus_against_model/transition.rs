@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// How a case is set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, drawn by itself")]
 pub(crate) struct Setup {
     /// Open deliveries of one lane.
     pub(crate) lane_open_max: u8,
