@@ -4,7 +4,7 @@
 //! ended. Deliveries are held against the deliveries before: an earlier event that has not ended must be open with the
 //! very same owner, and only where the limits allow a lane several open deliveries. Nothing of a lane is delivered
 //! after its parking or failure; a delivery may have been decided while the bus gathered that very commit, so this
-//! counts from the next commit on. What a restart goes by ([`crate::cursors`]) may pass over nothing either.
+//! counts from the next commit on. What a restart goes by (`cursors`) may pass over nothing either.
 
 use std::collections::BTreeMap;
 
