@@ -36,6 +36,7 @@ pub mod swarm;
 pub mod verify;
 
 pub use campaign::{Campaign, Progress, Report, explore};
+pub use engine::{Branch, Engine};
 pub use fault::{Family, Fault, Harm, Trigger};
 pub use plan::{Plan, PlanError, Settings};
 pub use profile::Profile;

@@ -9,16 +9,20 @@ use dacapo_core::{
 use dacapo_properties::{Judged, Scenario, Violation};
 
 use crate::{
-    engine::turmoil,
+    engine::{Branch, Engine, turmoil},
     fault::Family,
     marks::Reached,
     plan::{Plan, PlanError},
     recorder::{Keep, Tamper},
 };
 
-/// How a run is carried out. None of this changes what happens in it.
+/// How a run is carried out. Only `engine` and `branch` change what happens in it.
 #[derive(Clone, Default)]
 pub struct RunOptions {
+    /// What carries it out.
+    pub engine: Engine,
+    /// Draw with another seed from a step on.
+    pub branch: Option<Branch>,
     /// Which records are kept.
     pub keep: Keep,
     /// Stop after this step.
@@ -122,7 +126,9 @@ impl Outcome {
 pub fn run(scenario: &dyn Scenario, plan: &Plan, options: &RunOptions) -> Result<Outcome, PlanError> {
     plan.check(scenario)?;
     let began = options.clock.as_ref().map(|clock| clock.now().monotonic);
-    let carried = turmoil::carry_out(scenario, plan, options);
+    let carried = match options.engine {
+        Engine::Turmoil => turmoil::carry_out(scenario, plan, options),
+    };
     let wall = options.clock.as_ref().zip(began).map(|(clock, began)| clock.now().monotonic.since(began));
     let recorded = carried.recorded;
     let end = match &recorded.violation {

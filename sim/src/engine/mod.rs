@@ -1,6 +1,43 @@
 //! What carries a plan out.
 //!
-//! There is one engine so far: [`turmoil`], the full stack over a simulated network. Fingerprints belong to an engine;
-//! two engines never give the same one.
+//! Fingerprints belong to an engine; two engines never give the same one.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`turmoil`] | the full stack over a simulated network |
+//! | `faults` | which faults are active, and what follows from all of them together |
+//! | `chance` | what is drawn during a run |
+//! | `book` | what customers still have to do |
+//! | `store` | the store of a run, which outlives the bus |
 
+pub(crate) mod book;
+pub(crate) mod chance;
+pub(crate) mod faults;
+pub(crate) mod store;
 pub mod turmoil;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::chance::Branch;
+use crate::recorder::Recorded;
+
+/// What carries a plan out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Engine {
+    /// The full stack over a simulated network: server, WebSocket, HTTP.
+    #[default]
+    Turmoil,
+}
+
+/// What an engine knows at the end of a run.
+pub(crate) struct Carried {
+    pub(crate) recorded: Recorded,
+    pub(crate) simulated_us: u64,
+    /// The end of the log.
+    pub(crate) events: u64,
+    /// Operations that succeeded, were refused, were skipped.
+    pub(crate) operations: (u64, u64, u64),
+    pub(crate) panicked: bool,
+    pub(crate) stuck: bool,
+}

@@ -1,6 +1,6 @@
 //! A customer: does its operations in order, and repeats each with the same key until its outcome is known.
 //!
-//! What it knows lies in the [`Book`](super::book::Book), outside the host, so that a customer that crashed goes on
+//! What it knows lies in the [`Book`](crate::engine::book::Book), outside the host, so that a customer that crashed goes on
 //! where it was.
 
 use std::{
@@ -13,7 +13,6 @@ use dacapo_properties::Operation;
 use tokio::time::{sleep, timeout};
 
 use super::{
-    book::Next,
     http::{self, Asking},
     net::SERVICE_PORT,
     stage::{Life, Stage},
@@ -21,6 +20,7 @@ use super::{
 use crate::{
     cast,
     draw::{stateless, stateless_between},
+    engine::book::Next,
 };
 
 /// How often a customer that waits looks again. One look a tick would be a waste.

@@ -16,12 +16,14 @@ use tokio::sync::watch;
 use turmoil::Sim;
 
 use super::{
-    administrator, customer,
-    faults::Down,
-    processes,
+    administrator, customer, processes,
     stage::{Life, Reachable, Stage},
 };
-use crate::{draw::stateless_between, plan::Survivors};
+use crate::{
+    draw::stateless_between,
+    engine::{faults::Down, store::Ending},
+    plan::Survivors,
+};
 
 /// What a host is for.
 #[derive(Clone)]
@@ -250,6 +252,9 @@ impl Host {
             }
             life.die(false);
             sim.crash(self.address);
+            if matches!(self.post.role, Role::Bus) {
+                stage.store().end(Ending::Process);
+            }
             stage.set_reachable(name, Reachable::Refuses);
             self.standing = if is_customer { Standing::Finished } else { Standing::Down { restart_us } };
         } else {
@@ -275,6 +280,9 @@ impl Host {
             life.die(silent);
         }
         sim.crash(self.address);
+        if matches!(self.post.role, Role::Bus) {
+            stage.store().end(if silent { Ending::Power } else { Ending::Process });
+        }
         stage.set_reachable(name, if silent { Reachable::Gone } else { Reachable::Refuses });
         stage.record(name, What::Stopped { reason: reason.to_owned() });
         if stage.faults().destroys_state(name) {

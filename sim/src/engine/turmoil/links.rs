@@ -9,7 +9,8 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 use dacapo_core::NodeName;
 use turmoil::Sim;
 
-use super::{faults::Way, stage::Stage};
+use super::stage::Stage;
+use crate::engine::faults::Way;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Told {

@@ -8,21 +8,18 @@
 //! | module | what lives there |
 //! |---|---|
 //! | `stage` | what all hosts share, and what outlives them |
-//! | `faults` | which faults are active, and what follows from them |
 //! | `links` | telling turmoil of the links |
 //! | `hosts` | lives: kill, ask to end, start again |
 //! | `processes` | the start-up functions of bus and instance |
 //! | `world` | clock, entropy and hooks of a process |
 //! | `net` | streams that can break, vanish and fall silent |
 //! | `port` | the store, with simulated time |
-//! | `customer`, `book`, `http` | what customers do |
+//! | `customer`, `http` | what customers do |
 //! | `administrator` | what a person mends at the end |
 //! | `panics` | a panic anywhere fails the run |
 
 mod administrator;
-mod book;
 mod customer;
-mod faults;
 mod hosts;
 mod http;
 mod links;
@@ -39,8 +36,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use dacapo_backends::{MemoryStore, SqliteStore};
-use dacapo_core::{ServiceName, store::Store, trace::What};
+use dacapo_core::{ServiceName, trace::What};
 use dacapo_properties::{Judge, Operation, Scenario, Violation};
 use turmoil::{Builder, Sim};
 
@@ -54,26 +50,15 @@ use self::{
 };
 use crate::{
     cast::{self, Cast},
+    engine::{Carried, store::RunStore},
     liveness,
-    plan::{Plan, StoreKind},
-    recorder::{Recorded, Recorder},
+    plan::Plan,
+    recorder::Recorder,
     run::RunOptions,
 };
 
 /// How long a healed and finished run goes on, so that what is under way arrives.
 const SETTLE_US: u64 = 500_000;
-
-/// What the engine knows at the end of a run.
-pub(crate) struct Carried {
-    pub(crate) recorded: Recorded,
-    pub(crate) simulated_us: u64,
-    /// The end of the log.
-    pub(crate) events: u64,
-    /// Operations that succeeded, were refused, were skipped.
-    pub(crate) operations: (u64, u64, u64),
-    pub(crate) panicked: bool,
-    pub(crate) stuck: bool,
-}
 
 /// Carries a plan out.
 pub(crate) fn carry_out(scenario: &dyn Scenario, plan: &Plan, options: &RunOptions) -> Carried {
@@ -124,14 +109,7 @@ fn set(scenario: &dyn Scenario, plan: &Plan, recorder: Recorder, sim: &Sim<'_>) 
     let names = cast.hosts().into_iter().chain([cast::administrator()]).chain(extra);
     let addresses = names.map(|name| (name.clone(), sim.lookup(name.as_str()))).collect();
     let instances = cast.services.iter().map(|(service, count)| (service.clone(), *count as u64)).collect();
-    let store: Box<dyn Store> = match plan.settings.store {
-        StoreKind::Memory => Box::new(MemoryStore::new()),
-        StoreKind::Sqlite => match SqliteStore::open_in_memory() {
-            Ok(store) => Box::new(store),
-            Err(error) => panic!("a store in memory opens: {error}"),
-        },
-    };
-    Stage::new(Arc::new(plan.clone()), recorder, store, addresses, instances)
+    Stage::new(Arc::new(plan.clone()), recorder, RunStore::new(plan), addresses, instances)
 }
 
 fn add_hosts(scenario: &dyn Scenario, plan: &Plan, hosts: &mut Hosts, sim: &mut Sim<'_>) {

@@ -22,11 +22,8 @@ use tokio::{
 };
 use turmoil::net::{TcpListener, TcpStream};
 
-use super::{
-    faults::Way,
-    stage::{Life, Reachable, Stage},
-};
-use crate::cast;
+use super::stage::{Life, Reachable, Stage};
+use crate::{cast, engine::faults::Way};
 
 /// The port on which a bus listens.
 pub(super) const BUS_PORT: u16 = 7_070;

@@ -70,49 +70,42 @@ impl StorePort for SimPort {
         let after_us = self.commit_us(&(commit.term, commit.sequence));
         let sequence = commit.sequence;
         let fails = self.stage.faults().fails_commit((commit.term, sequence));
-        let failure = || Err(StoreError::Io("the medium failed, as planned".to_owned()));
-        let mut result = if fails == Some(false) { failure() } else { self.stage.store().commit(&commit) };
-        match &result {
-            Ok(()) => {
-                self.stage.progress().observe(&commit);
-                self.stage.record(&self.life.host, What::CommitDurable { commit });
-            }
-            Err(error) => {
-                self.stage.record(&self.life.host, What::CommitFailed { sequence, error: error.to_string() });
-            }
-        }
-        if fails == Some(true) {
-            result = failure();
+        let committed = self.stage.store().commit(&commit, fails);
+        if committed.durable {
+            self.stage.progress().observe(&commit);
+            self.stage.record(&self.life.host, What::CommitDurable { commit });
+        } else if let Err(error) = &committed.told {
+            self.stage.record(&self.life.host, What::CommitFailed { sequence, error: error.to_string() });
         }
         let point = Point { name: points::COMMIT_DURABLE, identity: Identity::Sequence(sequence) };
         if !self.stage.reach(&self.life, point) {
             return Box::pin(pending());
         }
-        self.answer(after_us, result)
+        self.answer(after_us, committed.told)
     }
 
     fn look_up(&self, look_up: Arc<LookUp>) -> Pending<Found> {
-        let found = self.stage.store().look_up(&look_up);
+        let found = self.stage.store().ask(|store| store.look_up(&look_up));
         self.answer(self.read_us("look up", &*look_up), found)
     }
 
     fn read(&self, read: Arc<Read>) -> Pending<Page> {
-        let page = self.stage.store().read(&read);
+        let page = self.stage.store().ask(|store| store.read(&read));
         self.answer(self.read_us("read", &*read), page)
     }
 
     fn query(&self, query: Query) -> Pending<Answer> {
-        let answer = self.stage.store().query(&query);
+        let answer = self.stage.store().ask(|store| store.query(&query));
         self.answer(self.read_us("query", &query), answer)
     }
 
     fn completions(&self, positions: Vec<Position>) -> Pending<Vec<Completion>> {
-        let completions = self.stage.store().completions(&positions);
+        let completions = self.stage.store().ask(|store| store.completions(&positions));
         self.answer(self.read_us("completions", &positions), completions)
     }
 
     fn current_term(&self) -> Pending<Term> {
-        let term = self.stage.store().current_term();
+        let term = self.stage.store().ask(|store| store.current_term());
         self.answer(self.read_us("current term", &self.life.number), term)
     }
 }

@@ -10,15 +10,24 @@ use std::{
     },
 };
 
-use dacapo_core::{NodeName, ServiceName, Timestamp, hooks::Point, store::Store, trace::What};
+use dacapo_core::{NodeName, ServiceName, Timestamp, hooks::Point, trace::What};
 use turmoil::net::TcpStream;
 
-use super::{
-    book::Book,
-    faults::{Down, FaultTable},
-    net::Breaker,
+use super::net::Breaker;
+use crate::{
+    cast,
+    draw::stateless_between,
+    engine::{
+        book::Book,
+        chance::Chance,
+        faults::{Down, FaultTable},
+        store::RunStore,
+    },
+    liveness::LogProgress,
+    marks,
+    plan::Plan,
+    recorder::Recorder,
 };
-use crate::{cast, draw::stateless_between, liveness::LogProgress, marks, plan::Plan, recorder::Recorder};
 
 /// One life of a host.
 #[derive(Debug)]
@@ -71,7 +80,7 @@ pub(super) struct Stage {
     running: AtomicBool,
     recorder: Mutex<Option<Recorder>>,
     faults: Mutex<FaultTable>,
-    store: Mutex<Box<dyn Store>>,
+    store: Mutex<RunStore>,
     progress: Mutex<LogProgress>,
     book: Mutex<Book>,
     addresses: BTreeMap<NodeName, IpAddr>,
@@ -103,7 +112,7 @@ impl Stage {
     pub(super) fn new(
         plan: Arc<Plan>,
         recorder: Recorder,
-        store: Box<dyn Store>,
+        store: RunStore,
         addresses: BTreeMap<NodeName, IpAddr>,
         instances: BTreeMap<ServiceName, u64>,
     ) -> Self {
@@ -112,7 +121,7 @@ impl Stage {
             tick_us: AtomicU64::new(0),
             running: AtomicBool::new(false),
             recorder: Mutex::new(Some(recorder)),
-            faults: Mutex::new(FaultTable::new(plan.seed, &plan.faults)),
+            faults: Mutex::new(FaultTable::new(Chance::new(plan.seed, None), &plan.faults)),
             store: Mutex::new(store),
             progress: Mutex::default(),
             book: Mutex::new(Book::new(&plan.operations)),
@@ -167,7 +176,7 @@ impl Stage {
         lock(&self.faults)
     }
 
-    pub(super) fn store(&self) -> MutexGuard<'_, Box<dyn Store>> {
+    pub(super) fn store(&self) -> MutexGuard<'_, RunStore> {
         lock(&self.store)
     }
 

@@ -14,11 +14,8 @@ use dacapo_core::{
     trace::What,
 };
 
-use super::{
-    faults::Completing,
-    stage::{Life, Stage},
-};
-use crate::{draw::stateless, fault::points};
+use super::stage::{Life, Stage};
+use crate::{draw::stateless, engine::faults::Completing, fault::points};
 
 /// When every run begins by the wall clock: 2026-01-01T00:00:00Z, in microseconds.
 pub const EPOCH_US: u64 = 1_767_225_600_000_000;

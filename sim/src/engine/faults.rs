@@ -11,7 +11,7 @@ use dacapo_core::{
 };
 
 use crate::{
-    draw::stateless_chance,
+    engine::chance::Chance,
     fault::{Fault, Harm, Trigger},
 };
 
@@ -25,7 +25,7 @@ struct State {
 
 /// A directed link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(crate) enum Way {
     /// Messages pass.
     Open,
     /// Messages wait.
@@ -36,7 +36,7 @@ pub(super) enum Way {
 
 /// How a host is down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Down {
+pub(crate) enum Down {
     /// Asked to end.
     Leaving,
     /// Killed; its sockets are closed by the system.
@@ -47,15 +47,15 @@ pub(super) enum Down {
 
 /// What a completion meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Completing {
+pub(crate) enum Completing {
     Lost,
     Late(u64),
 }
 
 /// All faults of a plan with their states.
 #[derive(Debug)]
-pub(super) struct FaultTable {
-    seed: u64,
+pub(crate) struct FaultTable {
+    chance: Chance,
     faults: Vec<Fault>,
     states: BTreeMap<u32, State>,
     healed: bool,
@@ -64,21 +64,26 @@ pub(super) struct FaultTable {
 }
 
 impl FaultTable {
-    pub(super) fn new(seed: u64, faults: &[Fault]) -> Self {
+    pub(crate) fn new(chance: Chance, faults: &[Fault]) -> Self {
         let states = faults.iter().map(|fault| (fault.id, State::default())).collect();
-        Self { seed, faults: faults.to_vec(), states, healed: false, changes: 0 }
+        Self { chance, faults: faults.to_vec(), states, healed: false, changes: 0 }
     }
 
-    pub(super) fn changes(&self) -> u64 {
+    /// What the faults draw from.
+    pub(crate) fn chance(&mut self) -> &mut Chance {
+        &mut self.chance
+    }
+
+    pub(crate) fn changes(&self) -> u64 {
         self.changes
     }
 
-    pub(super) fn fault(&self, id: u32) -> Option<&Fault> {
+    pub(crate) fn fault(&self, id: u32) -> Option<&Fault> {
         self.faults.iter().find(|fault| fault.id == id)
     }
 
     /// The time-triggered faults that begin by now.
-    pub(super) fn begin_due(&mut self, now_us: u64) -> Vec<u32> {
+    pub(crate) fn begin_due(&mut self, now_us: u64) -> Vec<u32> {
         if self.healed {
             return Vec::new();
         }
@@ -95,7 +100,7 @@ impl FaultTable {
     }
 
     /// A host reaches a point: the faults that begin there.
-    pub(super) fn reach(&mut self, host: &NodeName, point: Point, now_us: u64) -> Vec<u32> {
+    pub(crate) fn reach(&mut self, host: &NodeName, point: Point, now_us: u64) -> Vec<u32> {
         if self.healed {
             return Vec::new();
         }
@@ -117,7 +122,7 @@ impl FaultTable {
     }
 
     /// The faults that end by now.
-    pub(super) fn end_due(&mut self, now_us: u64) -> Vec<u32> {
+    pub(crate) fn end_due(&mut self, now_us: u64) -> Vec<u32> {
         let mut ended = Vec::new();
         for fault in &self.faults {
             let state = self.states.entry(fault.id).or_default();
@@ -134,7 +139,7 @@ impl FaultTable {
     }
 
     /// Ends everything for good: the faults that end now, and those that never began.
-    pub(super) fn heal(&mut self) -> (Vec<u32>, Vec<u32>) {
+    pub(crate) fn heal(&mut self) -> (Vec<u32>, Vec<u32>) {
         self.healed = true;
         self.changes += 1;
         let (mut ended, mut never) = (Vec::new(), Vec::new());
@@ -152,7 +157,7 @@ impl FaultTable {
         (ended, never)
     }
 
-    pub(super) fn is_healed(&self) -> bool {
+    pub(crate) fn is_healed(&self) -> bool {
         self.healed
     }
 
@@ -164,7 +169,7 @@ impl FaultTable {
     }
 
     /// What is added to the latency between two hosts.
-    pub(super) fn extra_latency_us(&self, one: &NodeName, other: &NodeName) -> u64 {
+    pub(crate) fn extra_latency_us(&self, one: &NodeName, other: &NodeName) -> u64 {
         let extra = |(fault, _): (&Fault, u64)| match &fault.what {
             Harm::Delay { extra_us } => *extra_us,
             Harm::SlowPair { a, b, extra_us } if is_pair(a, b, one, other) => *extra_us,
@@ -174,7 +179,7 @@ impl FaultTable {
     }
 
     /// What happens to messages from one host to another.
-    pub(super) fn way(&self, from: &NodeName, to: &NodeName) -> Way {
+    pub(crate) fn way(&self, from: &NodeName, to: &NodeName) -> Way {
         let (mut cut, mut held) = (false, false);
         for (fault, _) in self.active() {
             match &fault.what {
@@ -197,7 +202,7 @@ impl FaultTable {
     }
 
     /// Whether new connections to the host fail, and whether they hang.
-    pub(super) fn refuses(&self, to: &NodeName) -> Option<bool> {
+    pub(crate) fn refuses(&self, to: &NodeName) -> Option<bool> {
         let refused = |(fault, _): (&Fault, u64)| match &fault.what {
             Harm::Refuse { host, hang } if host == to => Some(*hang),
             _ => None,
@@ -206,7 +211,7 @@ impl FaultTable {
     }
 
     /// Whether and how the host is down.
-    pub(super) fn down(&self, name: &NodeName, now_us: u64) -> Option<Down> {
+    pub(crate) fn down(&self, name: &NodeName, now_us: u64) -> Option<Down> {
         let down = |(fault, begun): (&Fault, u64)| match &fault.what {
             Harm::Crash { host, silent } if host == name => Some(if *silent { Down::Silent } else { Down::Killed }),
             Harm::StateDestroyed { host } if host == name => Some(Down::Killed),
@@ -221,17 +226,17 @@ impl FaultTable {
     }
 
     /// Whether an extra instance is wanted now.
-    pub(super) fn is_wanted(&self, name: &NodeName) -> bool {
+    pub(crate) fn is_wanted(&self, name: &NodeName) -> bool {
         self.active().any(|(fault, _)| matches!(&fault.what, Harm::ScaleOut { host, .. } if host == name))
     }
 
     /// Whether the host's next life begins by playing the past.
-    pub(super) fn destroys_state(&self, name: &NodeName) -> bool {
+    pub(crate) fn destroys_state(&self, name: &NodeName) -> bool {
         self.active().any(|(fault, _)| matches!(&fault.what, Harm::StateDestroyed { host } if host == name))
     }
 
     /// Until when the host stands still.
-    pub(super) fn paused_until(&self, name: &NodeName) -> Option<Timestamp> {
+    pub(crate) fn paused_until(&self, name: &NodeName) -> Option<Timestamp> {
         let until = |(fault, begun): (&Fault, u64)| match &fault.what {
             Harm::Pause { host } if host == name => Some(Timestamp(begun + fault.duration_us)),
             _ => None,
@@ -240,7 +245,7 @@ impl FaultTable {
     }
 
     /// By how much the host's wall clock is off.
-    pub(super) fn clock_offset_us(&self, name: &NodeName) -> i64 {
+    pub(crate) fn clock_offset_us(&self, name: &NodeName) -> i64 {
         let offset = |(fault, _): (&Fault, u64)| match &fault.what {
             Harm::ClockOffset { host, offset_us } if host == name => *offset_us,
             _ => 0,
@@ -249,28 +254,27 @@ impl FaultTable {
     }
 
     /// How much longer the store takes.
-    pub(super) fn extra_store_us(&self) -> u64 {
+    pub(crate) fn extra_store_us(&self) -> u64 {
         let extra =
             |(fault, _): (&Fault, u64)| if let Harm::SlowStore { extra_us } = fault.what { extra_us } else { 0 };
         self.active().map(extra).sum()
     }
 
     /// Whether this commit fails, and whether it is made all the same.
-    pub(super) fn fails_commit(&self, commit: (Term, u64)) -> Option<bool> {
+    pub(crate) fn fails_commit(&self, commit: (Term, u64)) -> Option<bool> {
         self.active().find_map(|(fault, _)| match &fault.what {
             Harm::StoreFails { share_permille, applied } => {
-                stateless_chance(self.seed, "commit fails", &(fault.id, commit), *share_permille).then_some(*applied)
+                self.chance.happens("commit fails", &(fault.id, commit), *share_permille).then_some(*applied)
             }
             _ => None,
         })
     }
 
     /// What a completion that the host is about to send meets.
-    pub(super) fn completing(&self, name: &NodeName, service: &ServiceName, identity: Identity) -> Option<Completing> {
+    pub(crate) fn completing(&self, name: &NodeName, service: &ServiceName, identity: Identity) -> Option<Completing> {
         let mut late_us = 0;
         for (fault, _) in self.active() {
-            let hit =
-                |permille| stateless_chance(self.seed, "completion", &(fault.id, name.as_str(), identity), permille);
+            let hit = |permille| self.chance.happens("completion", &(fault.id, name.as_str(), identity), permille);
             match &fault.what {
                 Harm::CompletionLost { host, share_permille } if host == name && hit(*share_permille) => {
                     return Some(Completing::Lost);
@@ -310,7 +314,7 @@ mod tests {
             fault(3, 0, 300, hold),
             fault(4, 0, 120, Harm::Isolate { host: one.clone() }),
         ];
-        let mut table = FaultTable::new(1, &faults);
+        let mut table = FaultTable::new(Chance::new(1, None), &faults);
         assert_eq!(table.begin_due(0), vec![1, 3, 4]);
         assert_eq!(table.way(&bus, &one), Way::Cut);
         table.begin_due(50);
@@ -329,8 +333,10 @@ mod tests {
         let bus = NodeName::of("bus");
         let trigger = Trigger::On { host: bus.clone(), point: "commit".to_owned(), identity: None, nth: 2 };
         let what = Harm::Crash { host: bus.clone(), silent: false };
-        let mut table =
-            FaultTable::new(1, &[Fault { id: 7, family: Family::CrashAtPoint, trigger, duration_us: 10, what }]);
+        let mut table = FaultTable::new(
+            Chance::new(1, None),
+            &[Fault { id: 7, family: Family::CrashAtPoint, trigger, duration_us: 10, what }],
+        );
         let commit = |n| Point { name: "commit", identity: Identity::Sequence(n) };
         assert!(table.reach(&NodeName::of("accounts-0"), commit(1), 5).is_empty());
         assert!(table.reach(&bus, commit(1), 5).is_empty());
@@ -345,8 +351,10 @@ mod tests {
     fn what_never_began_is_told() {
         let trigger = Trigger::On { host: NodeName::of("bus"), point: "commit".to_owned(), identity: None, nth: 2 };
         let what = Harm::SlowStore { extra_us: 1 };
-        let mut table =
-            FaultTable::new(1, &[Fault { id: 7, family: Family::SlowStore, trigger, duration_us: 10, what }]);
+        let mut table = FaultTable::new(
+            Chance::new(1, None),
+            &[Fault { id: 7, family: Family::SlowStore, trigger, duration_us: 10, what }],
+        );
         assert_eq!(table.heal(), (vec![], vec![7]));
     }
 }

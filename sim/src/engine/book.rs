@@ -25,7 +25,7 @@ struct Entry {
 
 /// What a customer does next.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Next {
+pub(crate) enum Next {
     /// Everything is done.
     Finished,
     /// Nothing can be done yet.
@@ -38,14 +38,14 @@ pub(super) enum Next {
 
 /// All operations with what became of them.
 #[derive(Debug, Default)]
-pub(super) struct Book {
+pub(crate) struct Book {
     entries: BTreeMap<u64, Entry>,
     /// By customer, in the order in which they are done.
     queues: BTreeMap<u32, Vec<u64>>,
 }
 
 impl Book {
-    pub(super) fn new(operations: &[Operation]) -> Self {
+    pub(crate) fn new(operations: &[Operation]) -> Self {
         let mut book = Self::default();
         for operation in operations {
             book.add(operation.clone());
@@ -53,7 +53,7 @@ impl Book {
         book
     }
 
-    pub(super) fn add(&mut self, operation: Operation) {
+    pub(crate) fn add(&mut self, operation: Operation) {
         let (id, customer) = (operation.id, operation.customer);
         let entry = Entry { operation, status: Status::Waiting, attempts: 0, in_flight: false };
         let former = self.entries.insert(id, entry);
@@ -65,7 +65,7 @@ impl Book {
     }
 
     /// What this customer does now: the first of its operations that has begun, or that may begin.
-    pub(super) fn next(&self, customer: u32, now_us: u64) -> Next {
+    pub(crate) fn next(&self, customer: u32, now_us: u64) -> Next {
         let queue = self.queues.get(&customer).map_or(&[][..], Vec::as_slice);
         let mut open = queue.iter().map(|id| &self.entries[id]).filter(|entry| !is_ended(entry.status)).peekable();
         if open.peek().is_none() {
@@ -99,7 +99,7 @@ impl Book {
     }
 
     /// An attempt begins: its number, from 1.
-    pub(super) fn begin(&mut self, operation: u64) -> u32 {
+    pub(crate) fn begin(&mut self, operation: u64) -> u32 {
         let entry = self.entry(operation);
         entry.status = Status::Begun;
         entry.attempts += 1;
@@ -108,23 +108,23 @@ impl Book {
     }
 
     /// The attempt ended without an answer.
-    pub(super) fn unknown(&mut self, operation: u64) {
+    pub(crate) fn unknown(&mut self, operation: u64) {
         self.entry(operation).in_flight = false;
     }
 
     /// The attempt was answered.
-    pub(super) fn answered(&mut self, operation: u64, status: u16) {
+    pub(crate) fn answered(&mut self, operation: u64, status: u16) {
         let entry = self.entry(operation);
         entry.in_flight = false;
         entry.status = if (200..300).contains(&status) { Status::Succeeded } else { Status::Refused };
     }
 
-    pub(super) fn skip(&mut self, operation: u64) {
+    pub(crate) fn skip(&mut self, operation: u64) {
         self.entry(operation).status = Status::Skipped;
     }
 
     /// The attempts that a customer's former life left under way.
-    pub(super) fn take_in_flight(&mut self, customer: u32) -> Vec<(u64, u32)> {
+    pub(crate) fn take_in_flight(&mut self, customer: u32) -> Vec<(u64, u32)> {
         let mut left = Vec::new();
         for entry in self.entries.values_mut() {
             if entry.operation.customer == customer && entry.in_flight {
@@ -136,12 +136,12 @@ impl Book {
     }
 
     /// How many have not ended.
-    pub(super) fn open(&self) -> u64 {
+    pub(crate) fn open(&self) -> u64 {
         self.entries.values().filter(|entry| !is_ended(entry.status)).count() as u64
     }
 
     /// The first few that have not ended.
-    pub(super) fn describe_open(&self, count: usize) -> String {
+    pub(crate) fn describe_open(&self, count: usize) -> String {
         let open = self.entries.values().filter(|entry| !is_ended(entry.status));
         let sentences: Vec<String> = open
             .take(count)
@@ -151,7 +151,7 @@ impl Book {
     }
 
     /// How many succeeded, were refused, were skipped.
-    pub(super) fn counts(&self) -> (u64, u64, u64) {
+    pub(crate) fn counts(&self) -> (u64, u64, u64) {
         let count = |status| self.entries.values().filter(|entry| entry.status == status).count() as u64;
         (count(Status::Succeeded), count(Status::Refused), count(Status::Skipped))
     }
