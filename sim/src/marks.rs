@@ -38,6 +38,11 @@ pub const COMMIT_UNHEARD: &str = "commit unheard";
 /// Recorded by the engine when a process dies between two of its outputs.
 pub const DIED_AT_POINT: &str = "died at a point";
 
+/// Recorded by the event engine when a parcel was lost on its way and sent again.
+pub const PARCEL_LOST: &str = "parcel lost";
+/// Recorded by the event engine when the bus cut off a peer that did not read.
+pub const SLOW_READER_CUT: &str = "slow reader cut off";
+
 const ENGINE: &[Mark] = &[
     Mark {
         name: COMMIT_UNHEARD,
