@@ -75,7 +75,7 @@ impl Observer for ExpectationsHold {
     fn observe(&mut self, known: &Known, record: &Record) -> Verdict {
         match &record.what {
             What::FrameReceived { connection, frame: Frame::ToBus(frame) } => {
-                match frame {
+                match &**frame {
                     ToBus::Publish(publish) => {
                         self.asked(
                             record,
