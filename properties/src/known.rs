@@ -1,6 +1,8 @@
 //! What the records so far say, gathered once for all observers.
 
 use dacapo_core::{
+    Timestamp,
+    digest::StableHasher,
     trace::{Frame, Record, What},
     wire::{Deliver, FromBus},
 };
@@ -28,6 +30,13 @@ impl Known {
     /// The connections.
     pub fn connections(&self) -> &Connections {
         &self.connections
+    }
+
+    /// Adds to a digest what later verdicts may depend on and the contents of the store do not say; steps and absolute
+    /// times stay out.
+    pub fn memory(&self, now: Timestamp, to: &mut StableHasher) {
+        self.log.memory(to);
+        self.connections.memory(&self.log, now, to);
     }
 
     /// Takes a record in. One that was taken in already changes nothing, so that observers may share this.

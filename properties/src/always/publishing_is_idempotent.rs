@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use dacapo_core::{
-    EventId, Position, Receipt, Version,
+    EventId, Position, Receipt, Timestamp, Version,
+    digest::StableHasher,
     trace::{Frame, Record, What},
     wire::FromBus,
 };
+use std::hash::Hash as _;
 
 use crate::{
     connections::Asked,
@@ -24,7 +26,7 @@ pub const PROMISE: Promise = Promise {
 };
 
 /// Judges [`PROMISE`].
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct PublishingIsIdempotent {
     /// When each position was answered with `accepted`; every later answer must be `duplicate`.
     accepted: BTreeMap<Position, Moment>,
@@ -57,6 +59,10 @@ impl Observer for PublishingIsIdempotent {
             },
             _ => Ok(()),
         }
+    }
+
+    fn memory(&self, _known: &Known, _now: Timestamp, to: &mut StableHasher) {
+        self.accepted.keys().for_each(|position| position.hash(to));
     }
 
     fn checks(&self) -> u64 {
