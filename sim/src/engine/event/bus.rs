@@ -13,6 +13,7 @@ use std::{
 use dacapo_backends::server::{ServerConfig, points, weight_of};
 use dacapo_core::{
     bus::{self, Admin, AdminAnswer, Bus, ConnId, Input, Output},
+    hashed::Hashed,
     hooks::{Identity, Point, Verdict},
     names::Term,
     store::{Recovered, StoreError},
@@ -47,7 +48,7 @@ enum State {
 /// What waits for the machine, in the order in which it came.
 enum Arrival {
     Connected(ConnId, ConnectionId),
-    Frame(ConnId, ToBus),
+    Frame(ConnId, Hashed<ToBus>),
     Admin(ConnId, Admin),
     Disconnected(ConnId),
 }
@@ -405,7 +406,7 @@ impl BusProcess {
                 self.conns.get(&conn)?;
                 let recorded = Frame::ToBus(frame.clone());
                 stage.record(self.host, What::FrameReceived { connection: conn.0, frame: recorded });
-                Some(Input::Frame { conn, frame })
+                Some(Input::Frame { conn, frame: frame.into_inner() })
             }
             Arrival::Admin(conn, admin) => self.conns.contains_key(&conn).then_some(Input::Admin { conn, admin }),
             Arrival::Disconnected(conn) => {
@@ -511,10 +512,11 @@ impl BusProcess {
 
     fn send(&mut self, stage: &mut Stage, conn: ConnId, frame: FromBus) {
         let Some(connection) = self.conns.get(&conn).copied() else { return };
+        let frame = Hashed::new(frame);
         let recorded = Frame::FromBus(frame.clone());
         stage.record(self.host, What::FrameSent { connection: conn.0, frame: recorded });
         if self.questions.contains_key(&conn) {
-            match frame {
+            match &*frame {
                 FromBus::Error(error) => self.reply(stage, conn, status_of(error.code), &error.message),
                 FromBus::Closing(_) => self.reply(stage, conn, 503, "the bus stopped before it answered"),
                 _ => {}
@@ -534,7 +536,7 @@ impl BusProcess {
                 request: None,
             };
             stage.mark(self.host, crate::marks::SLOW_READER_CUT);
-            stage.send_from_bus(connection, error.into(), 0);
+            stage.send_from_bus(connection, Hashed::new(error.into()), 0);
             self.close(stage, conn);
             return;
         }

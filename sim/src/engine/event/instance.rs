@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use dacapo_core::{
     ServiceName,
+    hashed::Hashed,
     hooks::{Identity, Verdict},
     trace::{Frame, What},
     wire::{FromBus, ToBus},
@@ -28,7 +29,7 @@ use crate::engine::setup;
 /// What the socket says, in order.
 enum Said {
     Opened(ConnectionId),
-    Frame(ConnectionId, FromBus, usize),
+    Frame(ConnectionId, Hashed<FromBus>, usize),
     Ended(ConnectionId),
 }
 
@@ -234,7 +235,7 @@ impl InstanceProcess {
                 stage.net.read(connection, self.host, bytes);
                 let recorded = Frame::FromBus(frame.clone());
                 stage.record(self.host, What::FrameReceived { connection: self.connections, frame: recorded });
-                Some(Input::Frame(frame))
+                Some(Input::Frame(frame.into_inner()))
             }
             Said::Ended(connection) if self.socket == Some(connection) => {
                 self.drop_socket(stage);
@@ -332,6 +333,7 @@ impl InstanceProcess {
 
     fn send(&mut self, stage: &mut Stage, frame: ToBus) {
         let Some(socket) = self.socket else { return };
+        let frame = Hashed::new(frame);
         let recorded = Frame::ToBus(frame.clone());
         stage.record(self.host, What::FrameSent { connection: self.connections, frame: recorded });
         stage.send_to_bus(socket, frame);

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use dacapo_core::{
     bus::Admin,
     digest::digest_of,
+    hashed::Hashed,
     wire::{FromBus, ToBus},
 };
 use dacapo_service::{Method, Response};
@@ -85,8 +86,8 @@ enum Parcel {
     Upgrade,
     Upgraded,
     Unavailable,
-    ToBus(ToBus),
-    FromBus(FromBus, usize),
+    ToBus(Hashed<ToBus>),
+    FromBus(Hashed<FromBus>, usize),
     Request(Box<Asked>),
     Response(Box<Response>),
     Close,
@@ -102,9 +103,9 @@ pub(super) enum Heard {
     Opened,
     /// There will be none, for this reason.
     Refused(&'static str),
-    ToBus(ToBus),
+    ToBus(Hashed<ToBus>),
     /// With its size.
-    FromBus(FromBus, usize),
+    FromBus(Hashed<FromBus>, usize),
     Request(Box<Asked>),
     Response(Box<Response>),
     /// The peer closed it, or it broke.
@@ -236,11 +237,11 @@ impl Stage {
         }
     }
 
-    pub(super) fn send_to_bus(&mut self, id: ConnectionId, frame: ToBus) {
+    pub(super) fn send_to_bus(&mut self, id: ConnectionId, frame: Hashed<ToBus>) {
         self.post(id, Way::Out, Parcel::ToBus(frame));
     }
 
-    pub(super) fn send_from_bus(&mut self, id: ConnectionId, frame: FromBus, bytes: usize) {
+    pub(super) fn send_from_bus(&mut self, id: ConnectionId, frame: Hashed<FromBus>, bytes: usize) {
         if let Some(connection) = self.net.get(id) {
             connection.ways[1].unread += bytes;
         }

@@ -1,7 +1,10 @@
 //! In one of eight runs, which the plan's seed decides, every frame goes through its real encoding, and what comes out
 //! must equal what went in.
 
-use dacapo_core::wire::{FromBus, ToBus};
+use dacapo_core::{
+    hashed::Hashed,
+    wire::{FromBus, ToBus},
+};
 
 use super::stage::Stage;
 use crate::{draw::stateless, plan::Plan};
@@ -16,25 +19,25 @@ pub(super) fn encodes(plan: &Plan) -> bool {
 
 impl Stage {
     /// What the bus gets when this was sent to it.
-    pub(super) fn through_wire_to_bus(&mut self, frame: ToBus) -> ToBus {
+    pub(super) fn through_wire_to_bus(&mut self, frame: Hashed<ToBus>) -> Hashed<ToBus> {
         if !self.encodes {
             return frame;
         }
         let text = frame.encode();
         match ToBus::decode(&text) {
-            Ok(mut frames) if frames.len() == 1 && frames[0] == frame => frames.swap_remove(0),
+            Ok(mut frames) if frames.len() == 1 && frames[0] == *frame => Hashed::new(frames.swap_remove(0)),
             other => self.changed(&text, &other, frame),
         }
     }
 
     /// What an instance gets when the bus sent this.
-    pub(super) fn through_wire_from_bus(&mut self, frame: FromBus) -> FromBus {
+    pub(super) fn through_wire_from_bus(&mut self, frame: Hashed<FromBus>) -> Hashed<FromBus> {
         if !self.encodes {
             return frame;
         }
         let text = frame.encode();
         match FromBus::decode(&text) {
-            Ok(mut frames) if frames.len() == 1 && frames[0] == frame => frames.swap_remove(0),
+            Ok(mut frames) if frames.len() == 1 && frames[0] == *frame => Hashed::new(frames.swap_remove(0)),
             other => self.changed(&text, &other, frame),
         }
     }
