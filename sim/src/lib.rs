@@ -20,6 +20,7 @@
 //! | [`run`](mod@run) | one run and its outcome |
 //! | [`campaign`] | many seeds |
 //! | [`verify`](mod@verify) | the same plan twice |
+//! | [`shrink`](mod@shrink) | the smallest plan that still fails the same way |
 
 pub mod campaign;
 pub mod cast;
@@ -32,6 +33,7 @@ pub mod plan;
 pub mod profile;
 pub mod recorder;
 pub mod run;
+pub mod shrink;
 pub mod swarm;
 pub mod verify;
 
@@ -41,4 +43,5 @@ pub use fault::{Family, Fault, Harm, Trigger};
 pub use plan::{Plan, PlanError, Settings};
 pub use profile::Profile;
 pub use run::{End, Outcome, RunOptions, run};
+pub use shrink::{Minimality, ShrinkError, ShrinkOptions, Shrunk, shrink};
 pub use verify::{Difference, verify};
