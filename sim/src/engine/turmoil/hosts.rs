@@ -247,13 +247,14 @@ impl Host {
                 let identity = (name.as_str(), life.number);
                 now_us + stateless_between(stage.plan.seed, "restart", &identity, low, high)
             };
+            let ending = if matches!(returned, Returned::Quietly) { Ending::Orderly } else { Ending::Process };
             if let Returned::Because(reason) = returned {
                 stage.record(name, What::Stopped { reason });
             }
             life.die(false);
             sim.crash(self.address);
             if matches!(self.post.role, Role::Bus) {
-                stage.store().end(Ending::Process);
+                stage.end_store(ending);
             }
             stage.set_reachable(name, Reachable::Refuses);
             self.standing = if is_customer { Standing::Finished } else { Standing::Down { restart_us } };
@@ -281,7 +282,7 @@ impl Host {
         }
         sim.crash(self.address);
         if matches!(self.post.role, Role::Bus) {
-            stage.store().end(if silent { Ending::Power } else { Ending::Process });
+            stage.end_store(if silent { Ending::Power } else { Ending::Process });
         }
         stage.set_reachable(name, if silent { Reachable::Gone } else { Reachable::Refuses });
         stage.record(name, What::Stopped { reason: reason.to_owned() });
