@@ -12,7 +12,7 @@ mod tests {
     #[test]
     fn smoke() {
         for seed in 0..50 {
-            let disk = Disk::new(Chance::new(seed, None), Omissions::default());
+            let disk = Disk::new(&Chance::new(seed, None), Omissions::default());
             let mut store = disk.open(Options::default()).unwrap();
             for life in 0..4_u64 {
                 let recovered = store.recover().unwrap();

@@ -21,7 +21,7 @@ use super::{
     locks::{Level, Slot},
     model::{Handle, How, Model, Refused, sector_size},
 };
-use crate::engine::turmoil::EPOCH_US;
+use crate::engine::EPOCH_US;
 
 /// 1970-01-01 in SQLite's count: milliseconds since noon in Greenwich on November 24, 4714 B.C.
 const UNIX_EPOCH_JULIAN_MS: i64 = 210_866_760_000_000;

@@ -48,17 +48,17 @@ pub(crate) struct Disk {
 
 impl Disk {
     /// An empty disk.
-    pub(crate) fn new(chance: Chance, omissions: Omissions) -> Self {
+    pub(crate) fn new(chance: &Chance, omissions: Omissions) -> Self {
         ffi::seed_generator(chance.number("generator", &0));
-        Self { vfs: Vfs::register(Model::new(chance, omissions)) }
+        Self { vfs: Vfs::register(Model::new(chance.clone(), omissions)) }
     }
 
     /// A disk with a store on it that nobody has written to yet.
-    pub(crate) fn with_store(chance: Chance, omissions: Omissions) -> Self {
+    pub(crate) fn with_store(chance: &Chance, omissions: Omissions) -> Self {
         /// The same for every run: making the tables costs as much as a few hundred events.
         static TEMPLATE: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
         let template = TEMPLATE.get_or_init(|| {
-            let disk = Self::new(Chance::new(0, None), Omissions::default());
+            let disk = Self::new(&Chance::new(0, None), Omissions::default());
             drop(disk.open(Options::default()).expect("a healthy disk takes a store"));
             disk.model().files()
         });
@@ -78,8 +78,8 @@ impl Disk {
     }
 
     /// What goes wrong from now on.
-    pub(crate) fn set_trouble(&self, chance: Chance, trouble: Trouble, now_us: u64) {
-        self.model().set_trouble(chance, trouble, now_us);
+    pub(crate) fn set_trouble(&self, trouble: Trouble, now_us: u64) {
+        self.model().set_trouble(trouble, now_us);
     }
 
     /// What the next calls are part of; draws depend on it.

@@ -120,8 +120,7 @@ impl Model {
         self.directory.names().map(|(name, inode)| (name.to_owned(), self.files[&inode].view().to_vec())).collect()
     }
 
-    pub(super) fn set_trouble(&mut self, chance: Chance, trouble: Trouble, now_us: u64) {
-        self.draws.chance = chance;
+    pub(super) fn set_trouble(&mut self, trouble: Trouble, now_us: u64) {
         self.trouble = trouble;
         self.now_us = now_us;
     }
@@ -165,12 +164,12 @@ impl Model {
     /// The power goes, and the process with it.
     pub(super) fn cut(&mut self, cut: Cut) {
         self.cuts += 1;
-        let (chance, number) = (self.draws.chance, self.cuts);
+        let (chance, number) = (self.draws.chance.clone(), self.cuts);
         let lost =
             |index: usize, name: &str| !chance.happens("entry lost", &(number, name, index), cut.entries_lost_permille);
         self.directory.cut(lost);
         for (inode, content) in &mut self.files {
-            content.cut(&mut Drawn { chance, identity: (number, inode.0), cut });
+            content.cut(&mut Drawn { chance: &chance, identity: (number, inode.0), cut });
         }
         self.directory.sync();
         self.end_life();
@@ -178,7 +177,7 @@ impl Model {
 
     /// Bits rot at rest in a file, drawn by this identity; where that was.
     pub(super) fn rot(&mut self, identity: u64) -> Option<(String, usize)> {
-        let chance = self.draws.chance;
+        let chance = self.draws.chance.clone();
         let total = self.size();
         let mut at = chance.between("rot", &identity, (0, total.checked_sub(1)?));
         let mask = 1 << chance.between("rotten bit", &identity, (0, 7));
@@ -307,15 +306,15 @@ impl Model {
             self.is_frozen = true;
             return Err(Refused::Dead);
         }
-        let draws = self.draws;
-        if draws.happens("sync fails", self.trouble.syncs_fail_permille) {
+        if self.draws.happens("sync fails", self.trouble.syncs_fail_permille) {
             self.met.failed_syncs += 1;
+            let draws = self.draws.clone();
             let identity = (draws.context, draws.count);
             let reached = |index| draws.chance.happens("reached before the sync failed", &(identity, index), 500);
             self.content(handle)?.sync_failed(reached);
             return Err(Refused::SyncFailed);
         }
-        if draws.happens("sync lies", self.trouble.syncs_lie_permille) {
+        if self.draws.happens("sync lies", self.trouble.syncs_lie_permille) {
             self.met.lies += 1;
             return Ok(());
         }
@@ -397,13 +396,13 @@ impl Model {
 }
 
 /// What a power cut leaves, drawn by the cut's number, the file and the operation.
-struct Drawn {
-    chance: Chance,
+struct Drawn<'a> {
+    chance: &'a Chance,
     identity: (u64, u32),
     cut: Cut,
 }
 
-impl Fate for Drawn {
+impl Fate for Drawn<'_> {
     fn operation(&mut self, index: usize, is_write: bool) -> Left {
         let drawn = self.chance.between("unsynced", &(self.identity, index), (0, 999)) as u32;
         if drawn < self.cut.written_permille {

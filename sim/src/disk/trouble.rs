@@ -65,7 +65,7 @@ pub(crate) struct Met {
 }
 
 /// What is drawn for one kind of call: by what the call is part of, and its number within that.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Draws {
     pub(super) chance: Chance,
     /// What the calls are part of: a commit, a recovery, a question.

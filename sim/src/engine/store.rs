@@ -68,7 +68,6 @@ pub(crate) struct RunStore {
     store: Option<Box<dyn Store>>,
     disk: Option<Disk>,
     options: Options,
-    chance: Chance,
     /// Of the bus.
     life: u64,
     /// Calls within this life that nothing else tells apart.
@@ -84,7 +83,11 @@ pub(crate) struct RunStore {
 
 impl RunStore {
     pub(crate) fn new(plan: &Plan) -> Self {
-        let chance = Chance::new(plan.seed, None);
+        Self::drawing_from(plan, &Chance::new(plan.seed, None))
+    }
+
+    /// The same with a chance that may branch off.
+    pub(crate) fn drawing_from(plan: &Plan, chance: &Chance) -> Self {
         let planted = plan.bug.map_or(Planted::NONE, Planted::bug);
         let omissions =
             Omissions { log_syncs: planted.is(Bug::WalUnsynced), directory_syncs: planted.is(Bug::DirectoryUnsynced) };
@@ -98,7 +101,6 @@ impl RunStore {
             store: None,
             disk,
             options: Options { checkpoint_pages, ..Options::default() },
-            chance,
             life: 1,
             calls: 0,
             cut: Cut::default(),
@@ -123,8 +125,7 @@ impl RunStore {
     }
 
     /// What is wrong with the disk from here on. Before each call, and before the end of a life.
-    pub(crate) fn prepare(&mut self, chance: Chance, faults: &DiskFaults, now_us: u64) {
-        self.chance = chance;
+    pub(crate) fn prepare(&mut self, faults: &DiskFaults, now_us: u64) {
         let Some(disk) = &self.disk else { return };
         self.cut = faults.cut;
         let mut room = None;
@@ -136,7 +137,7 @@ impl RunStore {
                 room = Some(room.map_or(left, |room: u64| room.min(left)));
             }
         }
-        disk.set_trouble(chance, Trouble { room, ..faults.trouble.clone() }, now_us);
+        disk.set_trouble(Trouble { room, ..faults.trouble.clone() }, now_us);
         for (fault, bits) in &faults.rotten {
             if self.rotten.insert(*fault) {
                 for bit in 0..*bits {
