@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use dacapo_core::{Key, ServiceName, bus::Admin};
 
 use super::{
+    hosts::BUS,
     net::{self, Asked, Heard, Speech},
     queue::{ConnectionId, HostId},
     stage::Stage,
@@ -17,7 +18,6 @@ const LOOK_AGAIN_US: u64 = 200_000;
 /// A life of the administrator's host.
 pub(super) struct AdministratorProcess {
     host: HostId,
-    bus: HostId,
     parked: VecDeque<(ServiceName, Key)>,
     /// What is asked now, and until when its answer is waited for.
     asking: Option<(ConnectionId, u64)>,
@@ -26,8 +26,8 @@ pub(super) struct AdministratorProcess {
 }
 
 impl AdministratorProcess {
-    pub(super) fn start(host: HostId, bus: HostId) -> Self {
-        Self { host, bus, parked: VecDeque::new(), asking: None, asked: 0, looks_at_us: 0 }
+    pub(super) fn start(host: HostId) -> Self {
+        Self { host, parked: VecDeque::new(), asking: None, asked: 0, looks_at_us: 0 }
     }
 
     pub(super) fn hear(&mut self, stage: &mut Stage, connection: ConnectionId, heard: &Heard) {
@@ -67,7 +67,7 @@ impl AdministratorProcess {
             self.asked += 1;
             let life = stage.lives[self.host].number;
             let identity = net::identity(&("administrator", life, self.asked));
-            let connection = stage.connect(self.host, self.bus, Speech::Http, identity);
+            let connection = stage.connect(self.host, BUS, Speech::Http, identity);
             self.asking = Some((connection, stage.now_us + stage.plan.settings.attempt_deadline_us));
         }
         let wake_us = self.asking.map_or(self.looks_at_us, |(_, until_us)| until_us);
