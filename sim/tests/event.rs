@@ -4,18 +4,8 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use dacapo_core::{
-    NodeName,
-    trace::{Frame, Record, What},
-    wire::ToBus,
-};
-use dacapo_properties::Scenario;
-use dacapo_sim::{
-    End, Engine, Fault, Harm, Outcome, Plan, Profile, RunOptions, Trigger,
-    plan::{StoreKind, Survivors},
-    recorder::Keep,
-    run,
-};
+use dacapo_core::trace::{Record, What};
+use dacapo_sim::{End, Engine, Harm, Outcome, Plan, Profile, RunOptions, Trigger, recorder::Keep, run};
 use support::{Flaw, Tally, plan, short};
 
 fn options(engine: Engine) -> RunOptions {
