@@ -25,6 +25,7 @@
 //! | [`verify`](mod@verify) | the same plan twice |
 //! | [`narrate`] | records in words |
 //! | [`seed`] | seeds, as people write them |
+//! | [`shrink`](mod@shrink) | the smallest plan that still fails the same way |
 
 pub mod campaign;
 pub mod cast;
@@ -41,6 +42,7 @@ pub mod recorder;
 pub mod run;
 pub mod seed;
 pub mod simulation;
+pub mod shrink;
 pub mod swarm;
 pub mod verify;
 
@@ -54,4 +56,5 @@ pub use plan::{Plan, PlanError, Settings};
 pub use profile::Profile;
 pub use run::{End, Outcome, RunOptions, run};
 pub use simulation::Simulation;
+pub use shrink::{Minimality, ShrinkError, ShrinkOptions, Shrunk, shrink};
 pub use verify::{Difference, verify};
