@@ -257,7 +257,7 @@ fn what_never_happened_makes_a_check_inconclusive() {
         &simulation,
         seeds(2),
         &expect![
-            "inconclusive: `the boards burnt` never happened, `idle` was never in a position to be broken in 2 seeds; ask for more seeds, or let the workload come there more often"
+            "inconclusive after 2 seeds: `the boards burnt` never happened, `idle` was never in a position to be broken; ask for more seeds, or let the workload come there more often"
         ],
     );
     assert!(matches!(simulation.try_check(seeds(2)), Err(CheckError::Inconclusive { seeds: 2, .. })));

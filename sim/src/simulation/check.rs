@@ -157,8 +157,8 @@ impl Campaign<'_> {
     }
 
     /// Runs one plan and adds it up.
-    fn one(&mut self, plan: &Plan, X) -> Result<(), CheckError> {
-        let wrong = |error| SetupError::Plan { whose: from.whose(plan), error };
+    fn one(&mut self, plan: &Plan, origin: Origin<'_>) -> Result<(), CheckError> {
+        let wrong = |error| SetupError::Plan { whose: origin.whose(plan), error };
         let outcome = if self.simulation.twice || !self.verified {
             self.verified = true;
             let verified = verify(self.scenario, plan, &self.options(plan)).map_err(wrong)?;
@@ -170,20 +170,20 @@ impl Campaign<'_> {
             run(self.scenario, plan, &self.options(plan)).map_err(wrong)?
         };
         if outcome.violation.is_some() {
-            return Err(self.broken(plan, outcome.fingerprint, from).map_err(wrong)?);
+            return Err(self.broken(plan, outcome.fingerprint, origin).map_err(wrong)?);
         }
         self.checked.add(&outcome);
         Ok(())
     }
 
     /// What there is to tell of a plan that breaks a promise.
-    fn broken(&self, drawn: &Plan, fingerprint: Fingerprint, X) -> Result<CheckError, PlanError> {
+    fn broken(&self, drawn: &Plan, fingerprint: Fingerprint, origin: Origin<'_>) -> Result<CheckError, PlanError> {
         let again = verify(self.scenario, drawn, &self.options(drawn))?;
         if let Some(difference) = again.difference {
             return Ok(CheckError::NotDeterministic(difference));
         }
         assert_eq!(again.outcome.fingerprint, fingerprint, "two more runs were equal, and the first one was not");
-        let (plan, minimality) = match from {
+        let (plan, minimality) = match origin {
             Origin::Seed => self.smaller(drawn)?,
             Origin::File(_) | Origin::Regression(_) => (drawn.clone(), None),
         };
@@ -200,11 +200,11 @@ impl Campaign<'_> {
             step: violation.step,
             at: at_step.unwrap_or(Timestamp(simulated.as_micros() as u64)),
             story: Failure::story(&violation, &records),
-            saved: match from {
+            saved: match origin {
                 Origin::Seed => save::save(self.simulation.plans.as_deref(), &plan, violation.property),
                 Origin::File(file) | Origin::Regression(file) => Ok(file.to_owned()),
             },
-            regression: match from {
+            regression: match origin {
                 Origin::Regression(file) => Some(file.to_owned()),
                 Origin::Seed | Origin::File(_) => None,
             },
