@@ -29,6 +29,7 @@
 
 pub mod campaign;
 pub mod cast;
+pub mod disk;
 pub mod draw;
 pub mod engine;
 pub mod fault;
