@@ -110,7 +110,7 @@ impl fmt::Display for Failure {
         match self.minimality {
             None => writeln!(f)?,
             Some(Minimality::Minimal) => {
-                writeln!(f, ", all of which it takes; {} were drawn", counts(&self.drawn))?;
+                writeln!(f, ", each of which it takes; {} were drawn", counts(&self.drawn))?;
             }
             Some(Minimality::TimeRanOut) => {
                 writeln!(f, "; {} were drawn, and time ran out before it was as small as can be", counts(&self.drawn))?;

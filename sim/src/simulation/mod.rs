@@ -254,8 +254,9 @@ impl Simulation {
     }
 
     /// The engine for a plan of this seed: the same whenever that seed is run.
-    fn engine_of(&self, _seed: u64) -> Engine {
-        self.engine.unwrap_or_default()
+    fn engine_of(&self, seed: u64) -> Engine {
+        let whole = seed.is_multiple_of(FULL_STACK_EVERY);
+        self.engine.unwrap_or(if whole { Engine::Turmoil } else { Engine::Event })
     }
 
     /// What an engine takes. Everything that can be wrong before a plan is drawn is told here.
