@@ -32,6 +32,7 @@ pub mod plan;
 pub mod profile;
 pub mod recorder;
 pub mod run;
+pub mod search;
 pub mod swarm;
 pub mod verify;
 

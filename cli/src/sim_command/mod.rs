@@ -17,4 +17,4 @@ mod summary;
 mod tally;
 pub(crate) mod worker;
 
-pub(crate) use engine::{Order, run_seed};
+pub(crate) use engine::{Order, planted, run_seed};
