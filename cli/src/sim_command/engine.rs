@@ -6,12 +6,8 @@ use dacapo_core::{
 };
 use dacapo_properties::{Scenario, Violation};
 use dacapo_sim::{
-<<<<<<< HEAD
-    Difference, End, Engine, Outcome, Plan, PlanError, Profile, RunOptions, marks::Reached, recorder::Keep, run, verify,
-=======
-    Difference, End, Outcome, Plan, PlanError, Profile, RunOptions, marks::Reached, narrate, recorder::Keep, run,
-    verify,
->>>>>>> main
+    Difference, End, Engine, Outcome, Plan, PlanError, Profile, RunOptions, marks::Reached, narrate, recorder::Keep,
+    run, verify,
 };
 use serde::{Deserialize, Serialize};
 
