@@ -170,6 +170,15 @@ impl SqliteStore {
         Ok(Self { db: Shared::new(connection), place: Place::File { path, options } })
     }
 
+    /// Checks the whole file: its pages, and every index against its table. Costs as much as reading all of it. What
+    /// stands *in* the rows is checked whenever they are read.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] with what was found first.
+    pub fn check(&self) -> Result<(), StoreError> {
+        open::check_pages(&self.db.lock().connection)
+    }
+
     /// A store in memory. Its readers share its one connection and wait for it.
     pub fn open_in_memory() -> Result<Self, StoreError> {
         Ok(Self { db: Shared::new(open::in_memory()?), place: Place::Memory })

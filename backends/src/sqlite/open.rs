@@ -205,6 +205,15 @@ fn refuse_newer(path: &Path, version: i32) -> Result<(), StoreError> {
     ))
 }
 
+/// Checks every page, and every index against its table.
+pub(super) fn check_pages(connection: &Connection) -> Result<(), StoreError> {
+    let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(error::map)?;
+    if found == "ok" {
+        return Ok(());
+    }
+    Err(StoreError::Damaged(found))
+}
+
 /// The end of the log is what a power cut or a cut-off copy damages first.
 fn check_last_event(connection: Connection) -> Result<Connection, StoreError> {
     let mut db = Db::new(connection);
