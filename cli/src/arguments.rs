@@ -4,8 +4,9 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use dacapo_sim::Engine;
 
-use crate::{bugs::BugsArguments, exit, seed::Seed};
+use crate::{bugs::BugsArguments, exit, seed::Seed, surgery::shrink::ShrinkArguments};
 
 /// An event bus for event-sourced services, and the simulator that they are tested in.
 #[derive(Debug, Parser)]
@@ -27,6 +28,8 @@ pub(crate) enum Verb {
     Sim(SimArguments),
     /// Run one seed, or one saved plan, again
     Replay(ReplayArguments),
+    /// The smallest plan that still fails the same way
+    Shrink(ShrinkArguments),
     /// The local bug base: what failed so far, and whether it still does
     Bugs(BugsArguments),
     /// Crash runs of the store: the real SQLite on a simulated disk, its power cut at every moment
@@ -55,10 +58,21 @@ pub(crate) enum Verb {
 pub(crate) enum EngineName {
     /// The full stack on a simulated network
     Turmoil,
-    /// The machines alone; not there yet
+    /// The same machines in a loop that jumps from event to event: many more seeds in the same time
     Event,
     /// One after the other; not there yet
     Both,
+}
+
+impl EngineName {
+    /// The one engine that is meant, for what needs exactly one.
+    pub(crate) fn one(self) -> anyhow::Result<Engine> {
+        match self {
+            Self::Turmoil => Ok(Engine::Turmoil),
+            Self::Event => Err(exit::Usage::error("the event engine is not there yet; leave --engine out")),
+            Self::Both => Err(exit::Usage::error("one engine at a time does this; give --engine turmoil")),
+        }
+    }
 }
 
 /// `sim`
@@ -111,6 +125,9 @@ pub(crate) struct ReplayArguments {
     /// The profile that the seed was explored with
     #[arg(long, default_value = "swarm")]
     pub(crate) profile: String,
+    /// What runs the plan; `both` is for `sim`
+    #[arg(long, value_enum, default_value = "turmoil")]
+    pub(crate) engine: EngineName,
     /// Show the trace up to this step, and judge no further
     #[arg(long, value_name = "STEP")]
     pub(crate) until: Option<u64>,
@@ -286,7 +303,7 @@ fn is_term(text: &str) -> bool {
     text.starts_with('"') || (text.len() > field.len() && field.bytes().all(|byte| byte.is_ascii_lowercase()))
 }
 
-fn duration(text: &str) -> Result<std::time::Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
     let help = || format!("{text:?} is no duration; give a number with ms, s, m or h, such as 90s");
     let unit_at = text.find(|character: char| !character.is_ascii_digit()).ok_or_else(help)?;
     let (number, unit) = text.split_at(unit_at);

@@ -26,6 +26,7 @@ mod serve;
 mod settings;
 mod sim_command;
 mod stopwatch;
+mod surgery;
 mod terminal;
 
 use std::{
@@ -49,6 +50,7 @@ fn obey(terminal: &Terminal, verb: Verb) -> Exit {
     let result = match verb {
         Verb::Sim(arguments) => sim_command::explore::run(terminal, &arguments),
         Verb::Replay(arguments) => sim_command::replay::run(terminal, &arguments),
+        Verb::Shrink(arguments) => surgery::shrink::run(terminal, &arguments),
         Verb::Bugs(arguments) => bugs::run(terminal, &arguments),
         Verb::Crash(arguments) => crash::run(terminal, &arguments),
         Verb::Demo(arguments) => demo::run(terminal, &arguments),
