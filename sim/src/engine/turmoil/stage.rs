@@ -25,6 +25,7 @@ use crate::{
         faults::{Down, FaultTable},
         phases::simulator,
         store::RunStore,
+        times,
     },
     fault::Harm,
     liveness::LogProgress,
@@ -116,7 +117,8 @@ impl Stage {
         instances: BTreeMap<ServiceName, u64>,
     ) -> Self {
         let names: Arc<[NodeName]> = names.into();
-        let links = Links::new(&plan, &chance, &names);
+        let (settings, drawn) = (plan.settings.clone(), chance.clone());
+        let links = Links::new(&names, Box::new(move |one, other| times::link_us(&settings, &drawn, one, other)));
         Self {
             began: Instant::now(),
             ended_us: AtomicU64::new(u64::MAX),
