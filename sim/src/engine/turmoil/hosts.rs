@@ -223,12 +223,14 @@ impl Host {
         } else {
             times::restart_us(&stage.plan.settings, &stage.chance, &self.name, process.life.number)
         };
+        let mut ending = Ending::Orderly;
         if let Some(Returned::Because(reason)) = process.returned.get() {
             stage.record(&self.name, What::Stopped { reason: reason.clone() });
+            ending = Ending::Process;
         }
         self.former = Some(process.kill(false));
         if matches!(self.role, Role::Bus) {
-            stage.store().end(Ending::Process);
+            stage.end_store(ending);
         }
         stage.network(|network, _| network.set_reachable(self.id, Reachable::Refuses));
         self.standing = if is_customer {
@@ -241,7 +243,7 @@ impl Host {
     fn take_down(&mut self, stage: &Stage, silent: bool, reason: &str, now_us: u64) {
         self.former = self.process.take().map(|process| process.kill(silent));
         if matches!(self.role, Role::Bus) {
-            stage.store().end(if silent { Ending::Power } else { Ending::Process });
+            stage.end_store(if silent { Ending::Power } else { Ending::Process });
         }
         let reachable = if silent { Reachable::Gone } else { Reachable::Refuses };
         stage.network(|network, _| network.set_reachable(self.id, reachable));
