@@ -21,9 +21,14 @@
 //! | [`campaign`] | many seeds |
 //! | [`verify`](mod@verify) | the same plan twice |
 //! | [`shrink`](mod@shrink) | the smallest plan that still fails the same way |
+//! | [`blame`](mod@blame) | the step at which failure became inevitable |
+//! | [`bugbase`] | what was found, on disk |
 
+pub mod blame;
+pub mod bugbase;
 pub mod campaign;
 pub mod cast;
+mod deadline;
 pub mod draw;
 pub mod engine;
 pub mod fault;
@@ -37,7 +42,10 @@ pub mod shrink;
 pub mod swarm;
 pub mod verify;
 
+pub use blame::{Blame, BlameError, BlameOptions, Share, blame};
+pub use bugbase::BugBase;
 pub use campaign::{Campaign, Progress, Report, explore};
+pub use deadline::Budget;
 pub use engine::{Branch, Engine};
 pub use fault::{Family, Fault, Harm, Trigger};
 pub use plan::{Plan, PlanError, Settings};
