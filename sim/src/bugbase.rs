@@ -252,6 +252,16 @@ impl BugBase {
         }
     }
 
+    /// Whether this failure is in the base, and is shrunk.
+    pub fn is_known(&self, property: &str, engine: Engine, plan: &Plan) -> Result<bool, BugBaseError> {
+        let is = |bug: &KnownBug| {
+            bug.property == property
+                && bug.engine == engine
+                && bug.small.as_ref().is_some_and(|small| bug.plan == *plan || small.plan == *plan)
+        };
+        Ok(self.contents()?.bugs.iter().any(is))
+    }
+
     /// Adds a finding, or counts it if it is known. What a second finding knows better (a smaller plan) is kept.
     pub fn add(&self, finding: Finding) -> Result<Added, BugBaseError> {
         let known = self.contents()?.bugs.into_iter().find(|bug| bug.is(&finding));

@@ -7,10 +7,12 @@ use std::{collections::BTreeMap, fs, path::Path, thread};
 
 use anyhow::Context as _;
 use dacapo_core::planted::Bug;
+use dacapo_sim::Engine;
 use serde::Serialize;
 
 use super::{
-    Order, failure,
+    Order,
+    failure::{self, Kept},
     pool::Pool,
     result::{Failure, SeedResult},
     success,
@@ -19,6 +21,10 @@ use super::{
 };
 use crate::{
     arguments::{EngineName, SimArguments},
+    bugs::{
+        self,
+        keep::{Keeper, Shrinking},
+    },
     exit::{Exit, Usage},
     home::Home,
     interrupt::Interrupt,
@@ -143,7 +149,13 @@ pub(crate) fn run(terminal: &Terminal, arguments: &SimArguments) -> anyhow::Resu
         provenance: &provenance,
         exit: tally.exit(&reachable, interrupted),
     };
-    tell(terminal, &home, &tally, &ending, arguments.report.as_deref())?;
+    let shrinking = match (arguments.no_shrink, arguments.shrink_all) {
+        (true, _) => Shrinking::None,
+        (_, true) => Shrinking::All,
+        _ => Shrinking::First,
+    };
+    let mut keeper = Keeper::new(&arguments.bugs, shrinking);
+    tell(terminal, Some(&mut keeper), &tally, &ending, arguments.report.as_deref())?;
     Ok(ending.exit)
 }
 
@@ -256,28 +268,28 @@ impl Campaign<'_> {
     }
 }
 
-/// Tells how it ended, failures one after the other, and saves their plans.
+/// Tells how it ended, failures one after the other, and keeps them in the bug base.
 pub(crate) fn tell(
     terminal: &Terminal,
-    home: &Home,
+    mut keeper: Option<&mut Keeper>,
     tally: &Tally,
     ending: &Ending<'_>,
     report: Option<&Path>,
 ) -> anyhow::Result<()> {
     for result in &tally.failed {
-        let saved = match &result.failure {
+        let kept = match &result.failure {
             Some(Failure::Violated(violated)) => {
-                let name = match ending.bug {
-                    Some(bug) => format!("{}-{bug}-seed-{}", violated.property, result.seed),
-                    None => format!("{}-seed-{}", violated.property, result.seed),
-                };
                 terminal.object("violation", &serde_json::json!({ "seed": result.seed, "violation": violated }));
-                Some(home.save_bug(&name, &violated.plan)?)
+                let keep = |keeper: &mut Keeper| {
+                    let added = keeper.keep(terminal, violated, Engine::default(), ending.provenance)?;
+                    anyhow::Ok(Kept { added, bugs: bugs::flag(keeper.directory()) })
+                };
+                keeper.as_deref_mut().map(keep).transpose()?
             }
             _ => None,
         };
         terminal.line("");
-        failure::write(terminal, result, saved.as_deref(), ending);
+        failure::write(terminal, result, kept.as_ref(), ending);
     }
     terminal.line("");
     success::write(terminal, tally, ending);

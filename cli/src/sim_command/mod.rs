@@ -17,4 +17,12 @@ mod summary;
 mod tally;
 pub(crate) mod worker;
 
+use dacapo_core::trace::Record;
+
 pub(crate) use engine::{Order, planted, run_seed};
+pub(crate) use result::Violated;
+
+/// A record in words, as everything here shows it.
+pub(crate) fn record_line(record: &Record) -> String {
+    failure::story_line(&narrate::line(record))
+}
