@@ -20,6 +20,7 @@ mod logging;
 mod production;
 mod provenance;
 mod scenarios;
+mod search;
 mod seed;
 mod serve;
 mod settings;
@@ -52,6 +53,7 @@ fn obey(terminal: &Terminal, verb: Verb) -> Exit {
         Verb::Shrink(arguments) => surgery::shrink::run(terminal, &arguments),
         Verb::Blame(arguments) => surgery::blame::run(terminal, &arguments),
         Verb::Bugs(arguments) => bugs::run(terminal, &arguments),
+        Verb::Search(arguments) => search::run(terminal, &arguments),
         Verb::Demo(arguments) => demo::run(terminal, &arguments),
         Verb::Serve(arguments) => serve::run(terminal, &arguments),
         Verb::Events(arguments) => events::run(terminal, &arguments),

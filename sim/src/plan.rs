@@ -33,6 +33,8 @@ pub enum StoreKind {
     Sqlite,
     /// Plain maps.
     Memory,
+    /// The embedded default, on a simulated disk.
+    Disk,
 }
 
 /// How many instances of each service are left when all is healed.

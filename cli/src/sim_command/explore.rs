@@ -7,11 +7,11 @@ use std::{collections::BTreeMap, fs, path::Path, thread};
 
 use anyhow::Context as _;
 use dacapo_core::planted::Bug;
-use dacapo_sim::Engine;
 use serde::Serialize;
 
 use super::{
     Order,
+    engine::{engine_name, engine_named},
     failure::{self, Kept},
     pool::Pool,
     result::{Failure, SeedResult},
@@ -20,12 +20,12 @@ use super::{
     tally::Tally,
 };
 use crate::{
-    arguments::{EngineName, SimArguments},
+    arguments::SimArguments,
     bugs::{
         self,
         keep::{Keeper, Shrinking},
     },
-    exit::{Exit, Usage},
+    exit::Exit,
     home::Home,
     interrupt::Interrupt,
     provenance::Provenance,
@@ -102,14 +102,10 @@ struct Campaign<'a> {
 
 /// Explores.
 pub(crate) fn run(terminal: &Terminal, arguments: &SimArguments) -> anyhow::Result<Exit> {
-    if arguments.engine != EngineName::Turmoil {
-        return Err(Usage::error(
-            "the event engine is not there yet; leave --engine out to explore with the turmoil engine",
-        ));
-    }
     let order = Order {
         // A campaign that goes on over many failures would spend its time on this.
         attribute: !arguments.keep_going,
+        engine: engine_named(arguments.engine)?,
         ..Order::new(&arguments.scenario, &arguments.profile, arguments.bug.as_deref(), arguments.verify)?
     };
     let reachable = order.reachable_marks()?;
@@ -143,6 +139,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &SimArguments) -> anyhow::Resu
         scenario: &order.scenario,
         profile: &order.profile,
         bug: arguments.bug.as_deref(),
+        engine: order.engine,
         reachable: &reachable,
         as_drawn: true,
         wall_s: watch.elapsed().as_secs_f64(),
@@ -171,10 +168,11 @@ impl Campaign<'_> {
         };
         let bug = order.bug.map(|bug| format!(", with the planted bug {} ({})", bug.name(), bug.story()));
         self.terminal.note(format_args!(
-            "{} {}, profile {}, turmoil engine: {what}{}{}",
+            "{} {}, profile {}, {} engine: {what}{}{}",
             strong("sim"),
             order.scenario,
             order.profile,
+            engine_name(order.engine),
             if order.verify { ", each run twice" } else { "" },
             bug.unwrap_or_default(),
         ));
@@ -281,7 +279,7 @@ pub(crate) fn tell(
             Some(Failure::Violated(violated)) => {
                 terminal.object("violation", &serde_json::json!({ "seed": result.seed, "violation": violated }));
                 let keep = |keeper: &mut Keeper| {
-                    let added = keeper.keep(terminal, violated, Engine::default(), ending.provenance)?;
+                    let added = keeper.keep(terminal, violated, ending.engine, ending.provenance)?;
                     anyhow::Ok(Kept { added, bugs: bugs::flag(keeper.directory()) })
                 };
                 keeper.as_deref_mut().map(keep).transpose()?

@@ -2,9 +2,10 @@
 //! see it again.
 
 use dacapo_core::Timestamp;
-use dacapo_sim::bugbase::Added;
+use dacapo_sim::{Engine, bugbase::Added};
 
 use super::{
+    engine::engine_name,
     result::{Failure, FaultLine, SeedResult, StoryLine, Violated},
     summary::Ending,
 };
@@ -91,6 +92,7 @@ fn replay_of_seed(result: &SeedResult, ending: &Ending<'_>) -> String {
     let flags = [
         ("scenario", Some(ending.scenario).filter(|scenario| *scenario != "bank")),
         ("profile", Some(ending.profile).filter(|profile| *profile != "swarm")),
+        ("engine", Some(engine_name(ending.engine)).filter(|_| ending.engine != Engine::default())),
         ("bug", ending.bug),
     ];
     for (flag, value) in flags {
@@ -143,7 +145,7 @@ fn fault_line(fault: &FaultLine) -> String {
 
 /// `  step 812   12.345s  accounts-1   completes …`
 pub(crate) fn story_line(line: &StoryLine) -> String {
-    format!("  step {:<6} {:>9}  {:<16} {}", line.step, Timestamp(line.at_us).to_string(), line.node, line.text)
+    line.to_string()
 }
 
 fn provenance(terminal: &Terminal, result: &SeedResult, ending: &Ending<'_>) {

@@ -7,13 +7,12 @@ use dacapo_core::{
     planted::Bug,
     trace::{self, Record},
 };
-use dacapo_sim::{Engine, Plan, RunOptions, recorder::Keep};
+use dacapo_sim::{Engine, Plan, RunOptions, narrate, recorder::Keep};
 
 use super::{
-    engine::run_plan,
+    engine::{engine_name, engine_named, run_plan},
     explore::{Begun, tell},
     failure::story_line,
-    narrate,
     summary::Ending,
     tally::Tally,
 };
@@ -41,11 +40,12 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ReplayArguments) -> anyhow::R
     let provenance = Provenance::here();
     let bug = plan.bug.map(Bug::name);
     terminal.note(format_args!(
-        "{} seed {}, {}, profile {}, turmoil engine: {} operations, {} faults{}",
+        "{} seed {}, {}, profile {}, {} engine: {} operations, {} faults{}",
         strong("replay"),
         plan.seed,
         plan.scenario,
         plan.profile,
+        engine_name(engine),
         plan.operations.len(),
         plan.faults.len(),
         bug.map(|bug| format!(", with the planted bug {bug}")).unwrap_or_default(),
@@ -79,6 +79,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ReplayArguments) -> anyhow::R
         scenario: &plan.scenario,
         profile: &plan.profile,
         bug,
+        engine,
         reachable: &[],
         as_drawn,
         wall_s,
@@ -100,7 +101,7 @@ fn plan_of(arguments: &ReplayArguments) -> anyhow::Result<(Plan, Engine)> {
         bug: arguments.bug.as_deref(),
         bugs: &arguments.bugs,
     })?;
-    let engine = subject.engine();
+    let engine = arguments.engine.map_or_else(|| Ok(subject.engine()), engine_named)?;
     let mut plan = if arguments.as_found { subject.plan } else { subject.smallest() };
     for id in &arguments.without_fault {
         let ids: Vec<u32> = plan.faults.iter().map(|fault| fault.id).collect();

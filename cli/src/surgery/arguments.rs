@@ -9,6 +9,7 @@ use super::subject::{self, Naming, Subject};
 use crate::{
     arguments::{EngineName, duration},
     bugs::DIRECTORY,
+    sim_command::engine_named,
 };
 
 /// Which plan, and what runs it.
@@ -51,7 +52,7 @@ impl SubjectArguments {
 
     /// What runs it.
     pub(crate) fn engine(&self, subject: &Subject) -> anyhow::Result<Engine> {
-        self.engine.map_or_else(|| Ok(subject.engine()), EngineName::one)
+        self.engine.map_or_else(|| Ok(subject.engine()), engine_named)
     }
 }
 
