@@ -80,6 +80,14 @@ pub(crate) fn engine_named(name: EngineName) -> anyhow::Result<Engine> {
     }
 }
 
+/// Its name on the command line.
+pub(crate) fn engine_name(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Turmoil => "turmoil",
+        Engine::Event => "event",
+    }
+}
+
 fn profile_named(name: &str) -> anyhow::Result<Profile> {
     Profile::named(name).ok_or_else(|| {
         let known: Vec<String> = Profile::all().into_iter().map(|profile| profile.name).collect();
