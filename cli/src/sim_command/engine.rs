@@ -55,7 +55,8 @@ impl Order {
 
     /// The marks that a campaign of this kind should reach.
     pub(crate) fn reachable_marks(&self) -> anyhow::Result<Vec<String>> {
-        let families = profile_named(&self.profile)?.families.into_keys().collect();
+        let families = profile_named(&self.profile)?.families.into_keys();
+        let families = families.filter(|family| self.engine.can_do(*family)).collect();
         Ok(Reached::default().missed(&families).into_iter().map(|mark| mark.name.to_owned()).collect())
     }
 

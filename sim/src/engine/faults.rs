@@ -20,6 +20,10 @@ struct State {
     counted: u64,
     begun_us: Option<u64>,
     ended: bool,
+    /// When it ended, if it did.
+    ended_us: u64,
+    /// Of a fault that changes while it lasts: how far it is.
+    stage: usize,
 }
 
 /// A directed link.
@@ -44,10 +48,22 @@ pub(crate) enum Down {
     Silent,
 }
 
+/// What a host's clocks show beside the run's time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct ClocksOff {
+    /// By how much the monotonic clock is ahead, at the time that was asked for.
+    pub(crate) monotonic_us: i64,
+    /// By how much the wall clock is, besides.
+    pub(crate) wall_us: i64,
+    /// How much both gain in a second.
+    pub(crate) ppm: i64,
+}
+
 /// What a completion meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Completing {
     Lost,
+    Twice,
     Late(u64),
 }
 
@@ -161,10 +177,15 @@ impl FaultTable {
         for (fault, state) in self.faults.iter().zip(&mut self.states) {
             if let Some(begun) = state.begun_us
                 && !state.ended
-                && begun + fault.duration_us <= now_us
             {
-                state.ended = true;
-                ended.push(fault.id);
+                if begun + fault.duration_us <= now_us {
+                    (state.ended, state.ended_us) = (true, now_us);
+                    ended.push(fault.id);
+                } else if let Harm::Swizzle { links, step_us } = &fault.what {
+                    let stage = stalled(links.len(), *step_us, now_us - begun, begun + fault.duration_us - now_us);
+                    self.changes += u64::from(stage != state.stage);
+                    state.stage = stage;
+                }
             }
         }
         self.changed(ended.len());
@@ -172,14 +193,14 @@ impl FaultTable {
     }
 
     /// Ends everything for good: the faults that end now, and those that never began.
-    pub(crate) fn heal(&mut self) -> (Vec<u32>, Vec<u32>) {
+    pub(crate) fn heal(&mut self, now_us: u64) -> (Vec<u32>, Vec<u32>) {
         self.healed = true;
         let (mut ended, mut never) = (Vec::new(), Vec::new());
         for (fault, state) in self.faults.iter().zip(&mut self.states) {
             match state.begun_us {
                 None => never.push(fault.id),
                 Some(_) if !state.ended => {
-                    state.ended = true;
+                    (state.ended, state.ended_us) = (true, now_us);
                     ended.push(fault.id);
                 }
                 Some(_) => {}
@@ -200,7 +221,7 @@ impl FaultTable {
             (Some(_), _) if state.ended => None,
             (Some(begun), _) => {
                 let end = begun + fault.duration_us;
-                Some(within_us(&fault.what, begun, now_us).map_or(end, |within| within.min(end)))
+                Some(within_us(&fault.what, (begun, end), now_us).map_or(end, |within| within.min(end)))
             }
         };
         self.faults.iter().zip(&self.states).filter_map(next).min()
@@ -214,14 +235,23 @@ impl FaultTable {
     /// Whether a fault is active that may strike what somebody completes.
     pub(crate) fn may_strike_completions(&self) -> bool {
         self.active().any(|(fault, _)| {
-            matches!(fault.what, Harm::CompletionLost { .. } | Harm::CompletionLate { .. } | Harm::SlowHandler { .. })
+            matches!(
+                fault.what,
+                Harm::CompletionLost { .. }
+                    | Harm::CompletionTwice { .. }
+                    | Harm::CompletionLate { .. }
+                    | Harm::SlowHandler { .. }
+            )
         })
     }
 
     /// How many in a thousand parcels are lost at a time on their way, and sent again later.
     pub(crate) fn loss_permille(&self, from: &NodeName, to: &NodeName) -> u32 {
-        let _ = (from, to);
-        0
+        let lost = |(fault, _): (&Fault, u64)| match &fault.what {
+            Harm::PacketLoss { a, b, share_permille } if is_pair(a, b, from, to) => *share_permille,
+            _ => 0,
+        };
+        self.active().map(lost).sum::<u32>().min(900)
     }
 
     pub(crate) fn is_healed(&self) -> bool {
@@ -230,6 +260,11 @@ impl FaultTable {
 
     fn active(&self) -> impl Iterator<Item = (&Fault, u64)> {
         self.active.iter().map(|(index, begun_us)| (&self.faults[*index], *begun_us))
+    }
+
+    fn stage(&self, fault: u32) -> usize {
+        let states = self.faults.iter().zip(&self.states);
+        states.into_iter().find(|(of, _)| of.id == fault).map_or(0, |(_, state)| state.stage)
     }
 
     /// What is added to the latency between two hosts.
@@ -253,6 +288,10 @@ impl FaultTable {
                 Harm::PartitionOneWay { from: mute, to: deaf } => cut |= mute.contains(from) && deaf.contains(to),
                 Harm::Isolate { host } => cut |= host == from || host == to,
                 Harm::Hold { a, b } => held |= is_pair(a, b, from, to),
+                Harm::Swizzle { links, .. } => {
+                    let stalled = links.iter().take(self.stage(fault.id));
+                    held |= stalled.into_iter().any(|(a, b)| is_pair(a, b, from, to));
+                }
                 _ => {}
             }
         }
@@ -284,6 +323,14 @@ impl FaultTable {
                 (phase < *down_us).then_some(Down::Killed)
             }
             Harm::Leave { host } if host == name => Some(Down::Leaving),
+            Harm::RollingRestart { hosts, each_us } => {
+                let turn = now_us.saturating_sub(begun) / (*each_us).max(1);
+                let whose = usize::try_from(turn).ok().and_then(|turn| hosts.get(turn));
+                (whose == Some(name)).then_some(Down::Leaving)
+            }
+            Harm::CrashSeveral { hosts, silent } if hosts.contains(name) => {
+                Some(if *silent { Down::Silent } else { Down::Killed })
+            }
             Harm::PowerCut { host, .. } if host == name => Some(Down::Silent),
             _ => None,
         };
@@ -309,13 +356,41 @@ impl FaultTable {
         self.active().filter_map(until).max()
     }
 
-    /// By how much the host's wall clock is off.
-    pub(crate) fn clock_offset_us(&self, name: &NodeName) -> i64 {
-        let offset = |(fault, _): (&Fault, u64)| match &fault.what {
-            Harm::ClockOffset { host, offset_us } if host == name => *offset_us,
-            _ => 0,
-        };
-        self.active().map(offset).sum()
+    /// What the host's clocks show at a time of the run.
+    pub(crate) fn clocks(&self, name: &NodeName, now_us: u64) -> ClocksOff {
+        let mut off = ClocksOff::default();
+        for (fault, state) in self.faults.iter().zip(&self.states) {
+            let Some(begun) = state.begun_us else { continue };
+            match &fault.what {
+                Harm::ClockOffset { host, offset_us } if host == name && !state.ended => off.wall_us += offset_us,
+                Harm::ClockDrift { host, ppm } if host == name => {
+                    let until = if state.ended { state.ended_us } else { now_us };
+                    off.monotonic_us += (until.saturating_sub(begun) as i64).saturating_mul(*ppm) / 1_000_000;
+                    off.ppm += if state.ended { 0 } else { *ppm };
+                }
+                Harm::ClockStep { host, wall_us, monotonic_us } if host == name => {
+                    off.wall_us += wall_us;
+                    off.monotonic_us += *monotonic_us as i64;
+                }
+                _ => {}
+            }
+        }
+        off
+    }
+
+    /// Whether the host reads what is sent to it.
+    pub(crate) fn reads(&self, name: &NodeName) -> bool {
+        !self.active().any(|(fault, _)| matches!(&fault.what, Harm::SlowReader { host } if host == name))
+    }
+
+    /// Whether this attempt of a customer arrives twice.
+    pub(crate) fn duplicates(&self, operation: u64, attempt: u32) -> bool {
+        self.active().any(|(fault, _)| match &fault.what {
+            Harm::DuplicateAttempt { share_permille } => {
+                self.chance.happens("attempt twice", &(fault.id, operation, attempt), *share_permille)
+            }
+            _ => false,
+        })
     }
 
     /// How much longer the store takes.
@@ -383,7 +458,7 @@ impl FaultTable {
 
     /// What a completion that the host is about to send meets.
     pub(crate) fn completing(&self, name: &NodeName, service: &ServiceName, identity: Identity) -> Option<Completing> {
-        let mut late_us = 0;
+        let (mut late_us, mut twice) = (0, false);
         for (fault, _) in self.active() {
             let hit = |permille| self.chance.happens("completion", &(fault.id, name.as_str(), identity), permille);
             match &fault.what {
@@ -393,17 +468,38 @@ impl FaultTable {
                 Harm::CompletionLate { host, share_permille, delay_us } if host == name && hit(*share_permille) => {
                     late_us = late_us.max(*delay_us);
                 }
+                Harm::CompletionTwice { host, share_permille } if host == name => twice |= hit(*share_permille),
                 Harm::SlowHandler { service: of, extra_us } if of == service => late_us = late_us.max(*extra_us),
                 _ => {}
             }
         }
-        (late_us > 0).then_some(Completing::Late(late_us))
+        match late_us {
+            0 => twice.then_some(Completing::Twice),
+            late_us => Some(Completing::Late(late_us)),
+        }
     }
 }
 
+/// How many of so many links are stalled, so long after the first was and before the last is let go.
+fn stalled(links: usize, step_us: u64, since_us: u64, left_us: u64) -> usize {
+    let step_us = step_us.max(1);
+    let (stalled, kept) = (since_us / step_us + 1, left_us.div_ceil(step_us));
+    usize::try_from(stalled.min(kept)).map_or(links, |count| count.min(links))
+}
+
 /// When a fault that began then next changes by itself, after now.
-fn within_us(what: &Harm, begun_us: u64, now_us: u64) -> Option<u64> {
+fn within_us(what: &Harm, (begun_us, end_us): (u64, u64), now_us: u64) -> Option<u64> {
     match what {
+        Harm::Swizzle { links, step_us } => {
+            let steps = || (1..links.len() as u64).map(|n| n * step_us);
+            let edges =
+                steps().map(|after| begun_us + after).chain(steps().map(|before| end_us.saturating_sub(before)));
+            edges.filter(|at_us| *at_us > now_us).min()
+        }
+        Harm::RollingRestart { each_us, .. } => {
+            let each_us = (*each_us).max(1);
+            Some(begun_us + (now_us.saturating_sub(begun_us) / each_us + 1) * each_us)
+        }
         Harm::CrashLoop { down_us, up_us, .. } => {
             let period = (down_us + up_us).max(1);
             let into = now_us.saturating_sub(begun_us) % period;
@@ -447,7 +543,7 @@ mod tests {
         assert_eq!(table.way(&one, &bus), Way::Cut, "the second partition goes on");
         assert_eq!(table.end_due(150), vec![2]);
         assert_eq!(table.way(&bus, &one), Way::Held);
-        assert_eq!(table.heal(), (vec![3], vec![]));
+        assert_eq!(table.heal(1_000), (vec![3], vec![]));
         assert_eq!(table.way(&bus, &one), Way::Open);
     }
 
@@ -478,6 +574,6 @@ mod tests {
             Chance::new(1, None),
             &[Fault { id: 7, family: Family::SlowStore, trigger, duration_us: 10, what }],
         );
-        assert_eq!(table.heal(), (vec![], vec![7]));
+        assert_eq!(table.heal(1_000), (vec![], vec![7]));
     }
 }
