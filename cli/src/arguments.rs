@@ -5,7 +5,12 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::{exit, seed::Seed};
+use crate::{
+    bugs::{self, BugsArguments},
+    exit,
+    seed::Seed,
+    surgery::arguments::{BlameArguments, ShrinkArguments},
+};
 
 /// An event bus for event-sourced services, and the simulator that they are tested in.
 #[derive(Debug, Parser)]
@@ -27,8 +32,16 @@ pub(crate) enum Verb {
     Sim(SimArguments),
     /// Run one seed, or one saved plan, again
     Replay(ReplayArguments),
+    /// The smallest plan that still fails the same way
+    Shrink(ShrinkArguments),
+    /// The step of a failing run at which failure became inevitable
+    Blame(BlameArguments),
+    /// The local bug base: what failed so far, and whether it still does
+    Bugs(BugsArguments),
     /// Try every order of a few events, and of what may go wrong with them
     Search(SearchArguments),
+    /// Crash runs of the store: the real SQLite on a simulated disk, its power cut at every moment
+    Crash(CrashArguments),
     /// The whole bank in one process: bus, services, customers at work
     Demo(DemoArguments),
     /// The production bus on a SQLite file
@@ -53,7 +66,7 @@ pub(crate) enum Verb {
 pub(crate) enum EngineName {
     /// The full stack on a simulated network
     Turmoil,
-    /// The machines alone; not there yet
+    /// The same machines in a loop that jumps from event to event: many more seeds in the same time
     Event,
     /// One after the other; not there yet
     Both,
@@ -92,6 +105,15 @@ pub(crate) struct SimArguments {
     /// Run every plan twice and compare
     #[arg(long)]
     pub(crate) verify: bool,
+    /// Leave failing plans as they are; else the first one is shrunk before it is told
+    #[arg(long)]
+    pub(crate) no_shrink: bool,
+    /// Shrink every failing plan, not only the first
+    #[arg(long, conflicts_with = "no_shrink")]
+    pub(crate) shrink_all: bool,
+    /// Where failures are kept
+    #[arg(long, value_name = "DIR", default_value = bugs::DIRECTORY)]
+    pub(crate) bugs: PathBuf,
     /// Plant a bug, to see it found; needs a build with `--features planted-bugs`
     #[arg(long, value_name = "NAME")]
     pub(crate) bug: Option<String>,
@@ -100,8 +122,8 @@ pub(crate) struct SimArguments {
 /// `replay`
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArguments {
-    /// A seed, or the file of a saved plan
-    #[arg(value_name = "SEED|FILE")]
+    /// A seed, a bug of `dacapo bugs list`, or the file of a saved plan
+    #[arg(value_name = "SEED|BUG|FILE")]
     pub(crate) what: String,
     /// What to simulate, when a seed is given
     #[arg(long, default_value = "bank")]
@@ -109,12 +131,24 @@ pub(crate) struct ReplayArguments {
     /// The profile that the seed was explored with
     #[arg(long, default_value = "swarm")]
     pub(crate) profile: String,
+    /// What runs the plan; `both` is for `sim`
+    #[arg(long, value_enum)]
+    pub(crate) engine: Option<EngineName>,
     /// Show the trace up to this step, and judge no further
     #[arg(long, value_name = "STEP")]
     pub(crate) until: Option<u64>,
     /// Leave this fault of the plan out; may be given again
     #[arg(long, value_name = "N")]
     pub(crate) without_fault: Vec<u32>,
+    /// Leave this operation of the plan out; those that wait for it are skipped. May be given again
+    #[arg(long, value_name = "N")]
+    pub(crate) without_operation: Vec<u64>,
+    /// Of a bug, run the plan as it was found; else the smallest that is known
+    #[arg(long)]
+    pub(crate) as_found: bool,
+    /// The bug base
+    #[arg(long, value_name = "DIR", default_value = bugs::DIRECTORY)]
+    pub(crate) bugs: PathBuf,
     /// Show every record; with a file name, write them there as JSON Lines instead
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     pub(crate) trace: Option<String>,
@@ -178,6 +212,45 @@ pub(crate) struct SearchArguments {
     /// Plant a bug, to see it found; needs a build with `--features planted-bugs`
     #[arg(long, value_name = "NAME")]
     pub(crate) bug: Option<String>,
+}
+
+/// What the simulated disk is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DiskName {
+    /// What it says that it has synced survives
+    Honest,
+    /// It says so and has not; what is lost must be noticed
+    Lying,
+    /// It loses bits at rest; they must be refused, never served
+    Rot,
+}
+
+impl DiskName {
+    /// Its name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Honest => "honest",
+            Self::Lying => "lying",
+            Self::Rot => "rot",
+        }
+    }
+}
+
+/// `crash`
+#[derive(Debug, Args)]
+pub(crate) struct CrashArguments {
+    /// How many runs; 10000 if left out, and 1 with --seed
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) runs: Option<u64>,
+    /// The first seed: decimal, 0x-hexadecimal, or a commit hash
+    #[arg(long)]
+    pub(crate) seed: Option<Seed>,
+    /// What the disk is like
+    #[arg(long, value_enum, default_value = "honest")]
+    pub(crate) disk: DiskName,
+    /// Threads; as many as there are cores if left out
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub(crate) jobs: Option<u64>,
 }
 
 /// `demo`
@@ -299,7 +372,7 @@ fn is_term(text: &str) -> bool {
     text.starts_with('"') || (text.len() > field.len() && field.bytes().all(|byte| byte.is_ascii_lowercase()))
 }
 
-fn duration(text: &str) -> Result<std::time::Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
     let help = || format!("{text:?} is no duration; give a number with ms, s, m or h, such as 90s");
     let unit_at = text.find(|character: char| !character.is_ascii_digit()).ok_or_else(help)?;
     let (number, unit) = text.split_at(unit_at);

@@ -48,8 +48,10 @@ impl Known {
         self.connections.observe(record);
         match &record.what {
             What::CommitDurable { commit } => self.log.append(commit, Moment::from(record)),
-            What::FrameSent { connection, frame: Frame::FromBus(FromBus::Deliver(deliver)) } => {
-                self.delivered(record, *connection, deliver);
+            What::FrameSent { connection, frame: Frame::FromBus(frame) } => {
+                if let FromBus::Deliver(deliver) = &**frame {
+                    self.delivered(record, *connection, deliver);
+                }
             }
             _ => {}
         }

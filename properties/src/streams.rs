@@ -55,7 +55,7 @@ impl Streams {
                 self.asked(record, *connection, frame);
                 None
             }
-            What::FrameSent { connection, frame: Frame::FromBus(frame) } => match frame {
+            What::FrameSent { connection, frame: Frame::FromBus(frame) } => match &**frame {
                 FromBus::Events(page) => self.page(known.log(), record, *connection, page),
                 FromBus::Rebuilt(rebuilt) => {
                     let id = (*connection, rebuilt.request);

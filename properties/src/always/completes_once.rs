@@ -44,12 +44,16 @@ impl Observer for CompletesOnce {
 
     fn observe(&mut self, known: &Known, record: &Record) -> Verdict {
         match &record.what {
-            What::FrameReceived { connection, frame: Frame::ToBus(ToBus::Complete(complete)) } => {
-                self.sent(known, record, *connection, complete);
+            What::FrameReceived { connection, frame: Frame::ToBus(frame) } => {
+                if let ToBus::Complete(complete) = &**frame {
+                    self.sent(known, record, *connection, complete);
+                }
                 Ok(())
             }
-            What::FrameSent { frame: Frame::FromBus(FromBus::Completed(completed)), .. } => {
-                self.already += u64::from(completed.already);
+            What::FrameSent { frame: Frame::FromBus(frame), .. } => {
+                if let FromBus::Completed(completed) = &**frame {
+                    self.already += u64::from(completed.already);
+                }
                 Ok(())
             }
             What::CommitDurable { commit } => self.committed(known, record, commit),

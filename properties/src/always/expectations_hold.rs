@@ -87,7 +87,7 @@ impl Observer for ExpectationsHold {
     fn observe(&mut self, known: &Known, record: &Record) -> Verdict {
         match &record.what {
             What::FrameReceived { connection, frame: Frame::ToBus(frame) } => {
-                match frame {
+                match &**frame {
                     ToBus::Publish(publish) => {
                         let asked = Asked::Publish(publish.request);
                         self.asked(record, *connection, (asked, None), &publish.events, &publish.guards);

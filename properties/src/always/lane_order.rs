@@ -68,9 +68,10 @@ impl Observer for LaneOrder {
     fn observe(&mut self, known: &Known, record: &Record) -> Verdict {
         match &record.what {
             What::CommitDurable { commit } => self.committed(known.log(), record, commit),
-            What::FrameSent { connection, frame: Frame::FromBus(FromBus::Deliver(deliver)) } => {
-                self.delivered(known, record, *connection, deliver)
-            }
+            What::FrameSent { connection, frame: Frame::FromBus(frame) } => match &**frame {
+                FromBus::Deliver(deliver) => self.delivered(known, record, *connection, deliver),
+                _ => Ok(()),
+            },
             _ => Ok(()),
         }
     }

@@ -60,7 +60,7 @@ impl Observer for OneOwnerPerLane {
 
     fn observe(&mut self, known: &Known, record: &Record) -> Verdict {
         match &record.what {
-            What::FrameSent { connection, frame: Frame::FromBus(frame) } => match frame {
+            What::FrameSent { connection, frame: Frame::FromBus(frame) } => match &**frame {
                 FromBus::Deliver(deliver) => self.delivered(known, record, *connection, deliver),
                 FromBus::Fenced(fenced) => {
                     self.fenced += 1;
@@ -74,10 +74,10 @@ impl Observer for OneOwnerPerLane {
                 _ => Ok(()),
             },
             What::FrameReceived { connection, frame: Frame::ToBus(frame) } => {
-                match frame {
+                match &**frame {
                     ToBus::Nack(nack) => self.touch(known, record, *connection, (nack.position, nack.token), true),
                     ToBus::Extend(extend) => {
-                        self.touch(known, record, *connection, (extend.position, extend.token), false)
+                        self.touch(known, record, *connection, (extend.position, extend.token), false);
                     }
                     _ => {}
                 }

@@ -44,16 +44,19 @@ impl Observer for PublishingIsIdempotent {
             What::CommitDurable { commit } => {
                 commit.events.iter().try_for_each(|event| self.enters_once(known, record, &event.id, event.position))
             }
-            What::FrameSent { frame: Frame::FromBus(FromBus::Receipts(receipts)), .. } => {
-                let Some(asked) = known.connections().answered() else { return Ok(()) };
-                let answers = asked.ids.iter().zip(&receipts.receipts);
-                answers.clone().try_for_each(|(id, receipt)| self.answer(known, record, id, receipt))?;
-                self.known_before(known, record, asked, &receipts.receipts)
-            }
-            What::FrameSent { frame: Frame::FromBus(FromBus::Completed(completed)), .. } => completed
-                .produced
-                .iter()
-                .try_for_each(|one| self.same_place(known, record, &one.id, one.position, one.version)),
+            What::FrameSent { frame: Frame::FromBus(frame), .. } => match &**frame {
+                FromBus::Receipts(receipts) => {
+                    let Some(asked) = known.connections().answered() else { return Ok(()) };
+                    let answers = asked.ids.iter().zip(&receipts.receipts);
+                    answers.clone().try_for_each(|(id, receipt)| self.answer(known, record, id, receipt))?;
+                    self.known_before(known, record, asked, &receipts.receipts)
+                }
+                FromBus::Completed(completed) => completed
+                    .produced
+                    .iter()
+                    .try_for_each(|one| self.same_place(known, record, &one.id, one.position, one.version)),
+                _ => Ok(()),
+            },
             _ => Ok(()),
         }
     }

@@ -12,7 +12,7 @@ use std::{
 use axum::serve::Listener;
 use dacapo_core::{
     hooks::{Identity, Point, Verdict, World},
-    trace::{Frame, What},
+    trace::What,
     wire::{FromBus, ToBus},
 };
 use tokio::{
@@ -96,7 +96,7 @@ where
 /// axum's accepting task; it ends with the driver, however that ends.
 struct Served {
     task: JoinHandle<()>,
-    stop: watch::Sender<bool>,
+    stop: Arc<accept::Stop>,
 }
 
 impl Served {
@@ -105,14 +105,14 @@ impl Served {
         L: Listener,
         L::Addr: Debug,
     {
-        let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(accept::serve(listener, door.router(), stopped));
+        let stop = Arc::new(accept::Stop::default());
+        let task = tokio::spawn(accept::serve(listener, door.router(), Arc::clone(&stop)));
         Self { task, stop }
     }
 
     /// Lets answers that are under way leave.
     async fn finish(mut self) {
-        self.stop.send_replace(true);
+        self.stop.say();
         let _ = timeout(FAREWELL_DEADLINE, &mut self.task).await;
     }
 }
@@ -257,7 +257,7 @@ impl<C: Connect> Driver<'_, C> {
                 self.door.welcomed.store(true, Ordering::Relaxed);
             }
             if self.world.hooks.recording() {
-                self.world.record(What::FrameReceived { connection, frame: Frame::FromBus(frame.clone()) });
+                self.world.record(What::FrameReceived { connection, frame: frame.clone().into() });
             }
             self.tell(Input::Frame(frame)).await?;
         }
@@ -334,7 +334,9 @@ impl<C: Connect> Driver<'_, C> {
         let Some(socket) = &mut self.socket else { return };
         let text = frame.encode();
         let connection = socket.connection;
-        self.world.record(What::FrameSent { connection, frame: Frame::ToBus(frame) });
+        if self.world.hooks.recording() {
+            self.world.record(What::FrameSent { connection, frame: frame.into() });
+        }
         socket.send(text).await;
     }
 }

@@ -3,16 +3,15 @@
 //! Nothing here remembers a link's or a host's state: it is computed anew from all active faults whenever it is asked
 //! for, so that the end of one fault never ends another.
 
-use std::collections::BTreeMap;
-
 use dacapo_core::{
     NodeName, ServiceName, Term, Timestamp,
     hooks::{Identity, Point},
 };
 
 use crate::{
+    disk::{Cut, Trouble},
     engine::chance::Chance,
-    fault::{Fault, Harm, Trigger},
+    fault::{Fault, Harm, Trigger, points},
 };
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -52,12 +51,30 @@ pub(crate) enum Completing {
     Late(u64),
 }
 
+/// What all faults together do to the disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct DiskFaults {
+    /// Everything but the room, which is measured from where the disk was when the fault began.
+    pub(crate) trouble: Trouble,
+    /// The disk has filled up: the fault, and the room that it leaves.
+    pub(crate) full: Vec<(u32, u64)>,
+    /// What has rotted so far: the fault, and how many bits.
+    pub(crate) rotten: Vec<(u32, u32)>,
+    /// What a power cut leaves.
+    pub(crate) cut: Cut,
+}
+
 /// All faults of a plan with their states.
 #[derive(Debug)]
 pub(crate) struct FaultTable {
     chance: Chance,
     faults: Vec<Fault>,
-    states: BTreeMap<u32, State>,
+    /// In the order of `faults`.
+    states: Vec<State>,
+    /// The faults that begin at points, by index.
+    at_points: Vec<usize>,
+    /// The active faults, by index, with when they began: asked for with every message, and made anew with every change.
+    active: Vec<(usize, u64)>,
     healed: bool,
     /// Rises with every change, so that what is derived can be derived again only then.
     changes: u64,
@@ -65,13 +82,19 @@ pub(crate) struct FaultTable {
 
 impl FaultTable {
     pub(crate) fn new(chance: Chance, faults: &[Fault]) -> Self {
-        let states = faults.iter().map(|fault| (fault.id, State::default())).collect();
-        Self { chance, faults: faults.to_vec(), states, healed: false, changes: 0 }
-    }
-
-    /// What the faults draw from.
-    pub(crate) fn chance(&mut self) -> &mut Chance {
-        &mut self.chance
+        let begins_at_point = |(index, fault): (usize, &Fault)| match fault.trigger {
+            Trigger::On { .. } => Some(index),
+            Trigger::At { .. } => None,
+        };
+        Self {
+            chance,
+            faults: faults.to_vec(),
+            states: vec![State::default(); faults.len()],
+            at_points: faults.iter().enumerate().filter_map(begins_at_point).collect(),
+            active: Vec::new(),
+            healed: false,
+            changes: 0,
+        }
     }
 
     pub(crate) fn changes(&self) -> u64 {
@@ -88,44 +111,54 @@ impl FaultTable {
             return Vec::new();
         }
         let mut begun = Vec::new();
-        for fault in &self.faults {
-            let state = self.states.entry(fault.id).or_default();
+        for (fault, state) in self.faults.iter().zip(&mut self.states) {
             if matches!(fault.trigger, Trigger::At { us } if us <= now_us) && state.begun_us.is_none() {
                 state.begun_us = Some(now_us);
                 begun.push(fault.id);
             }
         }
-        self.changes += begun.len() as u64;
+        self.changed(begun.len());
         begun
     }
 
-    /// A host reaches a point: the faults that begin there.
-    pub(crate) fn reach(&mut self, host: &NodeName, point: Point, now_us: u64) -> Vec<u32> {
-        if self.healed {
+    /// So many faults have begun or ended.
+    fn changed(&mut self, count: usize) {
+        if count == 0 {
+            return;
+        }
+        self.changes += count as u64;
+        let states = self.states.iter().enumerate().filter(|(_, state)| !state.ended);
+        self.active = states.filter_map(|(index, state)| state.begun_us.map(|begun_us| (index, begun_us))).collect();
+    }
+
+    /// A host has reached a point so many times since it was last asked: the faults that begin there.
+    pub(crate) fn reach_times(&mut self, host: &NodeName, point: Point, times: u64, now_us: u64) -> Vec<u32> {
+        if self.healed || times == 0 {
             return Vec::new();
         }
         let mut begun = Vec::new();
-        for fault in &self.faults {
+        for index in &self.at_points {
+            let fault = &self.faults[*index];
             let Trigger::On { host: at, point: name, identity, nth } = &fault.trigger else { continue };
             if at != host || name != point.name || identity.is_some_and(|identity| identity != point.identity) {
                 continue;
             }
-            let state = self.states.entry(fault.id).or_default();
-            state.counted += 1;
-            if state.counted == *nth {
+            let state = &mut self.states[*index];
+            let before = state.counted;
+            state.counted += times;
+            if before < *nth && *nth <= state.counted {
                 state.begun_us = Some(now_us);
                 begun.push(fault.id);
             }
         }
-        self.changes += begun.len() as u64;
+        self.changed(begun.len());
         begun
     }
 
     /// The faults that end by now.
     pub(crate) fn end_due(&mut self, now_us: u64) -> Vec<u32> {
         let mut ended = Vec::new();
-        for fault in &self.faults {
-            let state = self.states.entry(fault.id).or_default();
+        for (fault, state) in self.faults.iter().zip(&mut self.states) {
             if let Some(begun) = state.begun_us
                 && !state.ended
                 && begun + fault.duration_us <= now_us
@@ -134,17 +167,15 @@ impl FaultTable {
                 ended.push(fault.id);
             }
         }
-        self.changes += ended.len() as u64;
+        self.changed(ended.len());
         ended
     }
 
     /// Ends everything for good: the faults that end now, and those that never began.
     pub(crate) fn heal(&mut self) -> (Vec<u32>, Vec<u32>) {
         self.healed = true;
-        self.changes += 1;
         let (mut ended, mut never) = (Vec::new(), Vec::new());
-        for fault in &self.faults {
-            let state = self.states.entry(fault.id).or_default();
+        for (fault, state) in self.faults.iter().zip(&mut self.states) {
             match state.begun_us {
                 None => never.push(fault.id),
                 Some(_) if !state.ended => {
@@ -154,7 +185,43 @@ impl FaultTable {
                 Some(_) => {}
             }
         }
+        self.changed(ended.len() + 1);
         (ended, never)
+    }
+
+    /// When a fault next begins, ends, or changes within; none once all is healed.
+    pub(crate) fn next_change_us(&self, now_us: u64) -> Option<u64> {
+        if self.healed {
+            return None;
+        }
+        let next = |(fault, state): (&Fault, &State)| match (state.begun_us, &fault.trigger) {
+            (None, Trigger::At { us }) => Some(*us),
+            (None, Trigger::On { .. }) => None,
+            (Some(_), _) if state.ended => None,
+            (Some(begun), _) => {
+                let end = begun + fault.duration_us;
+                Some(within_us(&fault.what, begun, now_us).map_or(end, |within| within.min(end)))
+            }
+        };
+        self.faults.iter().zip(&self.states).filter_map(next).min()
+    }
+
+    /// Whether some fault has yet to begin at a point.
+    pub(crate) fn waits_for_points(&self) -> bool {
+        !self.healed && self.at_points.iter().any(|index| self.states[*index].begun_us.is_none())
+    }
+
+    /// Whether a fault is active that may strike what somebody completes.
+    pub(crate) fn may_strike_completions(&self) -> bool {
+        self.active().any(|(fault, _)| {
+            matches!(fault.what, Harm::CompletionLost { .. } | Harm::CompletionLate { .. } | Harm::SlowHandler { .. })
+        })
+    }
+
+    /// How many in a thousand parcels are lost at a time on their way, and sent again later.
+    pub(crate) fn loss_permille(&self, from: &NodeName, to: &NodeName) -> u32 {
+        let _ = (from, to);
+        0
     }
 
     pub(crate) fn is_healed(&self) -> bool {
@@ -162,10 +229,7 @@ impl FaultTable {
     }
 
     fn active(&self) -> impl Iterator<Item = (&Fault, u64)> {
-        self.faults.iter().filter_map(|fault| {
-            let state = self.states.get(&fault.id)?;
-            state.begun_us.filter(|_| !state.ended).map(|begun| (fault, begun))
-        })
+        self.active.iter().map(|(index, begun_us)| (&self.faults[*index], *begun_us))
     }
 
     /// What is added to the latency between two hosts.
@@ -220,6 +284,7 @@ impl FaultTable {
                 (phase < *down_us).then_some(Down::Killed)
             }
             Harm::Leave { host } if host == name => Some(Down::Leaving),
+            Harm::PowerCut { host, .. } if host == name => Some(Down::Silent),
             _ => None,
         };
         self.active().filter_map(down).max()
@@ -270,6 +335,52 @@ impl FaultTable {
         })
     }
 
+    /// What is wrong with a host's disk.
+    pub(crate) fn disk(&self, name: &NodeName) -> DiskFaults {
+        let mut disk = DiskFaults::default();
+        for (fault, _) in self.active() {
+            let trouble = &mut disk.trouble;
+            match &fault.what {
+                Harm::FsyncFails { share_permille } => trouble.syncs_fail_permille += share_permille,
+                Harm::FsyncLies { share_permille } => trouble.syncs_lie_permille += share_permille,
+                Harm::ReadError { share_permille } => trouble.reads_fail_permille += share_permille,
+                Harm::DiskFull { room_bytes } => disk.full.push((fault.id, *room_bytes)),
+                Harm::SlowDisk { write_us, sync_us, stalls_permille, stall_us } => {
+                    trouble.write_us += write_us;
+                    trouble.sync_us += sync_us;
+                    trouble.stalls_permille += stalls_permille;
+                    trouble.stall_us = trouble.stall_us.max(*stall_us);
+                }
+                Harm::PowerCut { host, written_permille, torn_permille, entries_lost_permille } if host == name => {
+                    disk.cut = Cut {
+                        written_permille: *written_permille,
+                        torn_permille: *torn_permille,
+                        entries_lost_permille: *entries_lost_permille,
+                    };
+                }
+                _ => {}
+            }
+        }
+        for (fault, state) in self.faults.iter().zip(&self.states) {
+            match (&fault.what, &fault.trigger) {
+                (Harm::BitRot { bits }, _) if state.begun_us.is_some() => disk.rotten.push((fault.id, *bits)),
+                (what, Trigger::On { host, point, identity: None, nth })
+                    if host == name && state.begun_us.is_none() && !self.healed && what.takes_down(name) =>
+                {
+                    let left = nth.saturating_sub(state.counted);
+                    let nearer = |now: Option<u64>| Some(now.map_or(left, |now| now.min(left)));
+                    match point.as_str() {
+                        points::DISK_WRITE => disk.trouble.dies_at_write = nearer(disk.trouble.dies_at_write),
+                        points::DISK_SYNC => disk.trouble.dies_at_sync = nearer(disk.trouble.dies_at_sync),
+                        _ => {}
+                    }
+                }
+                _ => {}
+            }
+        }
+        disk
+    }
+
     /// What a completion that the host is about to send meets.
     pub(crate) fn completing(&self, name: &NodeName, service: &ServiceName, identity: Identity) -> Option<Completing> {
         let mut late_us = 0;
@@ -287,6 +398,18 @@ impl FaultTable {
             }
         }
         (late_us > 0).then_some(Completing::Late(late_us))
+    }
+}
+
+/// When a fault that began then next changes by itself, after now.
+fn within_us(what: &Harm, begun_us: u64, now_us: u64) -> Option<u64> {
+    match what {
+        Harm::CrashLoop { down_us, up_us, .. } => {
+            let period = (down_us + up_us).max(1);
+            let into = now_us.saturating_sub(begun_us) % period;
+            Some(now_us - into + if into < *down_us { *down_us } else { period })
+        }
+        _ => None,
     }
 }
 
@@ -338,10 +461,10 @@ mod tests {
             &[Fault { id: 7, family: Family::CrashAtPoint, trigger, duration_us: 10, what }],
         );
         let commit = |n| Point { name: "commit", identity: Identity::Sequence(n) };
-        assert!(table.reach(&NodeName::of("accounts-0"), commit(1), 5).is_empty());
-        assert!(table.reach(&bus, commit(1), 5).is_empty());
-        assert_eq!(table.reach(&bus, commit(2), 6), vec![7]);
-        assert!(table.reach(&bus, commit(3), 7).is_empty(), "it begins once");
+        assert!(table.reach_times(&NodeName::of("accounts-0"), commit(1), 1, 5).is_empty());
+        assert!(table.reach_times(&bus, commit(1), 1, 5).is_empty());
+        assert_eq!(table.reach_times(&bus, commit(2), 1, 6), vec![7]);
+        assert!(table.reach_times(&bus, commit(3), 1, 7).is_empty(), "it begins once");
         assert_eq!(table.down(&bus, 7), Some(Down::Killed));
         assert_eq!(table.end_due(16), vec![7]);
         assert_eq!(table.down(&bus, 16), None);

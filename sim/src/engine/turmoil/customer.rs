@@ -4,27 +4,22 @@
 //! where it was.
 
 use std::{
+    future::pending,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use dacapo_core::{NodeName, Position, trace::What};
 use dacapo_properties::Operation;
-use tokio::time::{sleep, timeout};
+use dacapo_service::driver::routing::method_name;
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::{
     http::{self, Asking},
     net::SERVICE_PORT,
     stage::{Life, Stage},
 };
-use crate::{
-    cast,
-    draw::{stateless, stateless_between},
-    engine::book::Next,
-};
-
-/// How often a customer that waits looks again. One look a tick would be a waste.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+use crate::engine::{asking, book::Next};
 
 /// Runs a life of a customer to the end of its operations.
 pub(super) async fn run(stage: Arc<Stage>, life: Arc<Life>, customer: u32) {
@@ -41,16 +36,34 @@ pub(super) async fn run(stage: Arc<Stage>, life: Arc<Life>, customer: u32) {
             continue;
         }
         let now_us = stage.now().0;
-        let next = stage.book().next(customer, now_us);
+        let (next, due_us) = {
+            let book = stage.book();
+            (book.next(customer, now_us), book.next_due_us(customer, now_us))
+        };
         match next {
             Next::Finished => return,
-            Next::Wait => sleep(LOOK_AGAIN).await,
+            Next::Wait => wait(&stage, customer, due_us).await,
             Next::Skip { operation, because } => {
-                stage.book().skip(operation);
+                stage.write(|book| book.skip(operation));
                 stage.record(&node, What::OperationSkipped { operation, because });
             }
             Next::Do(operation) => attempt(&stage, &life, &operation).await,
         }
+    }
+}
+
+/// Until the next operation may begin, or another has ended.
+async fn wait(stage: &Stage, customer: u32, due_us: Option<u64>) {
+    let due = async {
+        match due_us {
+            Some(due_us) => sleep_until(stage.instant(due_us)).await,
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stage.book_changed(customer) => {}
+        () = due => {}
     }
 }
 
@@ -59,18 +72,11 @@ fn paused(stage: &Stage, node: &NodeName) -> Option<Duration> {
     Some(until.since(stage.now())).filter(|left| !left.is_zero())
 }
 
-/// Which instance is asked: another at another attempt.
-fn instance(stage: &Stage, operation: &Operation, attempt: u32) -> NodeName {
-    let mut instances = stage.instances_of(&operation.service);
-    let n = stateless(stage.plan.seed, "which instance", &(operation.id, attempt)) % instances.len().max(1) as u64;
-    if instances.is_empty() { cast::instance(&operation.service, 0) } else { instances.swap_remove(n as usize) }
-}
-
 async fn attempt(stage: &Arc<Stage>, life: &Arc<Life>, operation: &Operation) {
     let node = &life.host;
     let settings = &stage.plan.settings;
     let attempt = stage.book().begin(operation.id);
-    let to = instance(stage, operation, attempt);
+    let to = asking::instance(&stage.chance, operation, attempt, stage.instances_of(&operation.service));
     let inspecting = stage.inspecting.load(Ordering::Relaxed);
     let at_least: Option<Position> = inspecting.then(|| stage.progress().position());
     stage.record(
@@ -79,7 +85,7 @@ async fn attempt(stage: &Arc<Stage>, life: &Arc<Life>, operation: &Operation) {
             operation: operation.id,
             attempt,
             service: operation.service.clone(),
-            method: http::name(operation.method).to_owned(),
+            method: method_name(operation.method).to_owned(),
             path: operation.path.clone(),
             body: operation.body.clone(),
         },
@@ -90,30 +96,24 @@ async fn attempt(stage: &Arc<Stage>, life: &Arc<Life>, operation: &Operation) {
         method: operation.method,
         path: &operation.path,
         body: &operation.body,
-        idempotency_key: Some(format!("op-{}", operation.id)),
+        idempotency_key: Some(asking::idempotency_key(operation.id)),
         at_least,
     };
     let deadline = Duration::from_micros(settings.attempt_deadline_us);
     let error = match timeout(deadline, http::ask(stage, life, &asking)).await {
-        Ok(Ok((status, body))) if is_known(status) => {
+        Ok(Ok((status, body))) if asking::is_known(status) => {
             if !life.is_dead() {
-                stage.book().answered(operation.id, status);
+                stage.write(|book| book.answered(operation.id, status));
                 stage.record(node, What::OperationAnswered { operation: operation.id, attempt, status, body });
             }
             return;
         }
-        Ok(Ok((status, body))) => format!("{to} answered {status}: {}", body.chars().take(200).collect::<String>()),
+        Ok(Ok((status, body))) => asking::unsettled(&to, status, &body),
         Ok(Err(no_answer)) => format!("{to}, {}", no_answer.0),
         Err(_) => format!("{to} gave no answer in time"),
     };
     stage.book().unknown(operation.id);
     stage.record(node, What::OperationUnknown { operation: operation.id, attempt, error });
-    let high = settings.retry_us << attempt.min(3);
-    let wait = stateless_between(stage.plan.seed, "customer back-off", &(operation.id, attempt), high / 2, high);
+    let wait = asking::back_off_us(settings, &stage.chance, operation.id, attempt);
     sleep(Duration::from_micros(wait)).await;
-}
-
-/// Whether the answer settles the operation. After a time-out, a throttling or an error of the server nobody knows.
-fn is_known(status: u16) -> bool {
-    status < 500 && !matches!(status, 408 | 425 | 429)
 }

@@ -13,6 +13,7 @@ use dacapo_core::{
     Now, Timestamp, WallTime,
     bus::{Bus, Config, ConnId, Input, Output},
     digest::StableHasher,
+    hashed::Hashed,
     store::Recovered,
     trace::{Frame, What},
     wire::FromBus,
@@ -247,7 +248,7 @@ impl World {
     }
 
     fn sent(&mut self, conn: ConnId, frame: FromBus) -> Verdict {
-        self.observe(What::FrameSent { connection: conn.0, frame: Frame::FromBus(frame) })
+        self.observe(What::FrameSent { connection: conn.0, frame: Frame::FromBus(Hashed::new(frame)) })
     }
 
     /// The bus is gone, with all that it had not done; another begins from the store.

@@ -3,6 +3,7 @@
 use dacapo_core::{
     Position,
     bus::{Admin, ConnId, Input},
+    hashed::Hashed,
     trace::{Frame, What},
     wire::{Publish, Ready, Rebuild, ToBus},
 };
@@ -143,7 +144,7 @@ impl World {
 
     fn frame(&mut self, conn: ConnId, frame: impl Into<ToBus>) -> Result<Input, Box<Violation>> {
         let frame = frame.into();
-        self.observe(What::FrameReceived { connection: conn.0, frame: Frame::ToBus(frame.clone()) })?;
+        self.observe(What::FrameReceived { connection: conn.0, frame: Frame::ToBus(Hashed::new(frame.clone())) })?;
         Ok(Input::Frame { conn, frame })
     }
 
