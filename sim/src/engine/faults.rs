@@ -4,13 +4,17 @@
 //! for, so that the end of one fault never ends another.
 
 use dacapo_core::{
-    NodeName, ServiceName, Term, Timestamp,
+    NodeName, ServiceName, Timestamp,
     hooks::{Identity, Point},
+    store::Commit,
 };
 
 use crate::{
     disk::{Cut, Trouble},
-    engine::chance::Chance,
+    engine::{
+        chance::Chance,
+        identity::{self, Identities},
+    },
     fault::{Fault, Harm, Trigger, points},
 };
 
@@ -85,6 +89,8 @@ pub(crate) struct DiskFaults {
 pub(crate) struct FaultTable {
     chance: Chance,
     faults: Vec<Fault>,
+    /// What deliveries are about.
+    identities: Identities,
     /// In the order of `faults`.
     states: Vec<State>,
     /// The faults that begin at points, by index.
@@ -105,12 +111,18 @@ impl FaultTable {
         Self {
             chance,
             faults: faults.to_vec(),
+            identities: Identities::default(),
             states: vec![State::default(); faults.len()],
             at_points: faults.iter().enumerate().filter_map(begins_at_point).collect(),
             active: Vec::new(),
             healed: false,
             changes: 0,
         }
+    }
+
+    /// Takes a durable commit.
+    pub(crate) fn observe(&mut self, commit: &Commit) {
+        self.identities.observe(commit);
     }
 
     pub(crate) fn changes(&self) -> u64 {
@@ -401,11 +413,12 @@ impl FaultTable {
     }
 
     /// Whether this commit fails, and whether it is made all the same.
-    pub(crate) fn fails_commit(&self, commit: (Term, u64)) -> Option<bool> {
+    pub(crate) fn fails_commit(&self, commit: &Commit) -> Option<bool> {
         self.active().find_map(|(fault, _)| match &fault.what {
-            Harm::StoreFails { share_permille, applied } => {
-                self.chance.happens("commit fails", &(fault.id, commit), *share_permille).then_some(*applied)
-            }
+            Harm::StoreFails { share_permille, applied } => self
+                .chance
+                .happens("commit fails", &(fault.id, identity::of_commit(commit)), *share_permille)
+                .then_some(*applied),
             _ => None,
         })
     }
@@ -459,6 +472,7 @@ impl FaultTable {
     /// What a completion that the host is about to send meets.
     pub(crate) fn completing(&self, name: &NodeName, service: &ServiceName, identity: Identity) -> Option<Completing> {
         let (mut late_us, mut twice) = (0, false);
+        let identity = self.identities.of(identity);
         for (fault, _) in self.active() {
             let hit = |permille| self.chance.happens("completion", &(fault.id, name.as_str(), identity), permille);
             match &fault.what {
@@ -575,5 +589,28 @@ mod tests {
             &[Fault { id: 7, family: Family::SlowStore, trigger, duration_us: 10, what }],
         );
         assert_eq!(table.heal(1_000), (vec![], vec![7]));
+    }
+
+    #[test]
+    fn what_meets_a_completion_depends_on_its_event_and_not_on_its_place_in_the_log() {
+        let host = NodeName::of("mirrors-0");
+        let what = Harm::CompletionLost { host: host.clone(), share_permille: 500 };
+        let faults = [fault(1, 0, 100, what)];
+        let table = |ids: &[&str]| {
+            let mut table = FaultTable::new(Chance::new(1, None), &faults);
+            table.begin_due(0);
+            table.observe(&identity::tests::commit(1, 1, ids));
+            table
+        };
+        let ids = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        let (whole, without) = (table(&ids), table(&ids[1..]));
+        let met = |table: &FaultTable, position| {
+            let delivery = Identity::Delivery(dacapo_core::Position(position), 1);
+            table.completing(&host, &ServiceName::of("mirrors"), delivery)
+        };
+        let of_whole: Vec<_> = (2..=8).map(|position| met(&whole, position)).collect();
+        let of_rest: Vec<_> = (1..=7).map(|position| met(&without, position)).collect();
+        assert_eq!(of_whole, of_rest);
+        assert!(of_whole.contains(&None) && of_whole.contains(&Some(Completing::Lost)), "{of_whole:?}");
     }
 }
