@@ -42,8 +42,8 @@ pub mod profile;
 pub mod recorder;
 pub mod run;
 pub mod seed;
-pub mod simulation;
 pub mod shrink;
+pub mod simulation;
 pub mod swarm;
 pub mod verify;
 
@@ -56,6 +56,6 @@ pub use fault::{Family, Fault, Harm, Trigger};
 pub use plan::{Plan, PlanError, Settings};
 pub use profile::Profile;
 pub use run::{End, Outcome, RunOptions, run};
-pub use simulation::Simulation;
 pub use shrink::{Minimality, ShrinkError, ShrinkOptions, Shrunk, shrink};
+pub use simulation::Simulation;
 pub use verify::{Difference, verify};

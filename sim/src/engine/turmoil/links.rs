@@ -47,10 +47,7 @@ impl Links {
         }
         let (one, other) = (&self.names[from.0], &self.names[to.0]);
         let standing_us = times::link_us(&self.plan.settings, &self.chance, one, other);
-        let link = Link {
-            latency_us: standing_us + faults.extra_latency_us(one, other),
-            way: faults.way(one, other),
-        };
+        let link = Link { latency_us: standing_us + faults.extra_latency_us(one, other), way: faults.way(one, other) };
         *known = Some((faults.changes(), link));
         link
     }
