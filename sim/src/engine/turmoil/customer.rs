@@ -11,6 +11,7 @@ use std::{
 
 use dacapo_core::{NodeName, Position, trace::What};
 use dacapo_properties::Operation;
+use dacapo_service::driver::routing::method_name;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::{
@@ -84,7 +85,7 @@ async fn attempt(stage: &Arc<Stage>, life: &Arc<Life>, operation: &Operation) {
             operation: operation.id,
             attempt,
             service: operation.service.clone(),
-            method: asking::method_name(operation.method).to_owned(),
+            method: method_name(operation.method).to_owned(),
             path: operation.path.clone(),
             body: operation.body.clone(),
         },
