@@ -14,12 +14,14 @@ use std::{
 use dacapo_core::{
     Event, EventId, Expectation, Guard, NewEvent, NodeName, Position, Receipt, Timestamp,
     digest::StableHasher,
+    hashed::Hashed,
     trace::{Frame, Record, What},
     wire::{FromBus, ToBus, Token},
 };
 use std::hash::Hash as _;
 
 use crate::{
+    kinds::Kinds,
     known::Known,
     log::Log,
     observer::Observer,
@@ -46,8 +48,8 @@ enum Asked {
 struct Batch {
     from: u64,
     asked: Asked,
-    events: Vec<NewEvent>,
-    guards: Vec<Guard>,
+    /// What was sent, as it came.
+    frame: Hashed<ToBus>,
     received: Moment,
 }
 
@@ -84,18 +86,29 @@ impl Observer for ExpectationsHold {
         &PROMISE
     }
 
+    fn looks_at(&self) -> Kinds {
+        Kinds::PUBLISH
+            .and(Kinds::COMPLETE)
+            .and(Kinds::RECEIPTS)
+            .and(Kinds::COMPLETED)
+            .and(Kinds::CONFLICT)
+            .and(Kinds::FENCED)
+            .and(Kinds::REJECTED)
+            .and(Kinds::COMMIT_DURABLE)
+            .and(Kinds::RECOVERED)
+            .and(Kinds::DISCONNECTED)
+    }
+
     fn observe(&mut self, known: &Known, record: &Record) -> Verdict {
         match &record.what {
             What::FrameReceived { connection, frame: Frame::ToBus(frame) } => {
                 match &**frame {
                     ToBus::Publish(publish) => {
-                        let asked = Asked::Publish(publish.request);
-                        self.asked(record, *connection, (asked, None), &publish.events, &publish.guards);
+                        self.asked(record, *connection, Asked::Publish(publish.request), None, frame);
                     }
                     ToBus::Complete(complete) => {
                         let asked = Asked::Complete(complete.position);
-                        let asked = (asked, Some(complete.token));
-                        self.asked(record, *connection, asked, &complete.events, &complete.guards);
+                        self.asked(record, *connection, asked, Some(complete.token), frame);
                     }
                     _ => {}
                 }
@@ -135,8 +148,9 @@ impl Observer for ExpectationsHold {
 
     fn memory(&self, _known: &Known, _now: Timestamp, to: &mut StableHasher) {
         for (first, batches) in &self.batches {
-            for Batch { from, asked, events, guards, received } in batches {
-                (first, from, asked, events, guards, received.step >= self.recovered).hash(to);
+            for batch in batches {
+                let (events, guards) = (batch.events(), batch.guards());
+                (first, batch.from, batch.asked, events, guards, batch.received.step >= self.recovered).hash(to);
             }
         }
         for ((node, waiting), (asked, queue)) in
@@ -166,15 +180,9 @@ impl Observer for ExpectationsHold {
 }
 
 impl ExpectationsHold {
-    fn asked(
-        &mut self,
-        record: &Record,
-        from: u64,
-        (asked, token): (Asked, Option<Token>),
-        events: &[NewEvent],
-        guards: &[Guard],
-    ) {
-        let first = events.first().map(|event| event.id.clone());
+    fn asked(&mut self, record: &Record, from: u64, asked: Asked, token: Option<Token>, frame: &Hashed<ToBus>) {
+        let batch = Batch { from, asked, frame: frame.clone(), received: Moment::from(record) };
+        let first = batch.events().first().map(|event| event.id.clone());
         if !self.waiting.contains_key(&record.node) {
             self.waiting.insert(record.node.clone(), Waiting::new());
         }
@@ -186,8 +194,6 @@ impl ExpectationsHold {
             });
         }
         if let Some(first) = first {
-            let batch =
-                Batch { from, asked, events: events.to_vec(), guards: guards.to_vec(), received: Moment::from(record) };
             self.batches.entry(first).or_default().push(batch);
         }
     }
@@ -252,10 +258,10 @@ impl ExpectationsHold {
         for batch in &batches {
             match batch.stands(log, events) {
                 Ok(()) => {
-                    let explicit = batch.events.iter().any(|event| event.expectation != Expectation::Any);
+                    let explicit = batch.events().iter().any(|event| event.expectation != Expectation::Any);
                     self.explicit += u64::from(explicit);
-                    self.guarded += u64::from(!batch.guards.is_empty());
-                    return Ok(batch.events.len());
+                    self.guarded += u64::from(!batch.guards().is_empty());
+                    return Ok(batch.events().len());
                 }
                 Err(reason) => {
                     let _ = write!(why, "; {} says: {reason}", batch.describe());
@@ -271,7 +277,7 @@ impl ExpectationsHold {
     }
 
     fn unexplained(&self, record: &Record, event: &Event) -> Verdict {
-        let inside = self.batches.values().flatten().find(|batch| batch.events.iter().any(|new| new.id == event.id));
+        let inside = self.batches.values().flatten().find(|batch| batch.events().iter().any(|new| new.id == event.id));
         let (reason, earlier) = match inside {
             Some(batch) => {
                 (format!("it is in the middle of {}, which is not whole", batch.describe()), vec![batch.received])
@@ -287,6 +293,22 @@ impl ExpectationsHold {
 }
 
 impl Batch {
+    fn events(&self) -> &[NewEvent] {
+        match &*self.frame {
+            ToBus::Publish(publish) => &publish.events,
+            ToBus::Complete(complete) => &complete.events,
+            _ => &[],
+        }
+    }
+
+    fn guards(&self) -> &[Guard] {
+        match &*self.frame {
+            ToBus::Publish(publish) => &publish.guards,
+            ToBus::Complete(complete) => &complete.guards,
+            _ => &[],
+        }
+    }
+
     fn describe(&self) -> String {
         let asked = match self.asked {
             Asked::Publish(request) => format!("publish {request}"),
@@ -297,10 +319,10 @@ impl Batch {
 
     /// Whether the batch stands at the front of these events, by its own terms; or why not.
     fn stands(&self, log: &Log, events: &[Arc<Event>]) -> Result<(), String> {
-        if events.len() < self.events.len() {
-            return Err(format!("of its {} events only {} are in the commit", self.events.len(), events.len()));
+        if events.len() < self.events().len() {
+            return Err(format!("of its {} events only {} are in the commit", self.events().len(), events.len()));
         }
-        for (new, event) in self.events.iter().zip(events) {
+        for (new, event) in self.events().iter().zip(events) {
             if new.id != event.id {
                 return Err(format!("event {} should follow in the same commit, not {}", new.id, event.id));
             }
@@ -318,7 +340,7 @@ impl Batch {
             }
         }
         let before = Position(events[0].position.0.saturating_sub(1));
-        for guard in &self.guards {
+        for guard in self.guards() {
             let head = log.head_at(&guard.key, before);
             if head != guard.version {
                 return Err(format!(

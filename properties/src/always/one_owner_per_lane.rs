@@ -16,6 +16,7 @@ use std::hash::Hash as _;
 
 use crate::{
     connections::{Delivery, Introduced},
+    kinds::Kinds,
     known::Known,
     observer::Observer,
     property::{Moment, Promise, Verdict},
@@ -56,6 +57,16 @@ pub struct OneOwnerPerLane {
 impl Observer for OneOwnerPerLane {
     fn promise(&self) -> &'static Promise {
         &PROMISE
+    }
+
+    fn looks_at(&self) -> Kinds {
+        Kinds::DELIVER
+            .and(Kinds::FENCED)
+            .and(Kinds::CONFLICT)
+            .and(Kinds::NACK)
+            .and(Kinds::EXTEND)
+            .and(Kinds::RECOVERED)
+            .and(Kinds::COMMIT_DURABLE)
     }
 
     fn observe(&mut self, known: &Known, record: &Record) -> Verdict {
