@@ -66,12 +66,52 @@ pub(crate) struct DiskFaults {
     pub(crate) cut: Cut,
 }
 
+impl DiskFaults {
+    fn add(&mut self, fault: &Fault, name: &NodeName) {
+        let trouble = &mut self.trouble;
+        match &fault.what {
+            Harm::FsyncFails { share_permille } => trouble.syncs_fail_permille += share_permille,
+            Harm::FsyncLies { share_permille } => trouble.syncs_lie_permille += share_permille,
+            Harm::ReadError { share_permille } => trouble.reads_fail_permille += share_permille,
+            Harm::DiskFull { room_bytes } => self.full.push((fault.id, *room_bytes)),
+            Harm::SlowDisk { write_us, sync_us, stalls_permille, stall_us } => {
+                trouble.write_us += write_us;
+                trouble.sync_us += sync_us;
+                trouble.stalls_permille += stalls_permille;
+                trouble.stall_us = trouble.stall_us.max(*stall_us);
+            }
+            Harm::PowerCut { host, written_permille, torn_permille, entries_lost_permille } if host == name => {
+                self.cut = Cut {
+                    written_permille: *written_permille,
+                    torn_permille: *torn_permille,
+                    entries_lost_permille: *entries_lost_permille,
+                };
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Trouble {
+    /// The host dies at a point of its disk once it has been there so many times more.
+    fn arm(&mut self, point: &str, left: u64) {
+        let dies_at = match point {
+            points::DISK_WRITE => &mut self.dies_at_write,
+            points::DISK_SYNC => &mut self.dies_at_sync,
+            _ => return,
+        };
+        *dies_at = Some(dies_at.map_or(left, |other| other.min(left)));
+    }
+}
+
 /// All faults of a plan with their states.
 #[derive(Debug)]
 pub(crate) struct FaultTable {
     chance: Chance,
     faults: Vec<Fault>,
     states: BTreeMap<u32, State>,
+    /// Those that have to do with a disk: it is asked about with every call of the store.
+    on_disk: Vec<usize>,
     healed: bool,
     /// Rises with every change, so that what is derived can be derived again only then.
     changes: u64,
@@ -80,7 +120,9 @@ pub(crate) struct FaultTable {
 impl FaultTable {
     pub(crate) fn new(chance: Chance, faults: &[Fault]) -> Self {
         let states = faults.iter().map(|fault| (fault.id, State::default())).collect();
-        Self { chance, faults: faults.to_vec(), states, healed: false, changes: 0 }
+        let on_disk =
+            faults.iter().enumerate().filter(|(_, fault)| is_on_disk(fault)).map(|(index, _)| index).collect();
+        Self { chance, faults: faults.to_vec(), states, on_disk, healed: false, changes: 0 }
     }
 
     pub(crate) fn changes(&self) -> u64 {
@@ -351,43 +393,17 @@ impl FaultTable {
     /// What is wrong with a host's disk.
     pub(crate) fn disk(&self, name: &NodeName) -> DiskFaults {
         let mut disk = DiskFaults::default();
-        for (fault, _) in self.active() {
-            let trouble = &mut disk.trouble;
-            match &fault.what {
-                Harm::FsyncFails { share_permille } => trouble.syncs_fail_permille += share_permille,
-                Harm::FsyncLies { share_permille } => trouble.syncs_lie_permille += share_permille,
-                Harm::ReadError { share_permille } => trouble.reads_fail_permille += share_permille,
-                Harm::DiskFull { room_bytes } => disk.full.push((fault.id, *room_bytes)),
-                Harm::SlowDisk { write_us, sync_us, stalls_permille, stall_us } => {
-                    trouble.write_us += write_us;
-                    trouble.sync_us += sync_us;
-                    trouble.stalls_permille += stalls_permille;
-                    trouble.stall_us = trouble.stall_us.max(*stall_us);
-                }
-                Harm::PowerCut { host, written_permille, torn_permille, entries_lost_permille } if host == name => {
-                    disk.cut = Cut {
-                        written_permille: *written_permille,
-                        torn_permille: *torn_permille,
-                        entries_lost_permille: *entries_lost_permille,
-                    };
-                }
-                _ => {}
-            }
-        }
-        for fault in &self.faults {
+        for fault in self.on_disk.iter().map(|index| &self.faults[*index]) {
             let state = self.states.get(&fault.id).copied().unwrap_or_default();
+            if state.begun_us.is_some() && !state.ended {
+                disk.add(fault, name);
+            }
             match (&fault.what, &fault.trigger) {
                 (Harm::BitRot { bits }, _) if state.begun_us.is_some() => disk.rotten.push((fault.id, *bits)),
                 (what, Trigger::On { host, point, identity: None, nth })
                     if host == name && state.begun_us.is_none() && !self.healed && what.takes_down(name) =>
                 {
-                    let left = nth.saturating_sub(state.counted);
-                    let nearer = |now: Option<u64>| Some(now.map_or(left, |now| now.min(left)));
-                    match point.as_str() {
-                        points::DISK_WRITE => disk.trouble.dies_at_write = nearer(disk.trouble.dies_at_write),
-                        points::DISK_SYNC => disk.trouble.dies_at_sync = nearer(disk.trouble.dies_at_sync),
-                        _ => {}
-                    }
+                    disk.trouble.arm(point, nth.saturating_sub(state.counted));
                 }
                 _ => {}
             }
@@ -425,6 +441,21 @@ fn within_us(what: &Harm, begun_us: u64, now_us: u64) -> Option<u64> {
         }
         _ => None,
     }
+}
+
+fn is_on_disk(fault: &Fault) -> bool {
+    let at_disk = |point: &String| [points::DISK_WRITE, points::DISK_SYNC].contains(&point.as_str());
+    matches!(&fault.trigger, Trigger::On { point, .. } if at_disk(point))
+        || matches!(
+            fault.what,
+            Harm::FsyncFails { .. }
+                | Harm::FsyncLies { .. }
+                | Harm::ReadError { .. }
+                | Harm::DiskFull { .. }
+                | Harm::BitRot { .. }
+                | Harm::SlowDisk { .. }
+                | Harm::PowerCut { .. }
+        )
 }
 
 fn is_pair(a: &NodeName, b: &NodeName, one: &NodeName, other: &NodeName) -> bool {
