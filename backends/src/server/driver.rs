@@ -23,11 +23,7 @@ use futures_util::{
     future::{BoxFuture, FutureExt},
     stream::{FuturesUnordered, StreamExt},
 };
-use tokio::{
-    pin,
-    sync::mpsc,
-    time::sleep,
-};
+use tokio::{pin, sync::mpsc, time::sleep};
 
 use super::{
     outbox::{End, Full, Item, Outbox},

@@ -4,13 +4,17 @@
 //! for, so that the end of one fault never ends another.
 
 use dacapo_core::{
-    NodeName, ServiceName, Term, Timestamp,
+    NodeName, ServiceName, Timestamp,
     hooks::{Identity, Point},
+    store::Commit,
 };
 
 use crate::{
     disk::{Cut, Trouble},
-    engine::chance::Chance,
+    engine::{
+        chance::Chance,
+        identity::{self, Identities},
+    },
     fault::{Fault, Harm, Trigger, points},
 };
 
@@ -80,15 +84,57 @@ pub(crate) struct DiskFaults {
     pub(crate) cut: Cut,
 }
 
+impl DiskFaults {
+    fn add(&mut self, fault: &Fault, name: &NodeName) {
+        let trouble = &mut self.trouble;
+        match &fault.what {
+            Harm::FsyncFails { share_permille } => trouble.syncs_fail_permille += share_permille,
+            Harm::FsyncLies { share_permille } => trouble.syncs_lie_permille += share_permille,
+            Harm::ReadError { share_permille } => trouble.reads_fail_permille += share_permille,
+            Harm::DiskFull { room_bytes } => self.full.push((fault.id, *room_bytes)),
+            Harm::SlowDisk { write_us, sync_us, stalls_permille, stall_us } => {
+                trouble.write_us += write_us;
+                trouble.sync_us += sync_us;
+                trouble.stalls_permille += stalls_permille;
+                trouble.stall_us = trouble.stall_us.max(*stall_us);
+            }
+            Harm::PowerCut { host, written_permille, torn_permille, entries_lost_permille } if host == name => {
+                self.cut = Cut {
+                    written_permille: *written_permille,
+                    torn_permille: *torn_permille,
+                    entries_lost_permille: *entries_lost_permille,
+                };
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Trouble {
+    /// The host dies at a point of its disk once it has been there so many times more.
+    fn arm(&mut self, point: &str, left: u64) {
+        let dies_at = match point {
+            points::DISK_WRITE => &mut self.dies_at_write,
+            points::DISK_SYNC => &mut self.dies_at_sync,
+            _ => return,
+        };
+        *dies_at = Some(dies_at.map_or(left, |other| other.min(left)));
+    }
+}
+
 /// All faults of a plan with their states.
 #[derive(Debug)]
 pub(crate) struct FaultTable {
     chance: Chance,
     faults: Vec<Fault>,
+    /// What deliveries are about.
+    identities: Identities,
     /// In the order of `faults`.
     states: Vec<State>,
     /// The faults that begin at points, by index.
     at_points: Vec<usize>,
+    /// Those that have to do with a disk, by index: it is asked about with every call of the store.
+    on_disk: Vec<usize>,
     /// The active faults, by index, with when they began: asked for with every message, and made anew with every change.
     active: Vec<(usize, u64)>,
     healed: bool,
@@ -98,19 +144,25 @@ pub(crate) struct FaultTable {
 
 impl FaultTable {
     pub(crate) fn new(chance: Chance, faults: &[Fault]) -> Self {
-        let begins_at_point = |(index, fault): (usize, &Fault)| match fault.trigger {
-            Trigger::On { .. } => Some(index),
-            Trigger::At { .. } => None,
+        let those = |of: fn(&Fault) -> bool| {
+            faults.iter().enumerate().filter(|(_, fault)| of(fault)).map(|(index, _)| index).collect()
         };
         Self {
             chance,
             faults: faults.to_vec(),
+            identities: Identities::default(),
             states: vec![State::default(); faults.len()],
-            at_points: faults.iter().enumerate().filter_map(begins_at_point).collect(),
+            at_points: those(|fault| matches!(fault.trigger, Trigger::On { .. })),
+            on_disk: those(is_on_disk),
             active: Vec::new(),
             healed: false,
             changes: 0,
         }
+    }
+
+    /// Takes a durable commit.
+    pub(crate) fn observe(&mut self, commit: &Commit) {
+        self.identities.observe(commit);
     }
 
     pub(crate) fn changes(&self) -> u64 {
@@ -401,11 +453,12 @@ impl FaultTable {
     }
 
     /// Whether this commit fails, and whether it is made all the same.
-    pub(crate) fn fails_commit(&self, commit: (Term, u64)) -> Option<bool> {
+    pub(crate) fn fails_commit(&self, commit: &Commit) -> Option<bool> {
         self.active().find_map(|(fault, _)| match &fault.what {
-            Harm::StoreFails { share_permille, applied } => {
-                self.chance.happens("commit fails", &(fault.id, commit), *share_permille).then_some(*applied)
-            }
+            Harm::StoreFails { share_permille, applied } => self
+                .chance
+                .happens("commit fails", &(fault.id, identity::of_commit(commit)), *share_permille)
+                .then_some(*applied),
             _ => None,
         })
     }
@@ -413,42 +466,16 @@ impl FaultTable {
     /// What is wrong with a host's disk.
     pub(crate) fn disk(&self, name: &NodeName) -> DiskFaults {
         let mut disk = DiskFaults::default();
-        for (fault, _) in self.active() {
-            let trouble = &mut disk.trouble;
-            match &fault.what {
-                Harm::FsyncFails { share_permille } => trouble.syncs_fail_permille += share_permille,
-                Harm::FsyncLies { share_permille } => trouble.syncs_lie_permille += share_permille,
-                Harm::ReadError { share_permille } => trouble.reads_fail_permille += share_permille,
-                Harm::DiskFull { room_bytes } => disk.full.push((fault.id, *room_bytes)),
-                Harm::SlowDisk { write_us, sync_us, stalls_permille, stall_us } => {
-                    trouble.write_us += write_us;
-                    trouble.sync_us += sync_us;
-                    trouble.stalls_permille += stalls_permille;
-                    trouble.stall_us = trouble.stall_us.max(*stall_us);
-                }
-                Harm::PowerCut { host, written_permille, torn_permille, entries_lost_permille } if host == name => {
-                    disk.cut = Cut {
-                        written_permille: *written_permille,
-                        torn_permille: *torn_permille,
-                        entries_lost_permille: *entries_lost_permille,
-                    };
-                }
-                _ => {}
+        for (fault, state) in self.on_disk.iter().map(|index| (&self.faults[*index], self.states[*index])) {
+            if state.begun_us.is_some() && !state.ended {
+                disk.add(fault, name);
             }
-        }
-        for (fault, state) in self.faults.iter().zip(&self.states) {
             match (&fault.what, &fault.trigger) {
                 (Harm::BitRot { bits }, _) if state.begun_us.is_some() => disk.rotten.push((fault.id, *bits)),
                 (what, Trigger::On { host, point, identity: None, nth })
                     if host == name && state.begun_us.is_none() && !self.healed && what.takes_down(name) =>
                 {
-                    let left = nth.saturating_sub(state.counted);
-                    let nearer = |now: Option<u64>| Some(now.map_or(left, |now| now.min(left)));
-                    match point.as_str() {
-                        points::DISK_WRITE => disk.trouble.dies_at_write = nearer(disk.trouble.dies_at_write),
-                        points::DISK_SYNC => disk.trouble.dies_at_sync = nearer(disk.trouble.dies_at_sync),
-                        _ => {}
-                    }
+                    disk.trouble.arm(point, nth.saturating_sub(state.counted));
                 }
                 _ => {}
             }
@@ -459,6 +486,7 @@ impl FaultTable {
     /// What a completion that the host is about to send meets.
     pub(crate) fn completing(&self, name: &NodeName, service: &ServiceName, identity: Identity) -> Option<Completing> {
         let (mut late_us, mut twice) = (0, false);
+        let identity = self.identities.of(identity);
         for (fault, _) in self.active() {
             let hit = |permille| self.chance.happens("completion", &(fault.id, name.as_str(), identity), permille);
             match &fault.what {
@@ -507,6 +535,21 @@ fn within_us(what: &Harm, (begun_us, end_us): (u64, u64), now_us: u64) -> Option
         }
         _ => None,
     }
+}
+
+fn is_on_disk(fault: &Fault) -> bool {
+    let at_disk = |point: &String| [points::DISK_WRITE, points::DISK_SYNC].contains(&point.as_str());
+    matches!(&fault.trigger, Trigger::On { point, .. } if at_disk(point))
+        || matches!(
+            fault.what,
+            Harm::FsyncFails { .. }
+                | Harm::FsyncLies { .. }
+                | Harm::ReadError { .. }
+                | Harm::DiskFull { .. }
+                | Harm::BitRot { .. }
+                | Harm::SlowDisk { .. }
+                | Harm::PowerCut { .. }
+        )
 }
 
 fn is_pair(a: &NodeName, b: &NodeName, one: &NodeName, other: &NodeName) -> bool {
@@ -575,5 +618,28 @@ mod tests {
             &[Fault { id: 7, family: Family::SlowStore, trigger, duration_us: 10, what }],
         );
         assert_eq!(table.heal(1_000), (vec![], vec![7]));
+    }
+
+    #[test]
+    fn what_meets_a_completion_depends_on_its_event_and_not_on_its_place_in_the_log() {
+        let host = NodeName::of("mirrors-0");
+        let what = Harm::CompletionLost { host: host.clone(), share_permille: 500 };
+        let faults = [fault(1, 0, 100, what)];
+        let table = |ids: &[&str]| {
+            let mut table = FaultTable::new(Chance::new(1, None), &faults);
+            table.begin_due(0);
+            table.observe(&identity::tests::commit(1, 1, ids));
+            table
+        };
+        let ids = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        let (whole, without) = (table(&ids), table(&ids[1..]));
+        let met = |table: &FaultTable, position| {
+            let delivery = Identity::Delivery(dacapo_core::Position(position), 1);
+            table.completing(&host, &ServiceName::of("mirrors"), delivery)
+        };
+        let of_whole: Vec<_> = (2..=8).map(|position| met(&whole, position)).collect();
+        let of_rest: Vec<_> = (1..=7).map(|position| met(&without, position)).collect();
+        assert_eq!(of_whole, of_rest);
+        assert!(of_whole.contains(&None) && of_whole.contains(&Some(Completing::Lost)), "{of_whole:?}");
     }
 }

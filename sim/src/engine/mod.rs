@@ -23,6 +23,7 @@ pub(crate) mod chance;
 pub(crate) mod clock;
 pub mod event;
 pub(crate) mod faults;
+pub(crate) mod identity;
 pub(crate) mod lives;
 pub(crate) mod panics;
 pub(crate) mod phases;
