@@ -211,7 +211,7 @@ fn an_attempt_that_arrives_twice_takes_effect_once() {
 }
 
 #[test]
-fn who_believes_in_a_dead_connection_finds_out_by_its_silence() {
+fn who_believes_in_a_dead_connection_finds_out() {
     for (unaware, other) in [("bus", "tallies-0"), ("tallies-0", "bus")] {
         let harm = Harm::HalfOpen { unaware: host(unaware), other: host(other) };
         let outcome = carry_out_on(Engine::Event, &plan(vec![(at(1_000), 0, harm)]));
@@ -223,7 +223,9 @@ fn who_believes_in_a_dead_connection_finds_out_by_its_silence() {
             ended.next().expect("it finds out").at.0
         };
         assert_eq!(ended(other), 1_000_000, "{other} knows at once");
-        assert!(ended(unaware) > 1_100_000, "{unaware} found out at {}", ended(unaware));
+        // The bus hears of it by the next `hello` of the same instance, an instance by the silence alone.
+        let silence_us = if unaware == "bus" { 0 } else { 300_000 };
+        assert!(ended(unaware) > 1_000_000 + silence_us, "{unaware} found out at {}", ended(unaware));
     }
 }
 
@@ -374,7 +376,7 @@ fn the_swarm_draws_every_family_and_only_plans_that_can_be_carried_out() {
         assert_eq!(plan.check(&Tally(Flaw::None)), Ok(()), "seed {seed}");
         drawn.extend(plan.faults.iter().map(|fault| fault.family));
     }
-    assert_eq!(drawn, Family::ALL.iter().copied().collect());
+    assert_eq!(drawn, Family::ALL.iter().copied().filter(|family| !family.is_destructive()).collect());
 }
 
 #[test]
