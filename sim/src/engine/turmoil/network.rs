@@ -18,6 +18,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
+use tokio::io::ReadBuf;
 
 use super::{links::Links, stage::Life};
 use crate::engine::faults::{FaultTable, Way};
@@ -416,23 +417,24 @@ impl Network {
         }
     }
 
-    /// Reads into `room` what has arrived; 0 bytes at the end.
+    /// Reads into `room` what has arrived; nothing at the end.
     pub(super) fn poll_read(
         &mut self,
         (id, side): EndId,
         context: &Context<'_>,
-        room: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let Some(connection) = self.connection(id) else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
         let end = connection.end(side);
         let mut read = 0;
-        while read < room.len()
+        while room.remaining() > 0
             && let Some(bytes) = end.inbox.front_mut()
         {
-            let count = bytes.len().min(room.len() - read);
-            bytes.copy_to_slice(&mut room[read..read + count]);
+            let count = bytes.len().min(room.remaining());
+            room.put_slice(&bytes[..count]);
+            bytes.advance(count);
             read += count;
             if bytes.is_empty() {
                 end.inbox.pop_front();
@@ -442,8 +444,8 @@ impl Network {
             if end.reset {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
             }
-            if end.ended || room.is_empty() {
-                return Poll::Ready(Ok(0));
+            if end.ended || room.remaining() == 0 {
+                return Poll::Ready(Ok(()));
             }
             end.reader = Some(context.waker().clone());
             return Poll::Pending;
@@ -453,7 +455,7 @@ impl Network {
         if let Some(waker) = writer.writer.take() {
             waker.wake();
         }
-        Poll::Ready(Ok(read))
+        Poll::Ready(Ok(()))
     }
 
     /// Sends some of these bytes; how many.
@@ -623,10 +625,11 @@ mod tests {
         /// What is there to read, in words.
         fn read(&mut self, end: EndId) -> String {
             let mut room = [0; 64];
+            let mut room = ReadBuf::new(&mut room);
             match self.network.poll_read(end, &context(), &mut room) {
                 Poll::Pending => "nothing yet".to_owned(),
-                Poll::Ready(Ok(0)) => "the end".to_owned(),
-                Poll::Ready(Ok(count)) => String::from_utf8_lossy(&room[..count]).into_owned(),
+                Poll::Ready(Ok(())) if room.filled().is_empty() => "the end".to_owned(),
+                Poll::Ready(Ok(())) => String::from_utf8_lossy(room.filled()).into_owned(),
                 Poll::Ready(Err(error)) => error.kind().to_string(),
             }
         }
