@@ -14,6 +14,7 @@ use dacapo_core::{
 use std::hash::Hash as _;
 
 use crate::{
+    kinds::Kinds,
     known::Known,
     log::Log,
     observer::Observer,
@@ -41,6 +42,17 @@ pub struct ShownIsDurable {
 impl Observer for ShownIsDurable {
     fn promise(&self) -> &'static Promise {
         &PROMISE
+    }
+
+    fn looks_at(&self) -> Kinds {
+        Kinds::RECOVERED
+            .and(Kinds::WELCOME)
+            .and(Kinds::RECEIPTS)
+            .and(Kinds::DELIVER)
+            .and(Kinds::COMPLETED)
+            .and(Kinds::CONFLICT)
+            .and(Kinds::EVENTS)
+            .and(Kinds::REBUILT)
     }
 
     fn observe(&mut self, known: &Known, record: &Record) -> Verdict {
@@ -97,6 +109,35 @@ impl ShownIsDurable {
                 log.end()
             );
             return PROMISE.broken(record, message, &[when]);
+        }
+        Self::recovered_state(log, record, recovered)
+    }
+
+    /// What the bus keeps besides the log: services with their frontiers, and the lanes behind.
+    fn recovered_state(log: &Log, record: &Record, recovered: &Recovered) -> Verdict {
+        let when = log.last_commit().unwrap_or_default();
+        for (name, service) in log.services().filter(|(_, service)| !service.types().is_empty()) {
+            let found = recovered.services.iter().find(|found| found.name == *name);
+            let is_the_same =
+                found.is_some_and(|found| found.types == service.types() && found.frontier == service.frontier());
+            if !is_the_same {
+                let message = format!(
+                    "{} recovered the service {name} as {found:?}, but the store had made durable that it takes {:?} \
+                     with the frontier {} ({when})",
+                    record.node,
+                    service.types(),
+                    service.frontier()
+                );
+                return PROMISE.broken(record, message, &[when]);
+            }
+            let lanes = recovered.lanes.iter().filter(|lane| lane.service == *name);
+            if !lanes.eq(service.lanes_behind()) {
+                let message = format!(
+                    "{} recovered other lanes behind of {name} than the store had made durable ({when})",
+                    record.node
+                );
+                return PROMISE.broken(record, message, &[when]);
+            }
         }
         Ok(())
     }
@@ -233,10 +274,11 @@ impl Sent<'_> {
             );
             return PROMISE.broken(self.record, message, &[]);
         };
-        let told: Vec<Position> = completed.produced.iter().map(|one| one.position).collect();
-        if told == done.produced {
+        let told = completed.produced.iter().map(|one| one.position);
+        if told.clone().eq(done.produced.iter().copied()) {
             return Ok(());
         }
+        let told: Vec<Position> = told.collect();
         let message = format!(
             "{} told {} that completing position {} produced the positions {}, but the log says {} ({})",
             self.node(),

@@ -244,7 +244,9 @@ impl Run {
         let stage = &self.stage;
         stage.healed.store(true, Ordering::Relaxed);
         let (mut faults, progress, book) = (stage.faults(), stage.progress(), stage.book());
-        phases::heal(&stage.plan.settings, &mut faults, &progress, &book, |what| stage.record(&simulator(), what))
+        phases::heal(&stage.plan.settings, self.now_us, &mut faults, &progress, &book, |what| {
+            stage.record(&simulator(), what)
+        })
     }
 
     /// The bound is over: the properties say what is missing, and if they see nothing, the engine does.
