@@ -12,6 +12,7 @@ pub mod eventually;
 pub mod judge;
 pub mod known;
 pub mod log;
+mod members;
 pub mod model;
 pub mod observer;
 pub mod property;
