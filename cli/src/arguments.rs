@@ -5,7 +5,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::{exit, seed::Seed};
+use crate::{bugs::BugsArguments, exit, seed::Seed};
 
 /// An event bus for event-sourced services, and the simulator that they are tested in.
 #[derive(Debug, Parser)]
@@ -27,6 +27,8 @@ pub(crate) enum Verb {
     Sim(SimArguments),
     /// Run one seed, or one saved plan, again
     Replay(ReplayArguments),
+    /// The local bug base: what failed so far, and whether it still does
+    Bugs(BugsArguments),
     /// The whole bank in one process: bus, services, customers at work
     Demo(DemoArguments),
     /// The production bus on a SQLite file

@@ -5,6 +5,7 @@
 //! [`terminal`] alone, and `anyhow` stops here: the other rooms have errors of their own.
 
 mod arguments;
+mod bugs;
 mod calendar;
 mod completions;
 mod demo;
@@ -47,6 +48,7 @@ fn obey(terminal: &Terminal, verb: Verb) -> Exit {
     let result = match verb {
         Verb::Sim(arguments) => sim_command::explore::run(terminal, &arguments),
         Verb::Replay(arguments) => sim_command::replay::run(terminal, &arguments),
+        Verb::Bugs(arguments) => bugs::run(terminal, &arguments),
         Verb::Demo(arguments) => demo::run(terminal, &arguments),
         Verb::Serve(arguments) => serve::run(terminal, &arguments),
         Verb::Events(arguments) => events::run(terminal, &arguments),

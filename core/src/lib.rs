@@ -13,6 +13,7 @@
 //! | [`store`] | what the bus asks of a store, and what it commits |
 //! | [`bus`] | the machine itself |
 //! | [`trace`] | the records of a run, their codec and fingerprint |
+//! | [`hashed`] | a value that records share and hash once |
 //! | [`hooks`] | where a driver lets a simulator interfere |
 //! | [`limits`] | every limit, with its reason |
 //! | [`planted`] | the planted bugs with which the harness tests itself |
@@ -20,6 +21,7 @@
 pub mod bus;
 pub mod digest;
 pub mod event;
+pub mod hashed;
 pub mod hooks;
 pub mod limits;
 pub mod names;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     digest::digest_of,
+    hashed::Hashed,
     names::{InstanceName, Key, NodeName, Position, ServiceName, Version},
     store::{Commit, Recovered},
     time::Timestamp,
@@ -28,14 +29,27 @@ pub struct Record {
     pub what: What,
 }
 
-/// A frame of either direction.
+/// A frame of either direction. Whoever records that it was sent hands the same one on, so that the record of its
+/// receipt shares it and does not hash it again.
 #[derive(Debug, Clone, PartialEq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Frame {
     /// To the bus.
-    ToBus(ToBus),
+    ToBus(Hashed<ToBus>),
     /// From the bus.
-    FromBus(FromBus),
+    FromBus(Hashed<FromBus>),
+}
+
+impl From<ToBus> for Frame {
+    fn from(frame: ToBus) -> Self {
+        Self::ToBus(Hashed::new(frame))
+    }
+}
+
+impl From<FromBus> for Frame {
+    fn from(frame: FromBus) -> Self {
+        Self::FromBus(Hashed::new(frame))
+    }
 }
 
 /// How an event came into a state.

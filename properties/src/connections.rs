@@ -1,15 +1,19 @@
 //! The connections of the bus and what was said on them: which service an instance belongs to, which deliveries it
 //! got, which publishes wait for their receipts.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    hash::Hash as _,
+};
 
 use dacapo_core::{
-    EventId, InstanceName, NodeName, ServiceName,
+    EventId, InstanceName, NodeName, ServiceName, Timestamp,
+    digest::StableHasher,
     trace::{Frame, Record, What},
     wire::{FromBus, Hello, ToBus, Token, Welcome},
 };
 
-use crate::property::Moment;
+use crate::{log::Log, property::Moment};
 
 /// One delivery, as the bus sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +30,14 @@ pub struct Delivery {
     pub sent: Moment,
 }
 
+impl Delivery {
+    /// Adds it to a digest, without its time.
+    pub(crate) fn memory(&self, to: &mut StableHasher) {
+        let Self { token, instance, incarnation, connection, sent: _ } = self;
+        (token, instance, incarnation, connection).hash(to);
+    }
+}
+
 impl std::fmt::Display for Delivery {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Token { term, session, epoch, attempt } = self.token;
@@ -38,7 +50,7 @@ impl std::fmt::Display for Delivery {
 }
 
 /// Who an instance said that it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Introduced {
     /// Its service.
     pub service: ServiceName,
@@ -95,6 +107,26 @@ impl Connections {
     /// The publish that the last record answers, if that is a `receipts` whose publish was seen.
     pub fn answered(&self) -> Option<&Asked> {
         self.answered.as_ref()
+    }
+
+    /// Adds to a digest what is said of each connection, without steps and absolute times.
+    pub(crate) fn memory(&self, log: &Log, now: Timestamp, to: &mut StableHasher) {
+        for (node, connections) in &self.by_node {
+            for (number, Connection { introduced, welcome, heard, leaving, publishes }) in connections {
+                (node, number, introduced, welcome.is_some(), leaving.is_some()).hash(to);
+                // Who has left cannot become silent.
+                leaving.is_none().then(|| now.since(heard.at)).hash(to);
+                for (request, Asked { at, ids }) in
+                    publishes.iter().flat_map(|(request, waiting)| waiting.iter().map(move |asked| (request, asked)))
+                {
+                    (request, ids).hash(to);
+                    for id in ids {
+                        let entry = log.position_of(id).and_then(|position| log.at(position));
+                        entry.map(|entry| entry.durable.step < at.step).hash(to);
+                    }
+                }
+            }
+        }
     }
 
     pub(crate) fn observe(&mut self, record: &Record) {

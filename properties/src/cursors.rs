@@ -20,7 +20,7 @@ use crate::{
 pub(crate) type Passed = (String, Vec<Moment>);
 
 /// How far each service's frontier was found right.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Cursors {
     frontiers: BTreeMap<ServiceName, Position>,
     moved: u64,

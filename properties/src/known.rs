@@ -1,6 +1,8 @@
 //! What the records so far say, gathered once for all observers.
 
 use dacapo_core::{
+    Timestamp,
+    digest::StableHasher,
     trace::{Frame, Record, What},
     wire::{Deliver, FromBus},
 };
@@ -30,6 +32,13 @@ impl Known {
         &self.connections
     }
 
+    /// Adds to a digest what later verdicts may depend on and the contents of the store do not say; steps and absolute
+    /// times stay out.
+    pub fn memory(&self, now: Timestamp, to: &mut StableHasher) {
+        self.log.memory(to);
+        self.connections.memory(&self.log, now, to);
+    }
+
     /// Takes a record in. One that was taken in already changes nothing, so that observers may share this.
     pub fn observe(&mut self, record: &Record) {
         if record.step <= self.step {
@@ -39,8 +48,10 @@ impl Known {
         self.connections.observe(record);
         match &record.what {
             What::CommitDurable { commit } => self.log.append(commit, Moment::from(record)),
-            What::FrameSent { connection, frame: Frame::FromBus(FromBus::Deliver(deliver)) } => {
-                self.delivered(record, *connection, deliver);
+            What::FrameSent { connection, frame: Frame::FromBus(frame) } => {
+                if let FromBus::Deliver(deliver) = &**frame {
+                    self.delivered(record, *connection, deliver);
+                }
             }
             _ => {}
         }

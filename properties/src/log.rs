@@ -4,10 +4,11 @@
 //! an id that is known) is left out, so that it stays a log; `versions_are_gap_free` and `publishing_is_idempotent`
 //! say so at that very record.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, hash::Hash as _, sync::Arc};
 
 use dacapo_core::{
     Event, EventId, EventType, Key, Position, ServiceName, Term, Version,
+    digest::StableHasher,
     store::{Commit, Completion, Ended, LaneChange, LaneRecord, ServiceRecord, Taken},
 };
 
@@ -123,6 +124,23 @@ pub struct Log {
 }
 
 impl Log {
+    /// Adds to a digest what the contents of a store do not say: the deliveries of what has not ended, and which facts
+    /// of the lanes behind are older than the last commit.
+    pub(crate) fn memory(&self, to: &mut StableHasher) {
+        (self.end(), self.term).hash(to);
+        for (name, service) in &self.services {
+            name.hash(to);
+            for (position, delivery) in &service.delivered {
+                position.hash(to);
+                delivery.memory(to);
+                service.types_changed.map(|changed| delivery.sent < changed).hash(to);
+            }
+            for (key, behind) in &service.behind {
+                (key, self.commits > behind.commit).hash(to);
+            }
+        }
+    }
+
     /// The last position.
     pub fn end(&self) -> Position {
         Position(self.entries.len() as u64)

@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dacapo_core::{Limits, trace::Record};
+use dacapo_core::{Limits, Timestamp, digest::StableHasher, trace::Record};
 
 use crate::{
     always, eventually,
@@ -13,8 +13,20 @@ use crate::{
     property::{Promise, Property, Verdict},
 };
 
+/// A copy of an observer, for engines that branch; every observer that is `Clone` has it.
+pub trait BoxedClone {
+    /// The copy.
+    fn boxed_clone(&self) -> Box<dyn Observer>;
+}
+
+impl<T: Observer + Clone + 'static> BoxedClone for T {
+    fn boxed_clone(&self) -> Box<dyn Observer> {
+        Box::new(self.clone())
+    }
+}
+
 /// A promise of the bus, judged from the records and what is known from the earlier ones.
-pub trait Observer: Send {
+pub trait Observer: Send + BoxedClone {
     /// What is promised.
     fn promise(&self) -> &'static Promise;
     /// Looks at one record, which `known` has already taken in.
@@ -24,6 +36,10 @@ pub trait Observer: Send {
         let _ = known;
         Ok(())
     }
+    /// Adds to a digest all that it remembers and may yet judge by, besides what [`Known::memory`] adds; steps, counts
+    /// and absolute times stay out. Two observers with the same memory give the same verdicts on the same further
+    /// records: an engine that branches may then look at one of them only.
+    fn memory(&self, known: &Known, now: Timestamp, to: &mut StableHasher);
     /// How often it was in a position to fail.
     fn checks(&self) -> u64;
     /// Interesting situations, and how often each happened; their names are those of [`crate::SITUATIONS`].

@@ -1,10 +1,11 @@
 //! The rebuilds that are being played: each must bring every event of its types once, in order, across the seam
 //! between the past and the present.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, hash::Hash as _};
 
 use dacapo_core::{
     EventType, NodeName, Position,
+    digest::StableHasher,
     trace::{Frame, Record, What},
     wire::{Events, FromBus, ToBus},
 };
@@ -12,7 +13,7 @@ use dacapo_core::{
 use crate::{known::Known, log::Log, property::Moment};
 
 /// A stream that an instance asked for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Stream {
     begun: Moment,
     /// Everything up to here was sent or passed over.
@@ -26,7 +27,7 @@ struct Stream {
 pub(crate) type Flaw = (String, Vec<Moment>);
 
 /// The streams of all connections of all buses.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Streams {
     by_node: BTreeMap<NodeName, BTreeMap<(u64, u64), Stream>>,
     pages: u64,
@@ -38,6 +39,15 @@ impl Streams {
         self.pages
     }
 
+    /// Adds the streams to a digest, without their times.
+    pub(crate) fn memory(&self, to: &mut StableHasher) {
+        for (node, streams) in &self.by_node {
+            for (id, Stream { begun: _, sent, last: _, types, follow }) in streams {
+                (node, id, sent, types, follow).hash(to);
+            }
+        }
+    }
+
     /// Takes a record in; answers what is wrong with it, if it is a page of a stream.
     pub(crate) fn observe(&mut self, known: &Known, record: &Record) -> Option<Flaw> {
         match &record.what {
@@ -45,7 +55,7 @@ impl Streams {
                 self.asked(record, *connection, frame);
                 None
             }
-            What::FrameSent { connection, frame: Frame::FromBus(frame) } => match frame {
+            What::FrameSent { connection, frame: Frame::FromBus(frame) } => match &**frame {
                 FromBus::Events(page) => self.page(known.log(), record, *connection, page),
                 FromBus::Rebuilt(rebuilt) => {
                     let id = (*connection, rebuilt.request);

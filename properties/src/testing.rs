@@ -194,11 +194,11 @@ impl Run {
     }
 
     fn said(&mut self, connection: u64, frame: impl Into<FromBus>) {
-        self.node("bus", What::FrameSent { connection, frame: Frame::FromBus(frame.into()) });
+        self.node("bus", What::FrameSent { connection, frame: Frame::from(frame.into()) });
     }
 
     fn heard(&mut self, connection: u64, frame: impl Into<ToBus>) {
-        self.node("bus", What::FrameReceived { connection, frame: Frame::ToBus(frame.into()) });
+        self.node("bus", What::FrameReceived { connection, frame: Frame::from(frame.into()) });
     }
 
     fn commit(&mut self, commit: Commit) {

@@ -7,6 +7,7 @@ use std::{
 
 use dacapo_core::{
     Event, EventId, Key, Position, ServiceName, Term, Version,
+    digest::digest_of,
     store::{Commit, Completion, KeyHead, LaneChange, LaneRecord, ServiceRecord, StoreError},
 };
 
@@ -32,6 +33,12 @@ pub(super) struct Log {
 }
 
 impl Log {
+    /// A digest of everything; what follows from the events is left out.
+    pub(super) fn digest(&self) -> u64 {
+        let Self { term, events, ids: _, keys: _, completions, services, lanes } = self;
+        digest_of(0, &(term, events, completions, services, lanes))
+    }
+
     /// Where it ends.
     pub(super) fn end(&self) -> Position {
         Position(self.events.len() as u64)

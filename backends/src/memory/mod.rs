@@ -35,6 +35,11 @@ impl MemoryStore {
         Self { log: Arc::new(Mutex::new(self.lock().clone())) }
     }
 
+    /// A digest of all that it holds.
+    pub fn digest(&self) -> u64 {
+        self.lock().digest()
+    }
+
     /// A panic of another holder leaves the log whole, since a commit is checked before any of it is applied.
     fn lock(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)

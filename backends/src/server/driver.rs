@@ -165,7 +165,7 @@ impl<'a> Driver<'a> {
                 }
                 self.shared.metrics.frames_received.add(1);
                 if self.shared.world.hooks.recording() {
-                    let frame = Frame::ToBus(frame.clone());
+                    let frame = Frame::from(frame.clone());
                     self.shared.world.record(What::FrameReceived { connection: conn.0, frame });
                 }
                 Some(Input::Frame { conn, frame })
@@ -278,7 +278,7 @@ impl<'a> Driver<'a> {
         let Some(outbox) = self.conns.get(&conn) else { return };
         self.shared.metrics.sent(&frame);
         if self.shared.world.hooks.recording() {
-            let frame = Frame::FromBus(frame.clone());
+            let frame = Frame::from(frame.clone());
             self.shared.world.record(What::FrameSent { connection: conn.0, frame });
         }
         let Err(Full) = outbox.push(Item::Frame(frame)) else { return };

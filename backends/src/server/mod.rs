@@ -22,7 +22,7 @@ mod driver;
 mod http;
 mod metrics;
 mod outbox;
-mod points;
+pub mod points;
 mod shared;
 mod shutdown;
 mod socket;

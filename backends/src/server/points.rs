@@ -16,7 +16,7 @@ use dacapo_core::{
 /// | term check | `bus check term` | none |
 /// | answer to an administrator | `bus answer` | none |
 /// | frame | `bus send <kind>` | see [`of_frame`] |
-pub(super) fn of(output: &Output) -> Option<Point> {
+pub fn of(output: &Output) -> Option<Point> {
     let (name, identity) = match output {
         Output::Send { frame, .. } => return Some(of_frame(frame)),
         Output::Commit(commit) => ("bus commit", Identity::Sequence(commit.sequence)),
@@ -31,7 +31,7 @@ pub(super) fn of(output: &Output) -> Option<Point> {
 
 /// The point before a frame: answers are known by the request's number, what concerns a delivery by the event's
 /// position and the attempt (0 where the frame does not tell it).
-pub(super) fn of_frame(frame: &FromBus) -> Point {
+pub fn of_frame(frame: &FromBus) -> Point {
     let delivery = |position: Position, attempt: u32| Identity::Delivery(position, attempt);
     let (name, identity) = match frame {
         FromBus::Welcome(welcome) => ("bus send welcome", Identity::Request(welcome.session)),

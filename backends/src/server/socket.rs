@@ -9,7 +9,7 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use dacapo_core::{
     bus::ConnId,
     limits,
-    trace::{Frame, What},
+    trace::What,
     wire::{DecodeError, Error, ErrorCode, FromBus, ToBus},
 };
 use futures_util::{
@@ -182,7 +182,7 @@ async fn hand_in(shared: &Shared, conn: ConnId, frames: Vec<ToBus>, bytes: usize
 fn say(shared: &Shared, conn: ConnId, outbox: &Outbox, error: Error, end: Option<&End>) {
     let frame = FromBus::from(error);
     if shared.world.hooks.recording() {
-        shared.world.record(What::FrameSent { connection: conn.0, frame: Frame::FromBus(frame.clone()) });
+        shared.world.record(What::FrameSent { connection: conn.0, frame: frame.clone().into() });
     }
     if outbox.push(Item::Frame(frame)).is_err() && end.is_none() {
         // It sends nonsense and does not read the answers.

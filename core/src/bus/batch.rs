@@ -17,7 +17,7 @@ use crate::{
 
 /// What was known or found for one message. What was decided since is in [`super::knowledge::Knowledge`], and counts
 /// more.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(super) struct Facts {
     pub(super) ids: BTreeMap<EventId, Arc<Event>>,
     pub(super) heads: BTreeMap<Key, KeyHead>,
@@ -25,7 +25,7 @@ pub(super) struct Facts {
 }
 
 /// Of the planted bug `completion-apart`: what a completion produced, for a later commit.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Apart {
     pub(super) service: ServiceName,
     pub(super) cause: Option<(EventId, CorrelationId)>,

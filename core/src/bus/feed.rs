@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// What was committed while a read was open: everything after the position that the read is certain to have seen.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(super) struct Arriving {
     pub(super) events: VecDeque<Undone>,
     /// More came than may be kept; the next read brings it.

@@ -21,7 +21,7 @@ pub(super) struct Gather {
     pub(super) commit: Commit,
     /// For each event in it, what its key had before.
     pub(super) before: Vec<ByType>,
-    under_way: Option<(Arc<Commit>, Vec<ByType>)>,
+    pub(super) under_way: Option<(Arc<Commit>, Vec<ByType>)>,
 }
 
 impl Gather {
@@ -73,8 +73,8 @@ impl Gather {
 /// What the bus says, in order; what rests upon a commit that is not durable is held.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Outbox {
-    ready: VecDeque<Output>,
-    held: VecDeque<(u64, Output)>,
+    pub(super) ready: VecDeque<Output>,
+    pub(super) held: VecDeque<(u64, Output)>,
 }
 
 impl Outbox {

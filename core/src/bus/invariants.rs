@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Bus, Output, service::Service};
-use crate::{digest::digest_of, names::Key, trace::What};
+use crate::{names::Key, trace::What};
 
 impl Bus {
     /// Panics if the bus has broken one of its own rules.
@@ -68,23 +68,6 @@ impl Bus {
             let count = open.get(instance_name.as_str()).copied().unwrap_or_default();
             assert_eq!(instance.open, count, "{name}/{instance_name}: the count of open deliveries is right");
         }
-    }
-
-    /// A digest of the state, without absolute time.
-    pub fn digest(&self) -> u64 {
-        let mut digest = digest_of(0, &(self.knowledge.position, self.knowledge.durable, self.inbox.len()));
-        for service in self.services.values() {
-            digest = digest_of(digest, &(&service.name, service.loaded, service.frontier));
-            for (key, lane) in &service.lanes {
-                let open: Vec<_> = lane.open.iter().map(|open| (open.token.attempt, open.judging)).collect();
-                let flags = (lane.parked.is_some(), lane.backoff.is_some(), lane.spilled, lane.reading.is_some());
-                digest = digest_of(digest, &(key, &lane.owner, lane.failures, lane.pending.len(), open, flags));
-            }
-            for (name, instance) in &service.instances {
-                digest = digest_of(digest, &(name, instance.conn.is_some(), instance.ready, instance.open));
-            }
-        }
-        digest
     }
 
     /// Records what is held in memory, against the limits.

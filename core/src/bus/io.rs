@@ -59,7 +59,7 @@ pub enum Admin {
 }
 
 /// The answer to an [`Admin`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AdminAnswer {
     /// Of [`Admin::Services`].
@@ -73,7 +73,7 @@ pub enum AdminAnswer {
 }
 
 /// A service as the bus sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct ServiceStatus {
     /// Its name.
     pub name: ServiceName,
@@ -98,7 +98,7 @@ pub struct ServiceStatus {
 }
 
 /// An instance as the bus sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct InstanceStatus {
     /// Its name.
     pub name: InstanceName,
@@ -117,7 +117,7 @@ pub struct InstanceStatus {
 }
 
 /// A lane as the bus sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct LaneStatus {
     /// The service.
     pub service: ServiceName,
@@ -208,7 +208,7 @@ pub enum Input {
 }
 
 /// What the bus wants done, in this order.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub enum Output {
     /// Send a frame. A connection that is gone is ignored.
     Send {

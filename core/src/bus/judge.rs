@@ -23,29 +23,29 @@ use crate::{
 /// Messages that wait to be judged, and what is being looked up for them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Inbox {
-    waiting: VecDeque<Waiting>,
-    bytes: usize,
+    pub(super) waiting: VecDeque<Waiting>,
+    pub(super) bytes: usize,
     /// Gathers for the next look-up.
-    wanted: LookUp,
+    pub(super) wanted: LookUp,
     /// The number of the look-up that gathers.
-    gathering: u64,
+    pub(super) gathering: u64,
     /// The look-up that is under way, if one is.
-    under_way: Option<u64>,
+    pub(super) under_way: Option<u64>,
 }
 
 #[derive(Debug, Clone)]
-struct Waiting {
-    conn: ConnId,
-    message: Message,
+pub(super) struct Waiting {
+    pub(super) conn: ConnId,
+    pub(super) message: Message,
     /// The look-up that must be answered first, if any.
-    look_up: Option<u64>,
+    pub(super) look_up: Option<u64>,
     /// The last durable commit when it came.
-    since: u64,
-    facts: Facts,
-    bytes: usize,
+    pub(super) since: u64,
+    pub(super) facts: Facts,
+    pub(super) bytes: usize,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(super) enum Message {
     /// With the service that spoke when it came; none for a publisher that is none.
     Publish {

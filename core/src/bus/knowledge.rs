@@ -27,12 +27,12 @@ pub(super) struct Knowledge {
     pub(super) durable: Position,
     /// The last commit that is durable.
     pub(super) durable_sequence: u64,
-    heads: BTreeMap<Key, (KeyHead, u64)>,
-    heads_by_age: BTreeSet<(u64, Key)>,
-    recent: VecDeque<(u64, EventId)>,
-    ids: BTreeMap<EventId, Arc<Event>>,
-    done: BTreeMap<(ServiceName, Position), Arc<[Produced]>>,
-    done_by_age: VecDeque<(u64, (ServiceName, Position))>,
+    pub(super) heads: BTreeMap<Key, (KeyHead, u64)>,
+    pub(super) heads_by_age: BTreeSet<(u64, Key)>,
+    pub(super) recent: VecDeque<(u64, EventId)>,
+    pub(super) ids: BTreeMap<EventId, Arc<Event>>,
+    pub(super) done: BTreeMap<(ServiceName, Position), Arc<[Produced]>>,
+    pub(super) done_by_age: VecDeque<(u64, (ServiceName, Position))>,
 }
 
 impl Knowledge {

@@ -19,6 +19,7 @@ mod admin;
 mod answers;
 mod batch;
 mod deliver;
+mod digest;
 mod feed;
 mod gather;
 mod invariants;

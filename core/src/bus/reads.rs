@@ -1,6 +1,9 @@
 //! Reads of the log: for services and lanes that catch up, for instances that hydrate, and as streams for rebuilds.
 
-use std::sync::Arc;
+use std::{
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use super::{Bus, ConnId, Output, feed::Arriving};
 use crate::{
@@ -13,7 +16,7 @@ use crate::{
 };
 
 /// What an open read is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Purpose {
     /// A service that is behind.
     Service(ServiceName),
@@ -51,6 +54,13 @@ pub(super) struct Stream {
 }
 
 impl Stream {
+    /// Hashes it; `rank` tells a read's number from the others that are open.
+    pub(super) fn hash_with(&self, rank: impl Fn(u64) -> Option<usize>, to: &mut impl Hasher) {
+        let Self { sent, types, follow, credit, reading, rebuilt } = self;
+        (sent, types, follow, credit, rebuilt).hash(to);
+        reading.as_ref().map(|(read, arriving)| (rank(*read), arriving)).hash(to);
+    }
+
     fn takes(&self, event: &Event) -> bool {
         self.types.is_empty() || self.types.binary_search(&event.event_type).is_ok()
     }

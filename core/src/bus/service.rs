@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    hash::{Hash, Hasher},
     sync::Arc,
 };
 
@@ -128,7 +129,7 @@ impl Instance {
 }
 
 /// An event of a lane in memory.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Pending {
     pub(super) event: Arc<Event>,
     pub(super) previous: Version,
@@ -315,6 +316,15 @@ impl Idle {
 
     pub(super) fn len(&self) -> usize {
         self.lanes.len()
+    }
+
+    /// Hashes who sticks to whom; what would be forgotten first counts once half of the room is taken.
+    pub(super) fn digest(&self, lanes_max: usize, to: &mut impl Hasher) {
+        let Self { lanes, by_age, age: _ } = self;
+        lanes.iter().for_each(|(key, (owner, epoch, _))| (key, owner, epoch).hash(to));
+        if lanes.len() * 2 > lanes_max {
+            by_age.iter().for_each(|(_, key)| key.hash(to));
+        }
     }
 
     pub(super) fn owned_by(&self, owner: &InstanceName) -> usize {

@@ -8,7 +8,7 @@ use crate::{
     time::Timestamp,
 };
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Timer {
     /// A connection may have gone silent.
     Heartbeat(ConnId),
@@ -32,6 +32,11 @@ impl Timers {
 
     pub(super) fn cancel(&mut self, at: Timestamp, timer: &Timer) {
         self.0.remove(&(at, timer.clone()));
+    }
+
+    /// All of them, the next one first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &(Timestamp, Timer)> {
+        self.0.iter()
     }
 
     pub(super) fn next(&self) -> Option<Timestamp> {

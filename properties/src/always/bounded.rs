@@ -8,11 +8,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use dacapo_core::{
-    Key, Limits, NodeName, Position, Receipt, ServiceName,
+    Key, Limits, NodeName, Position, Receipt, ServiceName, Timestamp,
+    digest::StableHasher,
     store::LaneChange,
     trace::{Frame, Record, What},
     wire::{Completed, Deliver, Fenced, FromBus, ToBus, Welcome},
 };
+use std::hash::Hash as _;
 
 use crate::{
     known::Known,
@@ -29,7 +31,7 @@ pub const PROMISE: Promise = Promise {
 };
 
 /// The deliveries of one connection.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Deliveries {
     service: ServiceName,
     /// The highest credit of this connection's life: a lower one may be on its way while deliveries leave.
@@ -39,7 +41,7 @@ struct Deliveries {
 }
 
 /// Judges [`PROMISE`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Bounded {
     credit_max: u32,
     connections: BTreeMap<NodeName, BTreeMap<u64, Deliveries>>,
@@ -93,6 +95,17 @@ impl Observer for Bounded {
                 Ok(())
             }
             _ => Ok(()),
+        }
+    }
+
+    fn memory(&self, _known: &Known, now: Timestamp, to: &mut StableHasher) {
+        for (node, connections) in &self.connections {
+            for (number, Deliveries { service, credit, deadline, open }) in connections {
+                (node, number, service, credit, deadline).hash(to);
+                for (position, (key, since)) in open {
+                    (position, key, now.since(since.at)).hash(to);
+                }
+            }
         }
     }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use dacapo_core::{
-    Event,
+    Event, Timestamp,
+    digest::StableHasher,
     store::{Commit, Completion},
     trace::{Record, What},
 };
@@ -23,7 +24,7 @@ pub const PROMISE: Promise = Promise {
 };
 
 /// Judges [`PROMISE`]. System events are judged like all others: they are roots, or follow their cause's correlation.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct CausePrecedesEffect {
     checks: u64,
 }
@@ -38,6 +39,8 @@ impl Observer for CausePrecedesEffect {
         commit.events.iter().try_for_each(|event| self.has_earlier_cause(known, record, event))?;
         commit.completions.iter().try_for_each(|completion| self.is_cause(known, record, commit, completion))
     }
+
+    fn memory(&self, _known: &Known, _now: Timestamp, _to: &mut StableHasher) {} // The log is all that it goes by.
 
     fn checks(&self) -> u64 {
         self.checks

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dacapo_core::{
-    Event, EventId, Position, ServiceName, Source,
+    Event, EventId, Position, ServiceName, Source, Timestamp,
+    digest::StableHasher,
     store::{Commit, Completion},
     trace::{Frame, Record, What},
     wire::{Complete, FromBus, ToBus},
 };
+use std::hash::Hash as _;
 
 use crate::{
     known::Known,
@@ -25,7 +27,7 @@ pub const PROMISE: Promise = Promise {
 };
 
 /// Judges [`PROMISE`].
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct CompletesOnce {
     /// Ids that were sent with completions that are not in the log: by which service, of which event, when last.
     sent: BTreeMap<EventId, (ServiceName, Position, Moment)>,
@@ -42,17 +44,28 @@ impl Observer for CompletesOnce {
 
     fn observe(&mut self, known: &Known, record: &Record) -> Verdict {
         match &record.what {
-            What::FrameReceived { connection, frame: Frame::ToBus(ToBus::Complete(complete)) } => {
-                self.sent(known, record, *connection, complete);
+            What::FrameReceived { connection, frame: Frame::ToBus(frame) } => {
+                if let ToBus::Complete(complete) = &**frame {
+                    self.sent(known, record, *connection, complete);
+                }
                 Ok(())
             }
-            What::FrameSent { frame: Frame::FromBus(FromBus::Completed(completed)), .. } => {
-                self.already += u64::from(completed.already);
+            What::FrameSent { frame: Frame::FromBus(frame), .. } => {
+                if let FromBus::Completed(completed) = &**frame {
+                    self.already += u64::from(completed.already);
+                }
                 Ok(())
             }
             What::CommitDurable { commit } => self.committed(known, record, commit),
             _ => Ok(()),
         }
+    }
+
+    fn memory(&self, _known: &Known, _now: Timestamp, to: &mut StableHasher) {
+        for (id, (service, position, _)) in &self.sent {
+            (id, service, position).hash(to);
+        }
+        self.of.hash(to);
     }
 
     fn checks(&self) -> u64 {

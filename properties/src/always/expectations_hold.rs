@@ -12,10 +12,12 @@ use std::{
 };
 
 use dacapo_core::{
-    Event, EventId, Expectation, Guard, NewEvent, NodeName, Position, Receipt,
+    Event, EventId, Expectation, Guard, NewEvent, NodeName, Position, Receipt, Timestamp,
+    digest::StableHasher,
     trace::{Frame, Record, What},
     wire::{FromBus, ToBus},
 };
+use std::hash::Hash as _;
 
 use crate::{
     known::Known,
@@ -34,13 +36,13 @@ pub const PROMISE: Promise = Promise {
 };
 
 /// What a batch was sent with: the answer bears the same number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Asked {
     Publish(u64),
     Complete(Position),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Batch {
     from: u64,
     asked: Asked,
@@ -53,7 +55,7 @@ struct Batch {
 type Waiting = BTreeMap<(u64, Asked), VecDeque<(Option<EventId>, u64)>>;
 
 /// Judges [`PROMISE`].
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct ExpectationsHold {
     /// Batches that may yet enter the log, by their first event's id.
     batches: BTreeMap<EventId, Vec<Batch>>,
@@ -75,7 +77,7 @@ impl Observer for ExpectationsHold {
     fn observe(&mut self, known: &Known, record: &Record) -> Verdict {
         match &record.what {
             What::FrameReceived { connection, frame: Frame::ToBus(frame) } => {
-                match frame {
+                match &**frame {
                     ToBus::Publish(publish) => {
                         self.asked(
                             record,
@@ -122,6 +124,24 @@ impl Observer for ExpectationsHold {
                 Ok(())
             }
             _ => Ok(()),
+        }
+    }
+
+    fn memory(&self, _known: &Known, _now: Timestamp, to: &mut StableHasher) {
+        for (first, batches) in &self.batches {
+            for Batch { from, asked, events, guards, received } in batches {
+                (first, from, asked, events, guards, received.step >= self.recovered).hash(to);
+            }
+        }
+        for ((node, waiting), (asked, queue)) in
+            self.waiting.iter().flat_map(|of| of.1.iter().map(move |asked| (of, asked)))
+        {
+            (node, waiting.len(), asked, queue.len()).hash(to);
+            for (first, step) in queue {
+                let batches = first.as_ref().and_then(|first| self.batches.get(first));
+                let index = batches.and_then(|them| them.iter().position(|batch| batch.received.step == *step));
+                (first, index).hash(to);
+            }
         }
     }
 

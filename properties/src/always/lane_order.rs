@@ -9,11 +9,13 @@
 use std::collections::BTreeMap;
 
 use dacapo_core::{
-    Key, Limits, ServiceName, Version,
+    Key, Limits, ServiceName, Timestamp, Version,
+    digest::StableHasher,
     store::{Commit, Completion, Ended, LaneChange},
     trace::{Frame, Record, What},
     wire::{Deliver, FromBus},
 };
+use std::hash::Hash as _;
 
 use crate::{
     cursors::Cursors,
@@ -32,7 +34,7 @@ pub const PROMISE: Promise = Promise {
     source: "ARCHITECTURE.md, promise 5",
 };
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Lane {
     /// Every event that the service takes up to this version has ended.
     through: Version,
@@ -45,7 +47,7 @@ struct Lane {
 }
 
 /// Judges [`PROMISE`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LaneOrder {
     /// Whether a lane may have several deliveries open.
     windowed: bool,
@@ -66,10 +68,28 @@ impl Observer for LaneOrder {
     fn observe(&mut self, known: &Known, record: &Record) -> Verdict {
         match &record.what {
             What::CommitDurable { commit } => self.committed(known.log(), record, commit),
-            What::FrameSent { connection, frame: Frame::FromBus(FromBus::Deliver(deliver)) } => {
-                self.delivered(known, record, *connection, deliver)
-            }
+            What::FrameSent { connection, frame: Frame::FromBus(frame) } => match &**frame {
+                FromBus::Deliver(deliver) => self.delivered(known, record, *connection, deliver),
+                _ => Ok(()),
+            },
             _ => Ok(()),
+        }
+    }
+
+    fn memory(&self, known: &Known, _now: Timestamp, to: &mut StableHasher) {
+        for (name, lanes) in &self.lanes {
+            let service = known.log().service(name);
+            for (key, lane) in lanes {
+                let Lane { through: _, types_changed, failed, parked } = lane; // `through` is found again from the log.
+                let effective = failed.map(|(_, commit)| known.log().commits() > commit);
+                (name, key, types_changed.is_some(), effective, parked).hash(to);
+                let delivered = service.into_iter().flat_map(|service| &service.delivered);
+                for (position, delivery) in delivered {
+                    let before = failed.is_some_and(|(failed, _)| failed > delivery.sent);
+                    let since = types_changed.is_some_and(|changed| changed > delivery.sent);
+                    (position, before, since).hash(to);
+                }
+            }
         }
     }
 

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use dacapo_core::{
-    InstanceName, Key, ServiceName, Version,
+    InstanceName, Key, ServiceName, Timestamp, Version,
+    digest::StableHasher,
     trace::{How, Record, What},
 };
+use std::hash::Hash as _;
 
 use crate::{
     known::Known,
@@ -27,7 +29,7 @@ pub const PROMISE: Promise = Promise {
 type States = BTreeMap<Key, (Version, Moment)>;
 
 /// Judges [`PROMISE`].
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct NoDuplicateProcessing {
     /// By incarnation, for a former one may still be alive and not know that it has been replaced.
     lives: BTreeMap<ServiceName, BTreeMap<InstanceName, BTreeMap<u64, States>>>,
@@ -59,6 +61,17 @@ impl Observer for NoDuplicateProcessing {
                 Ok(())
             }
             _ => Ok(()),
+        }
+    }
+
+    fn memory(&self, _known: &Known, _now: Timestamp, to: &mut StableHasher) {
+        for (service, instances) in &self.lives {
+            for (instance, lives) in instances {
+                for (incarnation, states) in lives {
+                    (service, instance, incarnation).hash(to);
+                    states.iter().for_each(|(key, (version, _))| (key, version).hash(to));
+                }
+            }
         }
     }
 

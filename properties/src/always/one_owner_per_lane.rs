@@ -6,11 +6,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use dacapo_core::{
-    Key, NodeName, Position, ServiceName, Term,
+    Key, NodeName, Position, ServiceName, Term, Timestamp,
+    digest::StableHasher,
     store::{Commit, Completion, Ended},
     trace::{Frame, Record, What},
     wire::{Deliver, FromBus, ToBus},
 };
+use std::hash::Hash as _;
 
 use crate::{
     connections::{Delivery, Introduced},
@@ -29,7 +31,7 @@ pub const PROMISE: Promise = Promise {
 };
 
 /// The last delivery of a lane.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Owned {
     bus: NodeName,
     position: Position,
@@ -41,7 +43,7 @@ struct Owned {
 }
 
 /// Judges [`PROMISE`].
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct OneOwnerPerLane {
     lanes: BTreeMap<ServiceName, BTreeMap<Key, Owned>>,
     /// The newest term that a bus recovered with, and when.
@@ -58,7 +60,7 @@ impl Observer for OneOwnerPerLane {
 
     fn observe(&mut self, known: &Known, record: &Record) -> Verdict {
         match &record.what {
-            What::FrameSent { connection, frame: Frame::FromBus(frame) } => match frame {
+            What::FrameSent { connection, frame: Frame::FromBus(frame) } => match &**frame {
                 FromBus::Deliver(deliver) => self.delivered(known, record, *connection, deliver),
                 FromBus::Fenced(fenced) => {
                     self.fenced += 1;
@@ -72,7 +74,7 @@ impl Observer for OneOwnerPerLane {
                 _ => Ok(()),
             },
             What::FrameReceived { connection, frame: Frame::ToBus(frame) } => {
-                match frame {
+                match &**frame {
                     ToBus::Nack(nack) => self.touch(known, record, *connection, nack.position, true),
                     ToBus::Extend(extend) => self.touch(known, record, *connection, extend.position, false),
                     _ => {}
@@ -87,6 +89,19 @@ impl Observer for OneOwnerPerLane {
             }
             What::CommitDurable { commit } => self.committed(known, record, commit),
             _ => Ok(()),
+        }
+    }
+
+    fn memory(&self, known: &Known, now: Timestamp, to: &mut StableHasher) {
+        self.term.0.hash(to);
+        for (service, lanes) in &self.lanes {
+            for (key, Owned { bus, position, delivery, renewed, closed }) in lanes {
+                (service, key, bus, position, closed).hash(to);
+                delivery.memory(to);
+                // What is over cannot become late.
+                let done = known.log().service(service).is_some_and(|service| service.done(*position).is_some());
+                (!closed && !done).then(|| now.since(renewed.at)).hash(to);
+            }
         }
     }
 

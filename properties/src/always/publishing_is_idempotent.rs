@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use dacapo_core::{
-    EventId, Position, Receipt, Version,
+    EventId, Position, Receipt, Timestamp, Version,
+    digest::StableHasher,
     trace::{Frame, Record, What},
     wire::FromBus,
 };
+use std::hash::Hash as _;
 
 use crate::{
     connections::Asked,
@@ -24,7 +26,7 @@ pub const PROMISE: Promise = Promise {
 };
 
 /// Judges [`PROMISE`].
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct PublishingIsIdempotent {
     /// When each position was answered with `accepted`; every later answer must be `duplicate`.
     accepted: BTreeMap<Position, Moment>,
@@ -42,18 +44,25 @@ impl Observer for PublishingIsIdempotent {
             What::CommitDurable { commit } => {
                 commit.events.iter().try_for_each(|event| self.enters_once(known, record, &event.id, event.position))
             }
-            What::FrameSent { frame: Frame::FromBus(FromBus::Receipts(receipts)), .. } => {
-                let Some(asked) = known.connections().answered() else { return Ok(()) };
-                let answers = asked.ids.iter().zip(&receipts.receipts);
-                answers.clone().try_for_each(|(id, receipt)| self.answer(known, record, id, receipt))?;
-                self.known_before(known, record, asked, &receipts.receipts)
-            }
-            What::FrameSent { frame: Frame::FromBus(FromBus::Completed(completed)), .. } => completed
-                .produced
-                .iter()
-                .try_for_each(|one| self.same_place(known, record, &one.id, one.position, one.version)),
+            What::FrameSent { frame: Frame::FromBus(frame), .. } => match &**frame {
+                FromBus::Receipts(receipts) => {
+                    let Some(asked) = known.connections().answered() else { return Ok(()) };
+                    let answers = asked.ids.iter().zip(&receipts.receipts);
+                    answers.clone().try_for_each(|(id, receipt)| self.answer(known, record, id, receipt))?;
+                    self.known_before(known, record, asked, &receipts.receipts)
+                }
+                FromBus::Completed(completed) => completed
+                    .produced
+                    .iter()
+                    .try_for_each(|one| self.same_place(known, record, &one.id, one.position, one.version)),
+                _ => Ok(()),
+            },
             _ => Ok(()),
         }
+    }
+
+    fn memory(&self, _known: &Known, _now: Timestamp, to: &mut StableHasher) {
+        self.accepted.keys().for_each(|position| position.hash(to));
     }
 
     fn checks(&self) -> u64 {

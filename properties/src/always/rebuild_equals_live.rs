@@ -8,9 +8,11 @@ use std::{
 };
 
 use dacapo_core::{
-    InstanceName, Key, Position, ServiceName, Version,
+    InstanceName, Key, Position, ServiceName, Timestamp, Version,
+    digest::StableHasher,
     trace::{How, Record, What},
 };
+use std::hash::Hash as _;
 
 use crate::{
     known::Known,
@@ -40,7 +42,7 @@ struct Seen {
 }
 
 /// Judges [`PROMISE`]. The first digest that is seen is what the others are held against.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct RebuildEqualsLive {
     states: BTreeMap<(ServiceName, u32), BTreeMap<Key, BTreeMap<Version, Seen>>>,
     views: BTreeMap<ServiceName, BTreeMap<Position, Seen>>,
@@ -95,6 +97,20 @@ impl Observer for RebuildEqualsLive {
             }
             _ => Ok(()),
         }
+    }
+
+    fn memory(&self, _known: &Known, _now: Timestamp, to: &mut StableHasher) {
+        for (code, states) in &self.states {
+            for (key, versions) in states {
+                (code, key).hash(to);
+                versions.iter().for_each(|(version, seen)| (version, seen.digest).hash(to));
+            }
+        }
+        for (service, views) in &self.views {
+            service.hash(to);
+            views.iter().for_each(|(position, seen)| (position, seen.digest).hash(to));
+        }
+        self.streams.memory(to);
     }
 
     fn checks(&self) -> u64 {

@@ -5,11 +5,13 @@
 use std::sync::Arc;
 
 use dacapo_core::{
-    Event, EventId, Key, NodeName, Position, Receipt, Version, WallTime,
+    Event, EventId, Key, NodeName, Position, Receipt, Timestamp, Version, WallTime,
+    digest::StableHasher,
     store::Recovered,
     trace::{Frame, Record, What},
     wire::{Completed, Deliver, Events, FromBus, Receipts},
 };
+use std::hash::Hash as _;
 
 use crate::{
     known::Known,
@@ -27,7 +29,7 @@ pub const PROMISE: Promise = Promise {
 };
 
 /// Judges [`PROMISE`].
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct ShownIsDurable {
     /// The last position that anyone was shown, and when.
     shown: (Position, Moment),
@@ -55,6 +57,10 @@ impl Observer for ShownIsDurable {
             What::Recovered { recovered } => self.recovered(known.log(), record, recovered),
             _ => Ok(()),
         }
+    }
+
+    fn memory(&self, _known: &Known, _now: Timestamp, to: &mut StableHasher) {
+        self.shown.0.hash(to);
     }
 
     fn checks(&self) -> u64 {

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use dacapo_core::{
-    Event, Key, Position, Version,
+    Event, Key, Position, Timestamp, Version,
+    digest::StableHasher,
     trace::{Record, What},
 };
 
@@ -23,7 +24,7 @@ pub const PROMISE: Promise = Promise {
 };
 
 /// Judges [`PROMISE`].
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct VersionsAreGapFree {
     end: (Position, Moment),
     heads: BTreeMap<Key, (Version, Moment)>,
@@ -39,6 +40,8 @@ impl Observer for VersionsAreGapFree {
         let What::CommitDurable { commit } = &record.what else { return Ok(()) };
         commit.events.iter().try_for_each(|event| self.enter(record, event))
     }
+
+    fn memory(&self, _known: &Known, _now: Timestamp, _to: &mut StableHasher) {} // The log is all that it goes by.
 
     fn checks(&self) -> u64 {
         self.checks

@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use dacapo_core::trace::{Record, What};
+use dacapo_core::{
+    Timestamp,
+    digest::StableHasher,
+    trace::{Record, What},
+};
+use std::hash::Hash as _;
 
 use crate::{
     known::Known,
@@ -22,7 +27,7 @@ pub const PROMISE: Promise = Promise {
 const UNKNOWN: u16 = 503;
 
 /// Judges [`PROMISE`].
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct EveryRequestIsAnswered {
     /// Operations without an answer: what was asked, and when it was sent last.
     unanswered: BTreeMap<u64, (String, Moment)>,
@@ -66,6 +71,11 @@ impl Observer for EveryRequestIsAnswered {
             self.unanswered.len()
         );
         PROMISE.broken_at_end(message, &[*sent, healed])
+    }
+
+    fn memory(&self, _known: &Known, _now: Timestamp, to: &mut StableHasher) {
+        self.healed.is_some().hash(to);
+        self.unanswered.keys().for_each(|operation| operation.hash(to));
     }
 
     fn checks(&self) -> u64 {

@@ -10,7 +10,7 @@ mod accept;
 mod connect;
 mod http;
 mod points;
-mod routing;
+pub mod routing;
 mod run;
 mod socket;
 #[cfg(test)]

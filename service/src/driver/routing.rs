@@ -6,7 +6,7 @@ use crate::service::{Method, Route};
 
 /// What a path leads to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Routed {
+pub enum Routed {
     /// This route, with what stood in its `{…}`.
     To(Route, BTreeMap<String, String>),
     /// The path exists, with these methods.
@@ -18,7 +18,7 @@ pub(super) enum Routed {
 }
 
 /// Finds the route; of two that match, the first wins.
-pub(super) fn route(routes: &[Route], method: Option<Method>, path: &str) -> Routed {
+pub fn route(routes: &[Route], method: Option<Method>, path: &str) -> Routed {
     let Some(segments) = segments_of(path) else { return Routed::Malformed };
     let mut methods = Vec::new();
     for route in routes {
@@ -54,7 +54,7 @@ fn matched(template: &str, segments: &[String]) -> Option<BTreeMap<String, Strin
 }
 
 /// The fields of a query; the first of a name wins. None if it is no text.
-pub(super) fn query_of(query: &str) -> Option<BTreeMap<String, String>> {
+pub fn query_of(query: &str) -> Option<BTreeMap<String, String>> {
     let mut fields = BTreeMap::new();
     for field in query.split('&').filter(|field| !field.is_empty()) {
         let (name, value) = field.split_once('=').unwrap_or((field, ""));

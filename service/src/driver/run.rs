@@ -12,7 +12,7 @@ use std::{
 use axum::serve::Listener;
 use dacapo_core::{
     hooks::{Identity, Point, Verdict, World},
-    trace::{Frame, What},
+    trace::What,
     wire::{FromBus, ToBus},
 };
 use tokio::{
@@ -257,7 +257,7 @@ impl<C: Connect> Driver<'_, C> {
                 self.door.welcomed.store(true, Ordering::Relaxed);
             }
             if self.world.hooks.recording() {
-                self.world.record(What::FrameReceived { connection, frame: Frame::FromBus(frame.clone()) });
+                self.world.record(What::FrameReceived { connection, frame: frame.clone().into() });
             }
             self.tell(Input::Frame(frame)).await?;
         }
@@ -334,7 +334,9 @@ impl<C: Connect> Driver<'_, C> {
         let Some(socket) = &mut self.socket else { return };
         let text = frame.encode();
         let connection = socket.connection;
-        self.world.record(What::FrameSent { connection, frame: Frame::ToBus(frame) });
+        if self.world.hooks.recording() {
+            self.world.record(What::FrameSent { connection, frame: frame.into() });
+        }
         socket.send(text).await;
     }
 }

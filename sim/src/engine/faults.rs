@@ -69,11 +69,6 @@ impl FaultTable {
         Self { chance, faults: faults.to_vec(), states, healed: false, changes: 0 }
     }
 
-    /// What the faults draw from.
-    pub(crate) fn chance(&mut self) -> &mut Chance {
-        &mut self.chance
-    }
-
     pub(crate) fn changes(&self) -> u64 {
         self.changes
     }

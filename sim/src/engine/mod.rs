@@ -9,16 +9,29 @@
 //! | `chance` | what is drawn during a run |
 //! | `book` | what customers still have to do |
 //! | `store` | the store of a run, which outlives the bus |
+//! | `setup` | how processes are set up |
+//! | `times`, `clock` | how long things take; what hosts' clocks show |
+//! | `asking` | how customers ask |
+//! | `lives` | when a host is to be down |
+//! | `phases` | faults, healing, settling, last looks |
+//! | `panics` | a panic anywhere fails the run |
 
+pub(crate) mod asking;
 pub(crate) mod book;
 pub(crate) mod chance;
+pub(crate) mod clock;
 pub(crate) mod faults;
+pub(crate) mod lives;
+pub(crate) mod panics;
+pub(crate) mod phases;
+pub(crate) mod setup;
 pub(crate) mod store;
+pub(crate) mod times;
 pub mod turmoil;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::chance::Branch;
+pub use self::{chance::Branch, clock::EPOCH_US};
 use crate::recorder::Recorded;
 
 /// What carries a plan out.

@@ -17,11 +17,7 @@ use super::{
     net::SERVICE_PORT,
     stage::{Life, Stage},
 };
-use crate::{
-    cast,
-    draw::{stateless, stateless_between},
-    engine::book::Next,
-};
+use crate::engine::{asking, book::Next};
 
 /// How often a customer that waits looks again. One look a tick would be a waste.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -59,18 +55,11 @@ fn paused(stage: &Stage, node: &NodeName) -> Option<Duration> {
     Some(until.since(stage.now())).filter(|left| !left.is_zero())
 }
 
-/// Which instance is asked: another at another attempt.
-fn instance(stage: &Stage, operation: &Operation, attempt: u32) -> NodeName {
-    let mut instances = stage.instances_of(&operation.service);
-    let n = stateless(stage.plan.seed, "which instance", &(operation.id, attempt)) % instances.len().max(1) as u64;
-    if instances.is_empty() { cast::instance(&operation.service, 0) } else { instances.swap_remove(n as usize) }
-}
-
 async fn attempt(stage: &Arc<Stage>, life: &Arc<Life>, operation: &Operation) {
     let node = &life.host;
     let settings = &stage.plan.settings;
     let attempt = stage.book().begin(operation.id);
-    let to = instance(stage, operation, attempt);
+    let to = asking::instance(&stage.chance, operation, attempt, stage.instances_of(&operation.service));
     let inspecting = stage.inspecting.load(Ordering::Relaxed);
     let at_least: Option<Position> = inspecting.then(|| stage.progress().position());
     stage.record(
@@ -79,7 +68,7 @@ async fn attempt(stage: &Arc<Stage>, life: &Arc<Life>, operation: &Operation) {
             operation: operation.id,
             attempt,
             service: operation.service.clone(),
-            method: http::name(operation.method).to_owned(),
+            method: asking::method_name(operation.method).to_owned(),
             path: operation.path.clone(),
             body: operation.body.clone(),
         },
@@ -90,30 +79,24 @@ async fn attempt(stage: &Arc<Stage>, life: &Arc<Life>, operation: &Operation) {
         method: operation.method,
         path: &operation.path,
         body: &operation.body,
-        idempotency_key: Some(format!("op-{}", operation.id)),
+        idempotency_key: Some(asking::idempotency_key(operation.id)),
         at_least,
     };
     let deadline = Duration::from_micros(settings.attempt_deadline_us);
     let error = match timeout(deadline, http::ask(stage, life, &asking)).await {
-        Ok(Ok((status, body))) if is_known(status) => {
+        Ok(Ok((status, body))) if asking::is_known(status) => {
             if !life.is_dead() {
                 stage.book().answered(operation.id, status);
                 stage.record(node, What::OperationAnswered { operation: operation.id, attempt, status, body });
             }
             return;
         }
-        Ok(Ok((status, body))) => format!("{to} answered {status}: {}", body.chars().take(200).collect::<String>()),
+        Ok(Ok((status, body))) => asking::unsettled(&to, status, &body),
         Ok(Err(no_answer)) => format!("{to}, {}", no_answer.0),
         Err(_) => format!("{to} gave no answer in time"),
     };
     stage.book().unknown(operation.id);
     stage.record(node, What::OperationUnknown { operation: operation.id, attempt, error });
-    let high = settings.retry_us << attempt.min(3);
-    let wait = stateless_between(stage.plan.seed, "customer back-off", &(operation.id, attempt), high / 2, high);
+    let wait = asking::back_off_us(settings, &stage.chance, operation.id, attempt);
     sleep(Duration::from_micros(wait)).await;
-}
-
-/// Whether the answer settles the operation. After a time-out, a throttling or an error of the server nobody knows.
-fn is_known(status: u16) -> bool {
-    status < 500 && !matches!(status, 408 | 425 | 429)
 }

@@ -19,10 +19,11 @@ use super::{
     administrator, customer, processes,
     stage::{Life, Reachable, Stage},
 };
-use crate::{
-    draw::stateless_between,
-    engine::{faults::Down, store::Ending},
-    plan::Survivors,
+use crate::engine::{
+    faults::Down,
+    lives::{self, Kind},
+    store::Ending,
+    times,
 };
 
 /// What a host is for.
@@ -215,15 +216,13 @@ impl Hosts {
 
 /// How a host is to be down; none if it is to be up.
 fn wanted(stage: &Stage, post: &Post, now_us: u64) -> Option<Down> {
-    let faults = stage.faults();
-    let survivors_one = faults.is_healed() && stage.plan.settings.survivors == Survivors::One;
-    match &post.role {
-        Role::Instance { extra: true, .. } if !faults.is_wanted(&post.name) => Some(Down::Leaving),
-        Role::Instance { first: false, .. } if survivors_one => Some(Down::Killed),
-        Role::Administrator if !faults.is_healed() => Some(Down::Killed),
-        Role::Customer { .. } => faults.down(&post.name, now_us).map(|down| down.max(Down::Killed)),
-        _ => faults.down(&post.name, now_us),
-    }
+    let kind = match &post.role {
+        Role::Bus => Kind::Bus,
+        Role::Instance { extra, first, .. } => Kind::Instance { extra: *extra, first: *first },
+        Role::Customer { .. } => Kind::Customer,
+        Role::Administrator => Kind::Administrator,
+    };
+    lives::wanted(&stage.faults(), stage.plan.settings.survivors, kind, &post.name, now_us)
 }
 
 impl Host {
@@ -243,9 +242,7 @@ impl Host {
             let restart_us = if leaving || is_customer {
                 now_us
             } else {
-                let (low, high) = stage.plan.settings.restart_us;
-                let identity = (name.as_str(), life.number);
-                now_us + stateless_between(stage.plan.seed, "restart", &identity, low, high)
+                now_us + times::restart_us(&stage.plan.settings, &stage.chance, name, life.number)
             };
             if let Returned::Because(reason) = returned {
                 stage.record(name, What::Stopped { reason });

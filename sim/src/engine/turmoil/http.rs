@@ -10,6 +10,8 @@ use hyper::{Request, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
 
+use crate::engine::asking::method_name;
+
 use super::{
     net::connect,
     stage::{Life, Stage},
@@ -73,7 +75,7 @@ impl Drop for Ends {
 
 fn request(life: &Life, asking: &Asking<'_>) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
     let mut request = Request::builder()
-        .method(name(asking.method))
+        .method(method_name(asking.method))
         .uri(asking.path)
         .header("host", asking.to.as_str())
         .header("caller", life.host.as_str());
@@ -87,14 +89,4 @@ fn request(life: &Life, asking: &Asking<'_>) -> Result<Request<Full<Bytes>>, hyp
         request = request.header("dacapo-position", position.to_string());
     }
     request.body(Full::new(Bytes::copy_from_slice(asking.body.as_bytes())))
-}
-
-/// The method's name on the wire.
-pub(super) fn name(method: Method) -> &'static str {
-    match method {
-        Method::Get => "GET",
-        Method::Post => "POST",
-        Method::Put => "PUT",
-        Method::Delete => "DELETE",
-    }
 }

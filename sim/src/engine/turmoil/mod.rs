@@ -16,7 +16,6 @@
 //! | `port` | the store, with simulated time |
 //! | `customer`, `http` | what customers do |
 //! | `administrator` | what a person mends at the end |
-//! | `panics` | a panic anywhere fails the run |
 
 mod administrator;
 mod customer;
@@ -24,7 +23,6 @@ mod hosts;
 mod http;
 mod links;
 mod net;
-mod panics;
 mod port;
 mod processes;
 mod stage;
@@ -37,28 +35,28 @@ use std::{
 };
 
 use dacapo_core::{ServiceName, trace::What};
-use dacapo_properties::{Judge, Operation, Scenario, Violation};
+use dacapo_properties::{Judge, Scenario};
 use turmoil::{Builder, Sim};
-
-pub use world::EPOCH_US;
 
 use self::{
     hosts::{Hosts, Role},
     links::Links,
-    panics::Watch,
-    stage::{Stage, simulator},
+    stage::Stage,
 };
 use crate::{
     cast::{self, Cast},
-    engine::{Carried, store::RunStore},
+    engine::{
+        Carried,
+        clock::EPOCH_US,
+        panics::Watch,
+        phases::{self, Phase, SETTLE_US, simulator},
+        store::RunStore,
+    },
     liveness,
     plan::Plan,
     recorder::Recorder,
     run::RunOptions,
 };
-
-/// How long a healed and finished run goes on, so that what is under way arrives.
-const SETTLE_US: u64 = 500_000;
 
 /// Carries a plan out.
 pub(crate) fn carry_out(scenario: &dyn Scenario, plan: &Plan, options: &RunOptions) -> Carried {
@@ -132,19 +130,6 @@ fn add_hosts(scenario: &dyn Scenario, plan: &Plan, hosts: &mut Hosts, sim: &mut 
     }
 }
 
-/// Where a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// Faults are on.
-    Faults,
-    /// All is healed; everything must end before this time.
-    Healed { until_us: u64 },
-    /// Everything has ended; what is under way arrives.
-    Settling { until_us: u64 },
-    /// The customers look at everything; they must be done before this time.
-    Inspecting { until_us: u64 },
-}
-
 struct Run {
     stage: Arc<Stage>,
     now_us: u64,
@@ -189,7 +174,7 @@ impl Run {
                     Phase::Settling { until_us: self.now_us + SETTLE_US }
                 }
                 Phase::Settling { until_us } if self.now_us >= until_us => {
-                    let inspections = inspections(scenario, &plan);
+                    let inspections = phases::inspections(scenario, &plan);
                     let until_us = self.now_us + liveness::bound_us(&plan.settings, inspections.len() as u64);
                     for inspection in inspections {
                         stage.book().add(inspection);
@@ -212,7 +197,7 @@ impl Run {
     }
 
     fn is_done(&self, services: &[ServiceName]) -> bool {
-        self.stage.book().open() == 0 && self.stage.progress().is_done(services)
+        phases::is_done(&self.stage.book(), &self.stage.progress(), services)
     }
 
     /// Faults begin and end by the time.
@@ -239,19 +224,9 @@ impl Run {
     /// Ends all faults; the bound within which everything must be done.
     fn heal(&self) -> u64 {
         let stage = &self.stage;
-        let (ended, never) = stage.faults().heal();
         stage.healed.store(true, Ordering::Relaxed);
-        for fault in ended {
-            stage.record(&simulator(), What::FaultEnded { fault });
-        }
-        for fault in never {
-            stage.record(&simulator(), What::FaultNeverFired { fault });
-        }
-        // An operation that is still open may cause a few events, each handled by a few services.
-        let backlog = stage.progress().backlog() + stage.book().open() * 8;
-        let bound_us = liveness::bound_us(&stage.plan.settings, backlog);
-        stage.record(&simulator(), What::Healed { bound_us });
-        bound_us
+        let (mut faults, progress, book) = (stage.faults(), stage.progress(), stage.book());
+        phases::heal(&stage.plan.settings, &mut faults, &progress, &book, |what| stage.record(&simulator(), what))
     }
 
     /// The bound is over: the properties say what is missing, and if they see nothing, the engine does.
@@ -259,18 +234,7 @@ impl Run {
         self.stuck = true;
         let stage = &self.stage;
         stage.with_recorder(Recorder::finish);
-        let message = match stage.book().describe_open(3) {
-            open if open.is_empty() => stage.progress().describe_undone(3),
-            open => open,
-        };
-        let violation = Violation {
-            property: "everything_ends",
-            sentence: "once faults stop, every operation is answered and every event is completed, skipped, parked or \
-                       behind a parked one, within the bound",
-            step: 0,
-            message,
-            steps: Vec::new(),
-        };
+        let violation = phases::stuck(&stage.book(), &stage.progress());
         stage.with_recorder(|recorder| {
             if recorder.violation().is_none() {
                 recorder.accuse(violation);
@@ -281,26 +245,6 @@ impl Run {
     fn accuse_panic(&mut self, watch: &Watch) {
         self.panicked = true;
         let message = watch.first().unwrap_or_else(|| "a host ended with an error".to_owned());
-        self.stage.with_recorder(|recorder| {
-            let violation = Violation {
-                property: "no_panic",
-                sentence: "no process panics: a machine that breaks one of its own rules stops loudly",
-                step: recorder.step(),
-                message,
-                steps: Vec::new(),
-            };
-            recorder.accuse(violation);
-        });
+        self.stage.with_recorder(|recorder| recorder.accuse(phases::panicked(recorder.step(), message)));
     }
-}
-
-/// What customers ask when all is done.
-fn inspections(scenario: &dyn Scenario, plan: &Plan) -> Vec<Operation> {
-    let first_id = plan.operations.iter().map(|operation| operation.id).max().unwrap_or_default() + 1;
-    let mut inspections = scenario.inspections(&plan.operations, first_id);
-    for inspection in &mut inspections {
-        inspection.customer %= plan.settings.customers;
-        inspection.at_us = 0;
-    }
-    inspections
 }

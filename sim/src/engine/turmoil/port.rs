@@ -8,7 +8,6 @@ use std::{future::pending, hash::Hash, sync::Arc, time::Duration};
 
 use dacapo_backends::port::{Pending, StorePort};
 use dacapo_core::{
-    digest::digest_of,
     hooks::{Identity, Point},
     names::{Position, Term},
     store::{Answer, Commit, Completion, Found, LookUp, Page, Query, Read, Recovered, StoreError},
@@ -17,7 +16,7 @@ use dacapo_core::{
 use tokio::time::sleep;
 
 use super::stage::{Life, Stage};
-use crate::{draw::stateless_between, fault::points};
+use crate::{engine::times, fault::points};
 
 /// The store, for one life of the bus.
 pub(super) struct SimPort {
@@ -44,13 +43,11 @@ impl SimPort {
     }
 
     fn read_us<I: Hash>(&self, kind: &str, identity: &I) -> u64 {
-        let (low, high) = self.stage.plan.settings.read_us;
-        stateless_between(self.stage.plan.seed, "store read", &(kind, digest_of(0, identity)), low, high)
+        times::read_us(&self.stage.plan.settings, &self.stage.chance, kind, identity)
     }
 
     fn commit_us<I: Hash>(&self, identity: &I) -> u64 {
-        let (low, high) = self.stage.plan.settings.commit_us;
-        stateless_between(self.stage.plan.seed, "store commit", identity, low, high)
+        times::commit_us(&self.stage.plan.settings, &self.stage.chance, identity)
     }
 }
 

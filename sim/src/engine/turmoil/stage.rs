@@ -16,12 +16,13 @@ use turmoil::net::TcpStream;
 use super::net::Breaker;
 use crate::{
     cast,
-    draw::stateless_between,
     engine::{
         book::Book,
         chance::Chance,
         faults::{Down, FaultTable},
+        phases::simulator,
         store::RunStore,
+        times,
     },
     liveness::LogProgress,
     marks,
@@ -74,6 +75,7 @@ pub(super) enum Reachable {
 /// Shared by everything in a run.
 pub(super) struct Stage {
     pub(super) plan: Arc<Plan>,
+    pub(super) chance: Chance,
     /// The time at the last tick, in microseconds.
     tick_us: AtomicU64,
     /// Whether hosts are running, so that turmoil knows the time within the tick.
@@ -98,11 +100,6 @@ pub(super) struct Stage {
     pub(super) healed: Arc<AtomicBool>,
 }
 
-/// Whose doing faults and healing are in the trace.
-pub(super) fn simulator() -> NodeName {
-    NodeName::of("simulator")
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A host that panicked fails the run anyway; its locks must not hide why.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -116,12 +113,13 @@ impl Stage {
         addresses: BTreeMap<NodeName, IpAddr>,
         instances: BTreeMap<ServiceName, u64>,
     ) -> Self {
+        let chance = Chance::new(plan.seed, None);
         let names = addresses.iter().map(|(name, address)| (*address, name.clone())).collect();
         Self {
             tick_us: AtomicU64::new(0),
             running: AtomicBool::new(false),
             recorder: Mutex::new(Some(recorder)),
-            faults: Mutex::new(FaultTable::new(Chance::new(plan.seed, None), &plan.faults)),
+            faults: Mutex::new(FaultTable::new(chance.clone(), &plan.faults)),
             store: Mutex::new(store),
             progress: Mutex::default(),
             book: Mutex::new(Book::new(&plan.operations)),
@@ -134,6 +132,7 @@ impl Stage {
             inspecting: AtomicBool::new(false),
             healed: Arc::new(AtomicBool::new(false)),
             plan,
+            chance,
         }
     }
 
@@ -251,10 +250,7 @@ impl Stage {
 
     /// A link's latency, one way, from all that acts on it.
     pub(super) fn latency_us(&self, one: &NodeName, other: &NodeName) -> u64 {
-        let pair = if one < other { (one.as_str(), other.as_str()) } else { (other.as_str(), one.as_str()) };
-        let (low, high) = self.plan.settings.latency_us;
-        let standing = stateless_between(self.plan.seed, "link latency", &pair, low, high);
-        standing + self.faults().extra_latency_us(one, other)
+        times::link_us(&self.plan.settings, &self.chance, one, other) + self.faults().extra_latency_us(one, other)
     }
 
     pub(super) fn register_breaker(&self, one: &NodeName, other: &NodeName, breaker: &Arc<Breaker>) {

@@ -9,16 +9,16 @@ use std::{
 };
 
 use dacapo_core::{
-    NodeName, Now, ServiceName, Timestamp, WallTime,
+    NodeName, Now, ServiceName, Timestamp,
     hooks::{Clock, Entropy, Hooks, Point, Verdict, World},
     trace::What,
 };
 
 use super::stage::{Life, Stage};
-use crate::{draw::stateless, engine::faults::Completing, fault::points};
-
-/// When every run begins by the wall clock: 2026-01-01T00:00:00Z, in microseconds.
-pub const EPOCH_US: u64 = 1_767_225_600_000_000;
+use crate::{
+    engine::{clock, faults::Completing},
+    fault::points,
+};
 
 /// What a process of this life is given. `service` is set for instances.
 pub(super) fn world(stage: &Arc<Stage>, life: &Arc<Life>, service: Option<ServiceName>) -> World {
@@ -39,8 +39,7 @@ struct SimClock {
 impl Clock for SimClock {
     fn now(&self) -> Now {
         let monotonic = self.stage.now();
-        let offset_us = self.stage.faults().clock_offset_us(&self.host);
-        Now { monotonic, wall: WallTime((EPOCH_US + monotonic.0).saturating_add_signed(offset_us)) }
+        clock::now(monotonic, self.stage.faults().clock_offset_us(&self.host))
     }
 }
 
@@ -56,7 +55,7 @@ impl Entropy for SimEntropy {
         let count = self.drawn.fetch_add(1, Ordering::Relaxed);
         let identity = (self.life.host.as_str(), self.life.number, count);
         // JSON's numbers are exact up to 2^53 in every language, and incarnations travel as JSON.
-        stateless(self.stage.plan.seed, "entropy", &identity) >> 11
+        self.stage.chance.number("entropy", &identity) >> 11
     }
 }
 

@@ -1,5 +1,5 @@
-//! Panics of hosts. A panic in a spawned task ends that task and nothing else, so without this a run would go on, green,
-//! with half a bus.
+//! Panics of what is simulated. A panic in a spawned task ends that task and nothing else, so without this a run would
+//! go on, green, with half a bus.
 //!
 //! The process has one panic hook. Ours notes the panics of threads that are simulating, and hands those of all other
 //! threads to the hook that was there before.
@@ -13,14 +13,14 @@ thread_local! {
 static INSTALLED: Once = Once::new();
 
 /// Notes the panics of this thread until it is dropped.
-pub(super) struct Watch {
+pub(crate) struct Watch {
     /// Made only by [`begin`](Self::begin).
     _private: (),
 }
 
 impl Watch {
     /// Begins to watch.
-    pub(super) fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         INSTALLED.call_once(|| {
             let previous = panic::take_hook();
             panic::set_hook(Box::new(move |info| {
@@ -39,7 +39,7 @@ impl Watch {
 
     /// The first panic so far.
     #[expect(clippy::unused_self, reason = "only who watches may ask")]
-    pub(super) fn first(&self) -> Option<String> {
+    pub(crate) fn first(&self) -> Option<String> {
         NOTED.with(|noted| noted.borrow().as_ref().and_then(|noted| noted.first().cloned()))
     }
 }

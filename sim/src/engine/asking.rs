@@ -1,0 +1,47 @@
+//! How customers ask, whichever engine carries their requests.
+
+use dacapo_core::NodeName;
+use dacapo_properties::Operation;
+use dacapo_service::Method;
+
+use crate::{cast, engine::chance::Chance, plan::Settings};
+
+/// Which of these instances is asked: another at another attempt.
+pub(crate) fn instance(chance: &Chance, operation: &Operation, attempt: u32, mut among: Vec<NodeName>) -> NodeName {
+    if among.is_empty() {
+        return cast::instance(&operation.service, 0);
+    }
+    let n = chance.number("which instance", &(operation.id, attempt)) % among.len() as u64;
+    among.swap_remove(n as usize)
+}
+
+/// How long a customer waits after an attempt of unknown outcome.
+pub(crate) fn back_off_us(settings: &Settings, chance: &Chance, operation: u64, attempt: u32) -> u64 {
+    let high = settings.retry_us << attempt.min(3);
+    chance.between("customer back-off", &(operation, attempt), (high / 2, high))
+}
+
+/// The key under which an operation takes effect once.
+pub(crate) fn idempotency_key(operation: u64) -> String {
+    format!("op-{operation}")
+}
+
+/// Whether the answer settles the operation. After a time-out, a throttling or an error of the server nobody knows.
+pub(crate) fn is_known(status: u16) -> bool {
+    status < 500 && !matches!(status, 408 | 425 | 429)
+}
+
+/// Why an answer settles nothing, in words for the trace.
+pub(crate) fn unsettled(from: &NodeName, status: u16, body: &str) -> String {
+    format!("{from} answered {status}: {}", body.chars().take(200).collect::<String>())
+}
+
+/// The method's name on the wire.
+pub(crate) fn method_name(method: Method) -> &'static str {
+    match method {
+        Method::Get => "GET",
+        Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Delete => "DELETE",
+    }
+}
