@@ -4,17 +4,18 @@
 //! replaced. What the records leave open counts as unsettled: an instance that went away may still own lanes until the
 //! log says that it left.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, hash::Hash as _};
 
 use dacapo_core::{
-    Event, InstanceName, ServiceName,
+    Event, InstanceName, NodeName, ServiceName,
+    digest::StableHasher,
     store::service_key,
     trace::{Frame, Record, What},
     wire::{FromBus, ToBus},
 };
 
 /// One instance.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 struct Member {
     connection: Option<u64>,
     ready: bool,
@@ -30,13 +31,25 @@ impl Member {
 }
 
 /// All instances of one bus's life.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Members {
+    /// Its node: instances number their connections too.
+    bus: Option<NodeName>,
     connections: BTreeMap<u64, (ServiceName, InstanceName)>,
     services: BTreeMap<ServiceName, BTreeMap<InstanceName, Member>>,
 }
 
 impl Members {
+    /// A bus begins a life, and knows nobody.
+    pub(crate) fn of(bus: &NodeName) -> Self {
+        Self { bus: Some(bus.clone()), ..Self::default() }
+    }
+
+    /// Whether this is the bus that lives.
+    pub(crate) fn is_bus(&self, node: &NodeName) -> bool {
+        self.bus.as_ref() == Some(node)
+    }
+
     /// The service that the instance at the other end belongs to.
     pub(crate) fn service_of(&self, connection: u64) -> Option<&ServiceName> {
         self.connections.get(&connection).map(|(service, _)| service)
@@ -53,11 +66,20 @@ impl Members {
         self.services.get(service).into_iter().flat_map(BTreeMap::keys)
     }
 
+    /// Adds to a digest all that it remembers.
+    pub(crate) fn memory(&self, to: &mut StableHasher) {
+        (&self.connections, &self.services).hash(to);
+    }
+
     /// Takes a record in; the service whose instances it changed, if any.
     pub(crate) fn observe(&mut self, record: &Record) -> Option<ServiceName> {
+        if !self.is_bus(&record.node) {
+            return None;
+        }
         match &record.what {
             What::FrameReceived { connection, frame: Frame::ToBus(frame) } => self.received(*connection, frame),
-            What::FrameSent { connection, frame: Frame::FromBus(FromBus::Welcome(welcome)) } => {
+            What::FrameSent { connection, frame: Frame::FromBus(frame) } => {
+                let FromBus::Welcome(welcome) = &**frame else { return None };
                 let credit = welcome.credit;
                 self.change(*connection, |member| {
                     *member = Member { connection: Some(*connection), ready: false, credit, greeting: None };

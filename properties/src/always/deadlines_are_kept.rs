@@ -7,10 +7,11 @@
 //! Of the deliveries of a lane only the first has a deadline. An answer that waits to be judged stops it; `extend`,
 //! `conflict` and the end of an earlier delivery begin it anew.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, hash::Hash as _, time::Duration};
 
 use dacapo_core::{
-    InstanceName, Key, Position, ServiceName,
+    InstanceName, Key, Position, ServiceName, Timestamp,
+    digest::StableHasher,
     store::{Commit, LaneChange},
     trace::{Frame, Record, What},
     wire::{Deliver, FromBus, ToBus, Token},
@@ -33,7 +34,7 @@ pub const PROMISE: Promise = Promise {
 const COMMITS_MAX: u32 = 4;
 
 /// A delivery without an answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Open {
     token: Token,
     instance: InstanceName,
@@ -58,7 +59,7 @@ impl Open {
 type Lane = (ServiceName, Key);
 
 /// Judges [`PROMISE`].
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct DeadlinesAreKept {
     lanes: BTreeMap<Lane, BTreeMap<Position, Open>>,
     /// The lane of each open position, by service.
@@ -84,7 +85,8 @@ impl Observer for DeadlinesAreKept {
             What::FrameReceived { connection, frame: Frame::ToBus(frame) } => {
                 self.received(known, record, *connection, frame);
             }
-            What::Disconnected { connection } => {
+            // Instances number their connections too.
+            What::Disconnected { connection } if known.connections().get(&record.node, *connection).is_some() => {
                 self.retain(|_, open| open.connection != *connection);
             }
             What::Recovered { .. } => {
@@ -94,6 +96,15 @@ impl Observer for DeadlinesAreKept {
             _ => {}
         }
         Ok(())
+    }
+
+    fn memory(&self, _known: &Known, now: Timestamp, to: &mut StableHasher) {
+        for (lane, opens) in &self.lanes {
+            for (position, open) in opens {
+                let Open { token, connection, since, deadline, judging, late, .. } = open;
+                (lane, position, token, connection, now.since(since.at), deadline, judging, late).hash(to);
+            }
+        }
     }
 
     fn checks(&self) -> u64 {

@@ -15,10 +15,14 @@
 //! * the service catches up from the log: it began its life, its types changed, or its window was full. It has caught up
 //!   for certain when the last event of the whole log was delivered to it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::Hash as _,
+};
 
 use dacapo_core::{
-    Key, Limits, Position, ServiceName,
+    Key, Limits, NodeName, Position, ServiceName, Timestamp,
+    digest::StableHasher,
     store::{Commit, LaneChange},
     trace::{Frame, Record, What},
     wire::{Deliver, FromBus},
@@ -45,16 +49,15 @@ pub const PROMISE: Promise = Promise {
 const COMMITS_MAX: u64 = 3;
 
 /// An event that was never delivered, the only one of its lane.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Waiting {
-    key: Key,
     durable: Moment,
     /// The last commit that was handed on by then.
     since: u64,
 }
 
 /// A service, by log and frames.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Service {
     /// What it has not done.
     open: BTreeMap<Position, Key>,
@@ -70,7 +73,7 @@ struct Service {
 }
 
 /// Judges [`PROMISE`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LanesAreIndependent {
     pending_max: usize,
     members: Members,
@@ -93,10 +96,12 @@ impl Observer for LanesAreIndependent {
                 return self.look_for_overdue(known.log(), record);
             }
             What::CommitDurable { commit } => self.committed(known.log(), commit, Moment::from(record)),
-            What::FrameSent { connection, frame: Frame::FromBus(FromBus::Deliver(deliver)) } => {
+            What::Recovered { .. } => self.begin_life(&record.node),
+            What::FrameSent { connection, frame: Frame::FromBus(frame) }
+                if let FromBus::Deliver(deliver) = &**frame =>
+            {
                 self.delivered(known.log(), *connection, deliver);
             }
-            What::Recovered { .. } => self.begin_life(),
             _ => {
                 if let Some(service) = self.members.observe(record) {
                     self.unsettle(&service);
@@ -105,6 +110,17 @@ impl Observer for LanesAreIndependent {
             }
         }
         Ok(())
+    }
+
+    fn memory(&self, _known: &Known, _now: Timestamp, to: &mut StableHasher) {
+        self.members.memory(to);
+        for (name, service) in &self.services {
+            let settled = service.settled.map(|settled| self.submitted - settled);
+            (name, &service.open, &service.failed, service.live, settled).hash(to);
+            for (position, waiting) in &service.waiting {
+                (position, self.submitted - waiting.since).hash(to);
+            }
+        }
     }
 
     fn checks(&self) -> u64 {
@@ -130,8 +146,8 @@ impl LanesAreIndependent {
     }
 
     /// A bus begins: it knows nobody, and reads the log from each service's frontier.
-    fn begin_life(&mut self) {
-        self.members = Members::default();
+    fn begin_life(&mut self, bus: &NodeName) {
+        self.members = Members::of(bus);
         self.submitted = 0;
         for service in self.services.values_mut() {
             service.live = false;
@@ -193,7 +209,7 @@ impl LanesAreIndependent {
             let free = !service.lanes.contains_key(&event.key) && known.behind(&event.key).is_none();
             service.begin(event.position, event.key.clone());
             if free && service.live && !event.key.is_reserved() {
-                let waiting = Waiting { key: event.key.clone(), durable: now, since: self.submitted };
+                let waiting = Waiting { durable: now, since: self.submitted };
                 service.waiting.insert(event.position, waiting);
             }
         }
