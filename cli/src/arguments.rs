@@ -4,8 +4,9 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use dacapo_sim::Engine;
 
-use crate::{bugs::BugsArguments, exit, seed::Seed};
+use crate::{bugs::BugsArguments, exit, seed::Seed, surgery::shrink::ShrinkArguments};
 
 /// An event bus for event-sourced services, and the simulator that they are tested in.
 #[derive(Debug, Parser)]
@@ -27,6 +28,8 @@ pub(crate) enum Verb {
     Sim(SimArguments),
     /// Run one seed, or one saved plan, again
     Replay(ReplayArguments),
+    /// The smallest plan that still fails the same way
+    Shrink(ShrinkArguments),
     /// The local bug base: what failed so far, and whether it still does
     Bugs(BugsArguments),
     /// The whole bank in one process: bus, services, customers at work
@@ -57,6 +60,17 @@ pub(crate) enum EngineName {
     Event,
     /// One after the other; not there yet
     Both,
+}
+
+impl EngineName {
+    /// The one engine that is meant, for what needs exactly one.
+    pub(crate) fn one(self) -> anyhow::Result<Engine> {
+        match self {
+            Self::Turmoil => Ok(Engine::Turmoil),
+            Self::Event => Err(exit::Usage::error("the event engine is not there yet; leave --engine out")),
+            Self::Both => Err(exit::Usage::error("one engine at a time does this; give --engine turmoil")),
+        }
+    }
 }
 
 /// `sim`
@@ -245,7 +259,7 @@ fn is_term(text: &str) -> bool {
     text.starts_with('"') || (text.len() > field.len() && field.bytes().all(|byte| byte.is_ascii_lowercase()))
 }
 
-fn duration(text: &str) -> Result<std::time::Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
     let help = || format!("{text:?} is no duration; give a number with ms, s, m or h, such as 90s");
     let unit_at = text.find(|character: char| !character.is_ascii_digit()).ok_or_else(help)?;
     let (number, unit) = text.split_at(unit_at);

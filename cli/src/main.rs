@@ -25,6 +25,7 @@ mod serve;
 mod settings;
 mod sim_command;
 mod stopwatch;
+mod surgery;
 mod terminal;
 
 use std::{
@@ -48,6 +49,7 @@ fn obey(terminal: &Terminal, verb: Verb) -> Exit {
     let result = match verb {
         Verb::Sim(arguments) => sim_command::explore::run(terminal, &arguments),
         Verb::Replay(arguments) => sim_command::replay::run(terminal, &arguments),
+        Verb::Shrink(arguments) => surgery::shrink::run(terminal, &arguments),
         Verb::Bugs(arguments) => bugs::run(terminal, &arguments),
         Verb::Demo(arguments) => demo::run(terminal, &arguments),
         Verb::Serve(arguments) => serve::run(terminal, &arguments),

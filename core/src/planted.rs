@@ -51,6 +51,8 @@ bugs! {
     StickyLost = "sticky-lost": "the map of owners is lost while deliveries are open, so that two instances own a lane";
     CursorBeforeCommit = "cursor-before-commit": "a lane's cursor is saved one commit before its completion";
     LastEventLost = "last-event-lost": "the last event of a key is never noticed when its delivery is lost";
+    WalUnsynced = "wal-unsynced": "the write-ahead log is not synced, so that a power cut takes commits back";
+    DirectoryUnsynced = "directory-unsynced": "the directory is not synced, so that a power cut takes whole files back";
 }
 
 impl std::fmt::Display for Bug {

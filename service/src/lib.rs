@@ -6,8 +6,7 @@
 //! [`driver`] runs it over tokio.
 //!
 //! ```
-//! use dacapo_core::{Event, EventType, Key, ServiceName};
-//! use dacapo_service::{Context, Interrupt, Service};
+//! use dacapo_service::prelude::*;
 //!
 //! /// Thanks whoever gives, at most three times.
 //! #[derive(Clone)]
@@ -41,7 +40,9 @@
 
 pub mod driver;
 pub mod instance;
+pub mod prelude;
 pub mod service;
 
+pub use dacapo_core::{Data, Event, EventType, Key, Position, ServiceName, Version};
 pub use instance::{Context, Input, Instance, InstanceConfig, Machine, Output};
 pub use service::{Contribution, HandlerFault, Interrupt, Method, Request, Response, Route, Service};

@@ -1,7 +1,7 @@
 //! The bad things that a plan can hold: what each is, when it begins, and to which family it belongs.
 //!
-//! Every fault here is one that a correct system survives. Faults that must be *detected* instead (a lying disk, rot)
-//! do not belong in this list, because a run that holds one is judged by other rules.
+//! A correct system survives all of them but the destructive ones ([`Family::is_destructive`]): a disk that lies, rot of
+//! the only copy. A run that holds one of these must notice it, and is judged by that alone.
 
 use dacapo_core::{NodeName, ServiceName, hooks::Identity};
 use serde::{Deserialize, Serialize};
@@ -87,6 +87,44 @@ families! {
     SlowStore = "slow-store",
     /// The store fails a commit: it is not made, or it is and nobody can say so.
     StoreFails = "store-fails",
+    /// The bus's machine loses its power: what was not synced is written, lost or torn.
+    PowerCut = "power-cut",
+    /// A power cut after which no directory entry that was not synced is left.
+    DirectoryEntryLost = "directory-entry-lost",
+    /// The disk fails to sync, and forgets what it had not written.
+    FsyncFails = "fsync-fails",
+    /// The disk cannot be read in places.
+    ReadError = "read-error",
+    /// There is no room on the disk until some is made.
+    DiskFull = "disk-full",
+    /// The disk is slow, and stalls.
+    SlowDisk = "slow-disk",
+    /// The disk says that it has synced and has not. No store survives that; it must be noticed.
+    FsyncLies = "fsync-lies",
+    /// Bits of the only copy change. No store survives that; it must be refused.
+    BitRot = "bit-rot",
+}
+
+impl Family {
+    /// Whether it is a fault of the simulated disk, and nothing without one.
+    pub const fn is_of_disk(self) -> bool {
+        matches!(
+            self,
+            Self::PowerCut
+                | Self::DirectoryEntryLost
+                | Self::FsyncFails
+                | Self::ReadError
+                | Self::DiskFull
+                | Self::SlowDisk
+                | Self::FsyncLies
+                | Self::BitRot
+        )
+    }
+
+    /// Whether it takes away what no store can do without: then it must be noticed, and nothing else is promised.
+    pub const fn is_destructive(self) -> bool {
+        matches!(self, Self::FsyncLies | Self::BitRot)
+    }
 }
 
 impl std::fmt::Display for Family {
@@ -298,6 +336,53 @@ pub enum Harm {
         /// Microseconds.
         extra_us: u64,
     },
+    /// The bus's machine loses its power. Writes that were not synced are written, torn or lost.
+    PowerCut {
+        /// The host.
+        host: NodeName,
+        /// Which share of the writes is written, in thousandths.
+        written_permille: u32,
+        /// Which share is torn, some sectors being noise. The rest is lost.
+        torn_permille: u32,
+        /// Which share of the directory's changes is lost.
+        entries_lost_permille: u32,
+    },
+    /// Syncs fail, and what they should have written is lost unless it is written again.
+    FsyncFails {
+        /// Which share of them, in thousandths.
+        share_permille: u32,
+    },
+    /// Syncs do nothing and say that they have.
+    FsyncLies {
+        /// Which share of them, in thousandths.
+        share_permille: u32,
+    },
+    /// Reads fail.
+    ReadError {
+        /// Which share of them, in thousandths.
+        share_permille: u32,
+    },
+    /// Files cannot grow any more.
+    DiskFull {
+        /// What room there is still, in bytes.
+        room_bytes: u64,
+    },
+    /// Bits change at rest, once.
+    BitRot {
+        /// How many.
+        bits: u32,
+    },
+    /// Writes and syncs take longer.
+    SlowDisk {
+        /// Each write by so many microseconds.
+        write_us: u64,
+        /// Each sync by so many microseconds.
+        sync_us: u64,
+        /// Which share of the syncs stalls, in thousandths.
+        stalls_permille: u32,
+        /// For how long, in microseconds.
+        stall_us: u64,
+    },
 }
 
 impl Harm {
@@ -345,6 +430,29 @@ impl Harm {
                 format!("{share_permille} in 1000 commits are made and said to fail")
             }
             Self::SlowStore { extra_us } => format!("store slower by {}", seconds(*extra_us)),
+            Self::PowerCut { host, entries_lost_permille: 1_000, .. } => {
+                format!("power cut of {host} with all unsynced directory entries lost")
+            }
+            Self::PowerCut { host, .. } => format!("power cut of {host}"),
+            Self::FsyncFails { share_permille } => format!("{share_permille} in 1000 syncs fail"),
+            Self::FsyncLies { share_permille } => format!("{share_permille} in 1000 syncs lie"),
+            Self::ReadError { share_permille } => format!("{share_permille} in 1000 reads of the disk fail"),
+            Self::DiskFull { room_bytes } => format!("disk full but for {room_bytes} bytes"),
+            Self::BitRot { bits } => format!("{bits} bits rot"),
+            Self::SlowDisk { write_us, sync_us, .. } => {
+                format!("disk slower by {} a write and {} a sync", seconds(*write_us), seconds(*sync_us))
+            }
+        }
+    }
+
+    /// Whether a host is down while it lasts.
+    pub fn takes_down(&self, name: &NodeName) -> bool {
+        match self {
+            Self::Crash { host, .. }
+            | Self::CrashLoop { host, .. }
+            | Self::StateDestroyed { host }
+            | Self::PowerCut { host, .. } => host == name,
+            _ => false,
         }
     }
 
@@ -364,12 +472,19 @@ impl Harm {
             | Self::Leave { host }
             | Self::ClockOffset { host, .. }
             | Self::CompletionLost { host, .. }
-            | Self::CompletionLate { host, .. } => vec![host],
+            | Self::CompletionLate { host, .. }
+            | Self::PowerCut { host, .. } => vec![host],
             Self::Delay { .. }
             | Self::SlowHandler { .. }
             | Self::FailingHandler { .. }
             | Self::StoreFails { .. }
-            | Self::SlowStore { .. } => Vec::new(),
+            | Self::SlowStore { .. }
+            | Self::FsyncFails { .. }
+            | Self::FsyncLies { .. }
+            | Self::ReadError { .. }
+            | Self::DiskFull { .. }
+            | Self::BitRot { .. }
+            | Self::SlowDisk { .. } => Vec::new(),
         }
     }
 }
@@ -387,6 +502,10 @@ pub mod points {
     pub const SEND_DELIVER: &str = "bus send deliver";
     /// The bus is about to tell an instance that its completion is in the log.
     pub const SEND_COMPLETED: &str = "bus send completed";
+    /// The disk is in the midst of a write. A process or machine that dies here leaves a write half done.
+    pub const DISK_WRITE: &str = "disk write";
+    /// The disk is in the midst of a sync.
+    pub const DISK_SYNC: &str = "disk sync";
     /// An instance is about to send a completion.
     pub const SEND_COMPLETE: &str = "instance send complete";
 }

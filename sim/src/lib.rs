@@ -5,8 +5,11 @@
 //! clock, network, store latency and process lives in the simulator's hands. What happened is a trace of records;
 //! properties judge it as it passes. The same plan gives the same trace, record by record.
 //!
+//! Begin with [`Simulation`]: services, customers, promises, and a `check`.
+//!
 //! | module | what lives there |
 //! |---|---|
+//! | [`simulation`], [`prelude`] | tests of your own services, put together in a few lines |
 //! | [`cast`] | who takes part, and what their hosts are called |
 //! | [`draw`] | chance: a stream per concern for plans, stateless hashes for runs |
 //! | [`fault`] | the bad things, their families and triggers |
@@ -20,25 +23,39 @@
 //! | [`run`](mod@run) | one run and its outcome |
 //! | [`campaign`] | many seeds |
 //! | [`verify`](mod@verify) | the same plan twice |
+//! | [`narrate`] | records in words |
+//! | [`seed`] | seeds, as people write them |
+//! | [`shrink`](mod@shrink) | the smallest plan that still fails the same way |
 
 pub mod campaign;
 pub mod cast;
+pub mod disk;
 pub mod draw;
 pub mod engine;
 pub mod fault;
 pub mod liveness;
 pub mod marks;
+pub mod narrate;
 pub mod plan;
+pub mod prelude;
 pub mod profile;
 pub mod recorder;
 pub mod run;
+pub mod seed;
+pub mod simulation;
+pub mod shrink;
 pub mod swarm;
 pub mod verify;
 
 pub use campaign::{Campaign, Progress, Report, explore};
+pub use dacapo_core;
+pub use dacapo_properties;
+pub use dacapo_service;
 pub use engine::{Branch, Engine};
 pub use fault::{Family, Fault, Harm, Trigger};
 pub use plan::{Plan, PlanError, Settings};
 pub use profile::Profile;
 pub use run::{End, Outcome, RunOptions, run};
+pub use simulation::Simulation;
+pub use shrink::{Minimality, ShrinkError, ShrinkOptions, Shrunk, shrink};
 pub use verify::{Difference, verify};

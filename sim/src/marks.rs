@@ -38,6 +38,19 @@ pub const COMMIT_UNHEARD: &str = "commit unheard";
 /// Recorded by the engine when a process dies between two of its outputs.
 pub const DIED_AT_POINT: &str = "died at a point";
 
+/// Recorded by the engine when a sync failed.
+pub const SYNC_FAILED: &str = "sync failed";
+/// Recorded by the engine when a sync lied.
+pub const SYNC_LIED: &str = "sync lied";
+/// Recorded by the engine when a read of the disk failed.
+pub const READ_FAILED: &str = "read failed";
+/// Recorded by the engine when a write found no room.
+pub const DISK_WAS_FULL: &str = "disk was full";
+/// Recorded by the engine when a commit of unknown outcome turned out to be in the log.
+pub const DOUBT_PROVED: &str = "doubtful commit kept";
+/// Recorded by the engine when a commit of unknown outcome turned out not to be in the log.
+pub const DOUBT_DISPROVED: &str = "doubtful commit gone";
+
 const ENGINE: &[Mark] = &[
     Mark {
         name: COMMIT_UNHEARD,
@@ -49,6 +62,36 @@ const ENGINE: &[Mark] = &[
         risk: "every crash might have come between two ticks, where nothing is half done",
         needs: Needs::OneOf(&[Family::CrashAtPoint]),
     },
+    Mark {
+        name: SYNC_FAILED,
+        risk: "the store might go on over unknown ground after a failed sync",
+        needs: Needs::OneOf(&[Family::FsyncFails]),
+    },
+    Mark {
+        name: SYNC_LIED,
+        risk: "a lie that nothing rests upon proves nothing",
+        needs: Needs::OneOf(&[Family::FsyncLies]),
+    },
+    Mark {
+        name: READ_FAILED,
+        risk: "what cannot be read might be taken for what is not there",
+        needs: Needs::OneOf(&[Family::ReadError]),
+    },
+    Mark {
+        name: DISK_WAS_FULL,
+        risk: "a full disk might leave half a commit, or a bus that never serves again",
+        needs: Needs::OneOf(&[Family::DiskFull]),
+    },
+    Mark {
+        name: DOUBT_PROVED,
+        risk: "a commit that was cut off and is there all the same might be forgotten or made twice",
+        needs: Needs::OneOf(&[Family::PowerCut]),
+    },
+    Mark {
+        name: DOUBT_DISPROVED,
+        risk: "every power cut might have come between two commits, where nothing is half done",
+        needs: Needs::OneOf(&[Family::PowerCut]),
+    },
 ];
 
 const BUS_ENDS: &[Family] = &[
@@ -58,6 +101,9 @@ const BUS_ENDS: &[Family] = &[
     Family::CrashLoop,
     Family::GracefulRestart,
     Family::StoreFails,
+    Family::PowerCut,
+    Family::DirectoryEntryLost,
+    Family::FsyncFails,
 ];
 
 /// Whatever separates an owner from the bus while it holds a delivery, or takes its answer away.
@@ -76,6 +122,9 @@ const SEPARATIONS: &[Family] = &[
     Family::CompletionLost,
     Family::CompletionLate,
     Family::StoreFails,
+    Family::PowerCut,
+    Family::DirectoryEntryLost,
+    Family::FsyncFails,
 ];
 
 const ZOMBIES: &[Family] =

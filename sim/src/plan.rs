@@ -33,6 +33,8 @@ pub enum StoreKind {
     Sqlite,
     /// Plain maps.
     Memory,
+    /// The embedded default, on a simulated disk.
+    Disk,
 }
 
 /// How many instances of each service are left when all is healed.
@@ -102,6 +104,22 @@ impl Settings {
             failures_max: 5,
             disconnects_max: 40,
             ..Limits::default()
+        }
+    }
+
+    /// Settings that no run needs to be told of: every size at its default, no rebuilds at the start, all instances left
+    /// at the end, and times without a spread. What is shrunk goes towards these.
+    pub fn plain() -> Self {
+        Self {
+            latency_us: (1_000, 1_000),
+            commit_us: (1_000, 1_000),
+            read_us: (500, 500),
+            limits: Self::limits(),
+            credit: 64,
+            states_max: 1_024,
+            rebuild_permille: 0,
+            survivors: Survivors::All,
+            ..Self::draw(&mut Stream::new(0, "settings"), &Profile::calm())
         }
     }
 

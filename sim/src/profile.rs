@@ -57,7 +57,11 @@ impl Profile {
             duration_us: 12_000_000,
             tick_us: 5_000,
             family_permille: 500,
-            families: Family::ALL.iter().map(|family| (*family, Strength { count_min: 1, count_max: 2 })).collect(),
+            families: Family::ALL
+                .iter()
+                .filter(|family| !family.is_destructive())
+                .map(|family| (*family, Strength { count_min: 1, count_max: 2 }))
+                .collect(),
         }
     }
 

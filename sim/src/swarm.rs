@@ -214,7 +214,46 @@ impl Drawing<'_> {
                 (trigger, self.ms(200, 2_000), Harm::StoreFails { share_permille, applied })
             }
             Family::SlowStore => (trigger, self.ms(200, 3_000), Harm::SlowStore { extra_us: self.ms(5, 400) }),
+            Family::PowerCut => {
+                let trigger = if self.stream.chance(400) { trigger } else { self.at_disk() };
+                (trigger, self.ms(1, 1_500), power_cut(500))
+            }
+            Family::DirectoryEntryLost => (trigger, self.ms(1, 500), power_cut(1_000)),
+            Family::FsyncFails => {
+                let share_permille = *self.stream.pick(&[20, 200, 1_000]);
+                (trigger, self.ms(50, 1_000), Harm::FsyncFails { share_permille })
+            }
+            Family::ReadError => {
+                let share_permille = *self.stream.pick(&[5, 50, 300]);
+                (trigger, self.ms(50, 1_000), Harm::ReadError { share_permille })
+            }
+            Family::DiskFull => {
+                let room_bytes = self.stream.between(0, 32) * 1_024;
+                (trigger, self.ms(200, 2_000), Harm::DiskFull { room_bytes })
+            }
+            Family::SlowDisk => {
+                let (write_us, sync_us) = (self.stream.between(0, 400), self.ms(0, 30));
+                let (stalls_permille, stall_us) = (self.stream.between(0, 100) as u32, self.ms(50, 500));
+                (trigger, self.ms(200, 3_000), Harm::SlowDisk { write_us, sync_us, stalls_permille, stall_us })
+            }
+            Family::FsyncLies => {
+                let share_permille = *self.stream.pick(&[300, 1_000]);
+                (trigger, self.ms(500, 6_000), Harm::FsyncLies { share_permille })
+            }
+            Family::BitRot => {
+                let bits = *self.stream.pick(&[1, 4, 64]);
+                (trigger, MS, Harm::BitRot { bits })
+            }
         }
+    }
+
+    /// In the midst of a write or a sync, most of which belong to commits.
+    fn at_disk(&mut self) -> Trigger {
+        let (point, nth) = match self.stream.chance(700) {
+            true => (points::DISK_WRITE, self.stream.between(1, 4_000)),
+            false => (points::DISK_SYNC, self.stream.between(1, 400)),
+        };
+        Trigger::On { host: cast::bus(), point: point.to_owned(), identity: None, nth }
     }
 
     fn bus_dies_at(&mut self, point: &str) -> (Trigger, u64, Harm) {
@@ -223,4 +262,9 @@ impl Drawing<'_> {
         let silent = self.stream.chance(500);
         (trigger, self.ms(1, 1_000), Harm::Crash { host: cast::bus(), silent })
     }
+}
+
+/// Of the bus's machine; what it leaves of unsynced writes is what SQLite's own crash tests draw.
+fn power_cut(entries_lost_permille: u32) -> Harm {
+    Harm::PowerCut { host: cast::bus(), written_permille: 375, torn_permille: 250, entries_lost_permille }
 }

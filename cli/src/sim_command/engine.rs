@@ -6,13 +6,13 @@ use dacapo_core::{
 };
 use dacapo_properties::{Scenario, Violation};
 use dacapo_sim::{
-    Difference, End, Outcome, Plan, PlanError, Profile, RunOptions, marks::Reached, recorder::Keep, run, verify,
+    Difference, End, Outcome, Plan, PlanError, Profile, RunOptions, marks::Reached, narrate, recorder::Keep, run,
+    verify,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
     failure::story_line,
-    narrate,
     result::{Failure, FaultLine, SeedResult, StoryLine, Violated},
 };
 use crate::{exit::Usage, scenarios, seed::Seed};

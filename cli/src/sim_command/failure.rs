@@ -119,7 +119,7 @@ fn fault_line(fault: &FaultLine) -> String {
 
 /// `  step 812   12.345s  accounts-1   completes …`
 pub(crate) fn story_line(line: &StoryLine) -> String {
-    format!("  step {:<6} {:>9}  {:<16} {}", line.step, Timestamp(line.at_us).to_string(), line.node, line.text)
+    line.to_string()
 }
 
 fn provenance(terminal: &Terminal, result: &SeedResult, ending: &Ending<'_>) {

@@ -2,13 +2,12 @@
 //!
 //! A campaign hands seeds to worker processes ([`pool`], [`worker`]) and adds up what they say ([`tally`]); a replay runs
 //! one plan in this process. Both speak of a run as [`SeedResult`](result::SeedResult), which [`engine`] alone makes out of
-//! the simulator's types. What a person reads of it is written in [`failure`], [`success`] and [`narrate`].
+//! the simulator's types. What a person reads of it is written in [`failure`] and [`success`].
 
 pub(crate) mod catalogue;
 mod engine;
 pub(crate) mod explore;
 mod failure;
-mod narrate;
 mod pool;
 pub(crate) mod replay;
 mod result;
@@ -17,4 +16,4 @@ mod summary;
 mod tally;
 pub(crate) mod worker;
 
-pub(crate) use engine::{Order, run_seed};
+pub(crate) use engine::{Order, planted, run_seed};

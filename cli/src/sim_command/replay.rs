@@ -7,13 +7,12 @@ use dacapo_core::{
     planted::Bug,
     trace::{self, Record},
 };
-use dacapo_sim::{Plan, RunOptions, recorder::Keep};
+use dacapo_sim::{Plan, RunOptions, narrate, recorder::Keep};
 
 use super::{
     engine::{Order, planted, run_plan},
     explore::{Begun, tell},
     failure::story_line,
-    narrate,
     summary::Ending,
     tally::Tally,
 };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+pub(crate) use dacapo_sim::narrate::StoryLine;
 use serde::{Deserialize, Serialize};
 
 use crate::seed::Seed;
@@ -66,19 +67,6 @@ pub(crate) struct Violated {
     pub(crate) without_faults: Option<bool>,
     /// The plan, as a file holds it.
     pub(crate) plan: String,
-}
-
-/// A record in words.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct StoryLine {
-    /// Its number.
-    pub(crate) step: u64,
-    /// When.
-    pub(crate) at_us: u64,
-    /// Whose doing.
-    pub(crate) node: String,
-    /// What happened.
-    pub(crate) text: String,
 }
 
 /// A fault that began.

@@ -11,8 +11,9 @@ use dacapo_core::{
 };
 
 use crate::{
+    disk::{Cut, Trouble},
     engine::chance::Chance,
-    fault::{Fault, Harm, Trigger},
+    fault::{Fault, Harm, Trigger, points},
 };
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,6 +51,19 @@ pub(crate) enum Down {
 pub(crate) enum Completing {
     Lost,
     Late(u64),
+}
+
+/// What all faults together do to the disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct DiskFaults {
+    /// Everything but the room, which is measured from where the disk was when the fault began.
+    pub(crate) trouble: Trouble,
+    /// The disk has filled up: the fault, and the room that it leaves.
+    pub(crate) full: Vec<(u32, u64)>,
+    /// What has rotted so far: the fault, and how many bits.
+    pub(crate) rotten: Vec<(u32, u32)>,
+    /// What a power cut leaves.
+    pub(crate) cut: Cut,
 }
 
 /// All faults of a plan with their states.
@@ -94,9 +108,9 @@ impl FaultTable {
         begun
     }
 
-    /// A host reaches a point: the faults that begin there.
-    pub(crate) fn reach(&mut self, host: &NodeName, point: Point, now_us: u64) -> Vec<u32> {
-        if self.healed {
+    /// A host has reached a point so many times since it was last asked: the faults that begin there.
+    pub(crate) fn reach_times(&mut self, host: &NodeName, point: Point, times: u64, now_us: u64) -> Vec<u32> {
+        if self.healed || times == 0 {
             return Vec::new();
         }
         let mut begun = Vec::new();
@@ -106,8 +120,9 @@ impl FaultTable {
                 continue;
             }
             let state = self.states.entry(fault.id).or_default();
-            state.counted += 1;
-            if state.counted == *nth {
+            let before = state.counted;
+            state.counted += times;
+            if before < *nth && *nth <= state.counted {
                 state.begun_us = Some(now_us);
                 begun.push(fault.id);
             }
@@ -215,6 +230,7 @@ impl FaultTable {
                 (phase < *down_us).then_some(Down::Killed)
             }
             Harm::Leave { host } if host == name => Some(Down::Leaving),
+            Harm::PowerCut { host, .. } if host == name => Some(Down::Silent),
             _ => None,
         };
         self.active().filter_map(down).max()
@@ -263,6 +279,53 @@ impl FaultTable {
             }
             _ => None,
         })
+    }
+
+    /// What is wrong with a host's disk.
+    pub(crate) fn disk(&self, name: &NodeName) -> DiskFaults {
+        let mut disk = DiskFaults::default();
+        for (fault, _) in self.active() {
+            let trouble = &mut disk.trouble;
+            match &fault.what {
+                Harm::FsyncFails { share_permille } => trouble.syncs_fail_permille += share_permille,
+                Harm::FsyncLies { share_permille } => trouble.syncs_lie_permille += share_permille,
+                Harm::ReadError { share_permille } => trouble.reads_fail_permille += share_permille,
+                Harm::DiskFull { room_bytes } => disk.full.push((fault.id, *room_bytes)),
+                Harm::SlowDisk { write_us, sync_us, stalls_permille, stall_us } => {
+                    trouble.write_us += write_us;
+                    trouble.sync_us += sync_us;
+                    trouble.stalls_permille += stalls_permille;
+                    trouble.stall_us = trouble.stall_us.max(*stall_us);
+                }
+                Harm::PowerCut { host, written_permille, torn_permille, entries_lost_permille } if host == name => {
+                    disk.cut = Cut {
+                        written_permille: *written_permille,
+                        torn_permille: *torn_permille,
+                        entries_lost_permille: *entries_lost_permille,
+                    };
+                }
+                _ => {}
+            }
+        }
+        for fault in &self.faults {
+            let state = self.states.get(&fault.id).copied().unwrap_or_default();
+            match (&fault.what, &fault.trigger) {
+                (Harm::BitRot { bits }, _) if state.begun_us.is_some() => disk.rotten.push((fault.id, *bits)),
+                (what, Trigger::On { host, point, identity: None, nth })
+                    if host == name && state.begun_us.is_none() && !self.healed && what.takes_down(name) =>
+                {
+                    let left = nth.saturating_sub(state.counted);
+                    let nearer = |now: Option<u64>| Some(now.map_or(left, |now| now.min(left)));
+                    match point.as_str() {
+                        points::DISK_WRITE => disk.trouble.dies_at_write = nearer(disk.trouble.dies_at_write),
+                        points::DISK_SYNC => disk.trouble.dies_at_sync = nearer(disk.trouble.dies_at_sync),
+                        _ => {}
+                    }
+                }
+                _ => {}
+            }
+        }
+        disk
     }
 
     /// What a completion that the host is about to send meets.
@@ -333,10 +396,10 @@ mod tests {
             &[Fault { id: 7, family: Family::CrashAtPoint, trigger, duration_us: 10, what }],
         );
         let commit = |n| Point { name: "commit", identity: Identity::Sequence(n) };
-        assert!(table.reach(&NodeName::of("accounts-0"), commit(1), 5).is_empty());
-        assert!(table.reach(&bus, commit(1), 5).is_empty());
-        assert_eq!(table.reach(&bus, commit(2), 6), vec![7]);
-        assert!(table.reach(&bus, commit(3), 7).is_empty(), "it begins once");
+        assert!(table.reach_times(&NodeName::of("accounts-0"), commit(1), 1, 5).is_empty());
+        assert!(table.reach_times(&bus, commit(1), 1, 5).is_empty());
+        assert_eq!(table.reach_times(&bus, commit(2), 1, 6), vec![7]);
+        assert!(table.reach_times(&bus, commit(3), 1, 7).is_empty(), "it begins once");
         assert_eq!(table.down(&bus, 7), Some(Down::Killed));
         assert_eq!(table.end_due(16), vec![7]);
         assert_eq!(table.down(&bus, 16), None);

@@ -244,13 +244,14 @@ impl Host {
             } else {
                 now_us + times::restart_us(&stage.plan.settings, &stage.chance, name, life.number)
             };
+            let ending = if matches!(returned, Returned::Quietly) { Ending::Orderly } else { Ending::Process };
             if let Returned::Because(reason) = returned {
                 stage.record(name, What::Stopped { reason });
             }
             life.die(false);
             sim.crash(self.address);
             if matches!(self.post.role, Role::Bus) {
-                stage.store().end(Ending::Process);
+                stage.end_store(ending);
             }
             stage.set_reachable(name, Reachable::Refuses);
             self.standing = if is_customer { Standing::Finished } else { Standing::Down { restart_us } };
@@ -278,7 +279,7 @@ impl Host {
         }
         sim.crash(self.address);
         if matches!(self.post.role, Role::Bus) {
-            stage.store().end(if silent { Ending::Power } else { Ending::Process });
+            stage.end_store(if silent { Ending::Power } else { Ending::Process });
         }
         stage.set_reachable(name, if silent { Reachable::Gone } else { Reachable::Refuses });
         stage.record(name, What::Stopped { reason: reason.to_owned() });

@@ -10,13 +10,16 @@ use dacapo_backends::port::{Pending, StorePort};
 use dacapo_core::{
     hooks::{Identity, Point},
     names::{Position, Term},
-    store::{Answer, Commit, Completion, Found, LookUp, Page, Query, Read, Recovered, StoreError},
+    store::{Answer, Commit, Completion, Found, LookUp, Page, Query, Read, Recovered, Store, StoreError},
     trace::What,
 };
 use tokio::time::sleep;
 
 use super::stage::{Life, Stage};
-use crate::{engine::times, fault::points};
+use crate::{
+    engine::{store::RunStore, times},
+    fault::points,
+};
 
 /// The store, for one life of the bus.
 pub(super) struct SimPort {
@@ -42,6 +45,31 @@ impl SimPort {
         })
     }
 
+    /// Calls the store now; the answer comes after its time.
+    fn call<T: Send + 'static>(
+        &self,
+        after_us: u64,
+        call: impl FnOnce(&mut RunStore) -> Result<T, StoreError>,
+    ) -> Pending<T> {
+        if self.life.is_dead() {
+            return Box::pin(pending());
+        }
+        let (result, passed) = self.stage.call_store(call);
+        let extra_us = passed.extra_us;
+        if !self.stage.pass(&self.life, passed) {
+            return Box::pin(pending());
+        }
+        self.answer(after_us + extra_us, result)
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        after_us: u64,
+        question: impl FnOnce(&mut dyn Store) -> Result<T, StoreError>,
+    ) -> Pending<T> {
+        self.call(after_us, |store| store.ask(question))
+    }
+
     fn read_us<I: Hash>(&self, kind: &str, identity: &I) -> u64 {
         times::read_us(&self.stage.plan.settings, &self.stage.chance, kind, identity)
     }
@@ -53,11 +81,8 @@ impl SimPort {
 
 impl StorePort for SimPort {
     fn recover(&self) -> Pending<Recovered> {
-        if self.life.is_dead() {
-            return Box::pin(pending());
-        }
-        let recovered = self.stage.store().recover();
-        self.answer(self.commit_us(&("recover", self.life.number)), recovered)
+        let identity = ("recover", self.life.number);
+        self.call(self.commit_us(&identity), RunStore::recover)
     }
 
     fn commit(&self, commit: Arc<Commit>) -> Pending<()> {
@@ -67,42 +92,38 @@ impl StorePort for SimPort {
         let after_us = self.commit_us(&(commit.term, commit.sequence));
         let sequence = commit.sequence;
         let fails = self.stage.faults().fails_commit((commit.term, sequence));
-        let committed = self.stage.store().commit(&commit, fails);
+        let (committed, passed) = self.stage.call_store(|store| store.commit(&commit, fails));
         if committed.durable {
             self.stage.progress().observe(&commit);
             self.stage.record(&self.life.host, What::CommitDurable { commit });
         } else if let Err(error) = &committed.told {
             self.stage.record(&self.life.host, What::CommitFailed { sequence, error: error.to_string() });
         }
+        let extra_us = passed.extra_us;
         let point = Point { name: points::COMMIT_DURABLE, identity: Identity::Sequence(sequence) };
-        if !self.stage.reach(&self.life, point) {
+        if !self.stage.pass(&self.life, passed) || !self.stage.reach(&self.life, point) {
             return Box::pin(pending());
         }
-        self.answer(after_us, committed.told)
+        self.answer(after_us + extra_us, committed.told)
     }
 
     fn look_up(&self, look_up: Arc<LookUp>) -> Pending<Found> {
-        let found = self.stage.store().ask(|store| store.look_up(&look_up));
-        self.answer(self.read_us("look up", &*look_up), found)
+        self.ask(self.read_us("look up", &*look_up), |store| store.look_up(&look_up))
     }
 
     fn read(&self, read: Arc<Read>) -> Pending<Page> {
-        let page = self.stage.store().ask(|store| store.read(&read));
-        self.answer(self.read_us("read", &*read), page)
+        self.ask(self.read_us("read", &*read), |store| store.read(&read))
     }
 
     fn query(&self, query: Query) -> Pending<Answer> {
-        let answer = self.stage.store().ask(|store| store.query(&query));
-        self.answer(self.read_us("query", &query), answer)
+        self.ask(self.read_us("query", &query), |store| store.query(&query))
     }
 
     fn completions(&self, positions: Vec<Position>) -> Pending<Vec<Completion>> {
-        let completions = self.stage.store().ask(|store| store.completions(&positions));
-        self.answer(self.read_us("completions", &positions), completions)
+        self.ask(self.read_us("completions", &positions), |store| store.completions(&positions))
     }
 
     fn current_term(&self) -> Pending<Term> {
-        let term = self.stage.store().ask(|store| store.current_term());
-        self.answer(self.read_us("current term", &self.life.number), term)
+        self.ask(self.read_us("current term", &self.life.number), |store| store.current_term())
     }
 }

@@ -10,7 +10,11 @@ use std::{
     },
 };
 
-use dacapo_core::{NodeName, ServiceName, Timestamp, hooks::Point, trace::What};
+use dacapo_core::{
+    NodeName, ServiceName, Timestamp,
+    hooks::{Identity, Point},
+    trace::What,
+};
 use turmoil::net::TcpStream;
 
 use super::net::Breaker;
@@ -21,9 +25,10 @@ use crate::{
         chance::Chance,
         faults::{Down, FaultTable},
         phases::simulator,
-        store::RunStore,
+        store::{Ending, Passed, RunStore},
         times,
     },
+    fault::points,
     liveness::LogProgress,
     marks,
     plan::Plan,
@@ -218,15 +223,51 @@ impl Stage {
         lock(&self.reachable).insert(host.clone(), reachable);
     }
 
+    /// Calls the store with the disk as the faults have it, and tells what the call has met.
+    pub(super) fn call_store<T>(&self, call: impl FnOnce(&mut RunStore) -> T) -> (T, Passed) {
+        let disk = self.faults().disk(&cast::bus());
+        let now_us = self.now().0;
+        let mut store = self.store();
+        store.prepare(&disk, now_us);
+        let answer = call(&mut store);
+        (answer, store.passed())
+    }
+
+    /// A life of the bus is over.
+    pub(super) fn end_store(&self, ending: Ending) {
+        let ((), passed) = self.call_store(|store| store.end(ending));
+        for mark in passed.marks {
+            self.mark(&cast::bus(), mark);
+        }
+    }
+
+    /// A life of the bus hears of what a call of its store has met; whether it goes on.
+    pub(super) fn pass(&self, life: &Life, passed: Passed) -> bool {
+        for mark in passed.marks {
+            self.mark(&life.host, mark);
+        }
+        for commit in passed.proved {
+            self.progress().observe(&commit);
+            self.record(&life.host, What::CommitDurable { commit });
+        }
+        let point = |name| Point { name, identity: Identity::None };
+        self.reach_times(life, point(points::DISK_WRITE), passed.writes)
+            && self.reach_times(life, point(points::DISK_SYNC), passed.syncs)
+    }
+
     /// A life reaches a point. Faults that begin there begin; whether the life goes on.
     pub(super) fn reach(&self, life: &Life, point: Point) -> bool {
+        self.reach_times(life, point, 1)
+    }
+
+    fn reach_times(&self, life: &Life, point: Point, times: u64) -> bool {
         if life.is_dead() {
             return false;
         }
         let now_us = self.now().0;
         let (begun, down) = {
             let mut faults = self.faults();
-            let begun = faults.reach(&life.host, point, now_us);
+            let begun = faults.reach_times(&life.host, point, times, now_us);
             let down = if begun.is_empty() { None } else { faults.down(&life.host, now_us) };
             (begun, down)
         };

@@ -1,21 +1,42 @@
-//! Records in words, a line each: for the story of a failure and for `replay --trace`.
+//! Records in words, a line each: for the story of a failure, in a test or on the command line.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use dacapo_core::{
-    Receipt,
+    Receipt, Timestamp,
     store::Commit,
     trace::{Frame, Record, What},
     wire::{FromBus, ToBus},
 };
 
-use super::result::StoryLine;
+use serde::{Deserialize, Serialize};
 
 /// Longer texts are cut; the whole record is in the trace file.
 const TEXT_CHARS_MAX: usize = 160;
 
 /// A record in words.
-pub(crate) fn line(record: &Record) -> StoryLine {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoryLine {
+    /// Its number.
+    pub step: u64,
+    /// When, in microseconds of the run.
+    pub at_us: u64,
+    /// Whose doing.
+    pub node: String,
+    /// What happened.
+    pub text: String,
+}
+
+/// `  step 812   12.345s  accounts-1   completes …`
+impl fmt::Display for StoryLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = Timestamp(self.at_us).to_string();
+        write!(f, "  step {:<6} {at:>9}  {:<16} {}", self.step, self.node, self.text)
+    }
+}
+
+/// A record in words.
+pub fn line(record: &Record) -> StoryLine {
     StoryLine {
         step: record.step,
         at_us: record.at.0,

@@ -1,0 +1,77 @@
+//! A plan in words, a line for each item.
+
+use dacapo_core::Timestamp;
+use dacapo_properties::Operation;
+use dacapo_sim::{Fault, Plan, fault::Trigger};
+
+/// The lines of a plan: what customers do and what goes wrong, in the order of their times. What begins at a point of
+/// the run, and not at a time, comes last.
+pub(crate) fn lines(plan: &Plan) -> Vec<String> {
+    let mut lines: Vec<(u64, String)> =
+        plan.operations.iter().map(|operation| (operation.at_us, operation_line(operation))).collect();
+    lines.extend(plan.faults.iter().map(|fault| {
+        let at_us = match fault.trigger {
+            Trigger::At { us } => us,
+            Trigger::On { .. } => u64::MAX,
+        };
+        (at_us, fault_line(fault))
+    }));
+    lines.sort_by_key(|(at_us, _)| *at_us);
+    lines.into_iter().map(|(_, line)| line).collect()
+}
+
+/// `operation 7    1.204s  customer 2 asks accounts: POST /accounts/a-1/deposit {"pence":5}`
+pub(crate) fn operation_line(operation: &Operation) -> String {
+    let Operation { id, customer, at_us, after, service, method, path, body } = operation;
+    let after = match &after[..] {
+        [] => String::new(),
+        ids => format!(", after {}", ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")),
+    };
+    let space = if body.is_empty() { "" } else { " " };
+    let (at, method) = (Timestamp(*at_us).to_string(), format!("{method:?}").to_uppercase());
+    format!("operation {id:<4} {at:>9}  customer {customer} asks {service}: {method} {path}{space}{body}{after}")
+}
+
+/// `fault #901      0.700s  crash of bus at 0.700s for 0.300s`
+pub(crate) fn fault_line(fault: &Fault) -> String {
+    let at = match fault.trigger {
+        Trigger::At { us } => Timestamp(us).to_string(),
+        Trigger::On { .. } => String::new(),
+    };
+    format!("fault #{:<7} {at:>9}  {}", fault.id, fault.describe())
+}
+
+#[cfg(test)]
+mod tests {
+    use dacapo_core::{NodeName, ServiceName};
+    use dacapo_service::Method;
+    use dacapo_sim::{Family, Harm};
+
+    use super::*;
+
+    #[test]
+    fn items_are_told_in_a_line_each() {
+        let operation = Operation {
+            id: 7,
+            customer: 2,
+            at_us: 1_204_000,
+            after: vec![1, 3],
+            service: ServiceName::of("accounts"),
+            method: Method::Post,
+            path: "/accounts/a-1/deposit".to_owned(),
+            body: "{\"pence\":5}".to_owned(),
+        };
+        assert_eq!(
+            operation_line(&operation),
+            "operation 7       1.204s  customer 2 asks accounts: POST /accounts/a-1/deposit {\"pence\":5}, after 1 and 3"
+        );
+        let fault = Fault {
+            id: 901,
+            family: Family::CrashBus,
+            trigger: Trigger::At { us: 700_000 },
+            duration_us: 300_000,
+            what: Harm::Crash { host: NodeName::of("bus"), silent: false },
+        };
+        assert_eq!(fault_line(&fault), "fault #901        0.700s  crash of bus at 0.700s for 0.300s");
+    }
+}

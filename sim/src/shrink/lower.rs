@@ -1,0 +1,201 @@
+//! Making what is left smaller: earlier, shorter, weaker, rounder, with fewer hosts.
+//!
+//! A fault is lowered through its JSON form, so that a kind of fault which did not exist when this was written is
+//! lowered too: numbers go towards the least, switches off, lists of hosts get shorter. Each candidate changes one
+//! thing; the boldest come first.
+
+use serde_json::Value;
+
+use crate::{
+    fault::{Fault, Harm, Trigger},
+    plan::Plan,
+};
+
+/// Smaller numbers to try, the boldest first. Round ones, so that people can read what is left.
+pub(super) fn lower_numbers(number: u64, least: u64) -> Vec<u64> {
+    if number <= least {
+        return Vec::new();
+    }
+    let span = number - least;
+    let between = [8, 4, 2].map(|part| rounded(least + span / part, 1));
+    let near = [rounded(least + span / 4 * 3, 1), rounded(number, 1), rounded(number, 2)];
+    let mut numbers: Vec<u64> = [least].into_iter().chain(between).chain(near).collect();
+    numbers.retain(|lower| (least..number).contains(lower));
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
+}
+
+/// The number with so many leading digits, the others 0.
+fn rounded(number: u64, digits: u32) -> u64 {
+    let length = number.checked_ilog10().map_or(1, |log| log + 1);
+    let unit = 10_u64.pow(length.saturating_sub(digits));
+    number / unit * unit
+}
+
+/// Smaller forms of a value, each with one thing changed.
+fn lower_values(value: &Value) -> Vec<Value> {
+    match value {
+        Value::Number(number) => {
+            let magnitude = number.as_i64().map_or_else(|| number.as_u64().unwrap_or(0), i64::unsigned_abs);
+            let negative = number.as_i64().is_some_and(i64::is_negative);
+            let signed = |lower: u64| if negative { Value::from(-(lower as i64)) } else { Value::from(lower) };
+            lower_numbers(magnitude, 1).into_iter().map(signed).collect()
+        }
+        Value::Bool(true) => vec![Value::Bool(false)],
+        Value::Array(items) if items.len() > 1 => {
+            let without = |index: usize| {
+                let mut fewer = items.clone();
+                fewer.remove(index);
+                Value::Array(fewer)
+            };
+            let first = Value::Array(items[..1].to_vec());
+            std::iter::once(first).chain((0..items.len()).rev().map(without)).collect()
+        }
+        Value::Object(fields) => {
+            let mut lower = Vec::new();
+            for (name, field) in fields {
+                for smaller in lower_values(field) {
+                    let mut fields = fields.clone();
+                    fields.insert(name.clone(), smaller);
+                    lower.push(Value::Object(fields));
+                }
+            }
+            lower
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn lower_harms(what: &Harm) -> Vec<Harm> {
+    let Ok(value) = serde_json::to_value(what) else { return Vec::new() };
+    lower_values(&value).into_iter().filter_map(|lower| serde_json::from_value(lower).ok()).collect()
+}
+
+fn lower_triggers(trigger: &Trigger) -> Vec<Trigger> {
+    match trigger {
+        Trigger::At { us } => lower_numbers(*us, 0).into_iter().map(|us| Trigger::At { us }).collect(),
+        Trigger::On { host, point, identity, nth } => lower_numbers(*nth, 1)
+            .into_iter()
+            .map(|nth| Trigger::On { host: host.clone(), point: point.clone(), identity: *identity, nth })
+            .collect(),
+    }
+}
+
+/// Smaller forms of a fault, each with one thing changed.
+pub(super) fn lower_faults(fault: &Fault) -> Vec<Fault> {
+    let strength = lower_harms(&fault.what).into_iter().map(|what| Fault { what, ..fault.clone() });
+    let lengths = lower_numbers(fault.duration_us, 0).into_iter();
+    let length = lengths.map(|duration_us| Fault { duration_us, ..fault.clone() });
+    let triggers = lower_triggers(&fault.trigger).into_iter();
+    let earlier = triggers.map(|trigger| Fault { trigger, ..fault.clone() });
+    strength.chain(length).chain(earlier).collect()
+}
+
+/// Plans with one fault lowered in one way; `which` counts the plan's faults.
+pub(super) fn with_fault_lowered(plan: &Plan, which: usize) -> impl Iterator<Item = Plan> {
+    lower_faults(&plan.faults[which]).into_iter().map(move |fault| {
+        let mut plan = plan.clone();
+        plan.faults[which] = fault;
+        plan
+    })
+}
+
+/// Plans with one operation earlier, or waiting for less; `which` counts the plan's operations.
+pub(super) fn with_operation_lowered(plan: &Plan, which: usize) -> impl Iterator<Item = Plan> {
+    let operation = &plan.operations[which];
+    let free = (0..operation.after.len()).map(move |index| {
+        let mut plan = plan.clone();
+        plan.operations[which].after.remove(index);
+        plan
+    });
+    let earlier = lower_numbers(operation.at_us, 0).into_iter().map(move |at_us| {
+        let mut plan = plan.clone();
+        plan.operations[which].at_us = at_us;
+        plan
+    });
+    free.chain(earlier)
+}
+
+/// Plans in which everything happens sooner: nothing before the first operation, then a half and nine tenths of all times.
+pub(super) fn sooner(plan: &Plan) -> impl Iterator<Item = Plan> {
+    let first = plan.operations.iter().map(|operation| operation.at_us).min().unwrap_or(0);
+    type Change = fn(u64, u64) -> u64;
+    let changes: [Change; 3] =
+        [|us, first| us.saturating_sub(first), |us, _| rounded(us / 2, 3), |us, _| rounded(us / 10 * 9, 3)];
+    changes.into_iter().map(move |change| {
+        let mut plan = plan.clone();
+        for operation in &mut plan.operations {
+            operation.at_us = change(operation.at_us, first);
+        }
+        for fault in &mut plan.faults {
+            if let Trigger::At { us } = &mut fault.trigger {
+                *us = change(*us, first);
+            }
+        }
+        plan
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use dacapo_core::NodeName;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fault::Family;
+
+    #[test]
+    fn numbers_go_to_the_least_first_and_to_round_ones_then() {
+        assert!(lower_numbers(0, 0).is_empty());
+        assert_eq!(lower_numbers(1, 0), [0]);
+        assert!(lower_numbers(7, 7).is_empty());
+        assert_eq!(lower_numbers(1_234_567, 0), [0, 100_000, 300_000, 600_000, 900_000, 1_000_000, 1_200_000]);
+        assert_eq!(lower_numbers(400, 1), [1, 50, 100, 200, 300]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_number_gets_down_to_the_least_that_still_fails(number in 1_u64..100_000_000, needed in 0_u64..100_000_000) {
+            let needed = needed.min(number);
+            let (mut left, mut asked) = (number, 0);
+            while let Some(lower) = lower_numbers(left, 0).into_iter().find(|lower| {
+                asked += 1;
+                *lower >= needed
+            }) {
+                prop_assert!(lower < left);
+                left = lower;
+            }
+            // One significant digit of the way is close enough for a person.
+            prop_assert!(left >= needed && left <= needed.saturating_mul(4) / 3 + 10, "{left} for {needed}");
+            prop_assert!(asked < 200, "{asked}");
+        }
+    }
+
+    fn fault(what: Harm) -> Fault {
+        Fault { id: 1, family: Family::Partition, trigger: Trigger::At { us: 0 }, duration_us: 0, what }
+    }
+
+    #[test]
+    fn a_partition_loses_hosts_and_keeps_two_sides() {
+        let hosts = |names: &[&str]| names.iter().map(|name| NodeName::of(*name)).collect::<Vec<_>>();
+        let what = Harm::Partition { a: hosts(&["bus"]), b: hosts(&["accounts-0", "users-1"]) };
+        let lower: Vec<Harm> = lower_faults(&fault(what)).into_iter().map(|fault| fault.what).collect();
+        let one = |name| Harm::Partition { a: hosts(&["bus"]), b: hosts(&[name]) };
+        assert!(lower.contains(&one("accounts-0")) && lower.contains(&one("users-1")), "{lower:?}");
+        assert!(lower.iter().all(|what| what.hosts().len() == 2), "{lower:?}");
+    }
+
+    #[test]
+    fn strengths_go_down_and_switches_off() {
+        let host = NodeName::of("bus");
+        let lower = lower_faults(&fault(Harm::Crash { host: host.clone(), silent: true }));
+        assert_eq!(lower, [fault(Harm::Crash { host: host.clone(), silent: false })]);
+        let lower = lower_faults(&fault(Harm::ClockOffset { host: host.clone(), offset_us: -500 }));
+        let offset_us = lower.iter().map(|fault| match fault.what {
+            Harm::ClockOffset { offset_us, .. } => offset_us,
+            _ => 0,
+        });
+        assert!(offset_us.clone().count() > 3 && offset_us.clone().all(|us| us < 0 && us > -500), "{lower:?}");
+    }
+}
