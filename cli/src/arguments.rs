@@ -56,7 +56,7 @@ pub(crate) enum Verb {
 pub(crate) enum EngineName {
     /// The full stack on a simulated network
     Turmoil,
-    /// The machines alone; not there yet
+    /// The same machines in a loop that jumps from event to event: many more seeds in the same time
     Event,
     /// One after the other; not there yet
     Both,
@@ -123,6 +123,9 @@ pub(crate) struct ReplayArguments {
     /// The profile that the seed was explored with
     #[arg(long, default_value = "swarm")]
     pub(crate) profile: String,
+    /// What runs the plan; `both` is for `sim`
+    #[arg(long, value_enum, default_value = "turmoil")]
+    pub(crate) engine: EngineName,
     /// Show the trace up to this step, and judge no further
     #[arg(long, value_name = "STEP")]
     pub(crate) until: Option<u64>,

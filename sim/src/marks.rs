@@ -50,6 +50,10 @@ pub const DISK_WAS_FULL: &str = "disk was full";
 pub const DOUBT_PROVED: &str = "doubtful commit kept";
 /// Recorded by the engine when a commit of unknown outcome turned out not to be in the log.
 pub const DOUBT_DISPROVED: &str = "doubtful commit gone";
+/// Recorded by the event engine when a parcel was lost on its way and sent again.
+pub const PARCEL_LOST: &str = "parcel lost";
+/// Recorded by the event engine when the bus cut off a peer that did not read.
+pub const SLOW_READER_CUT: &str = "slow reader cut off";
 
 const ENGINE: &[Mark] = &[
     Mark {

@@ -9,7 +9,7 @@ use dacapo_core::{
 use dacapo_properties::{Judged, Scenario, Violation};
 
 use crate::{
-    engine::{Branch, Engine, turmoil},
+    engine::{Branch, Engine, event, turmoil},
     fault::Family,
     marks::Reached,
     plan::{Plan, PlanError},
@@ -128,6 +128,7 @@ pub fn run(scenario: &dyn Scenario, plan: &Plan, options: &RunOptions) -> Result
     let began = options.clock.as_ref().map(|clock| clock.now().monotonic);
     let carried = match options.engine {
         Engine::Turmoil => turmoil::carry_out(scenario, plan, options),
+        Engine::Event => event::carry_out(scenario, plan, options),
     };
     let wall = options.clock.as_ref().zip(began).map(|(clock, began)| clock.now().monotonic.since(began));
     let recorded = carried.recorded;

@@ -47,6 +47,7 @@ use crate::port::StorePort;
 
 pub use accept::tcp;
 pub use config::ServerConfig;
+pub use outbox::weight_of;
 pub use shutdown::{Shutdown, Trigger};
 
 use driver::{Driver, Ended};

@@ -128,13 +128,20 @@ impl Outbox {
     }
 }
 
-/// About what an item takes as JSON. Cheap, since the driver asks it for every frame: names are counted by their usual
-/// size and payloads by their true one.
 fn weight(item: &Item) -> usize {
-    const FRAME: usize = 256;
-    const EVENT: usize = 384;
+    match item {
+        Item::Frame(frame) => weight_of(frame),
+        Item::Answer(_) => FRAME,
+    }
+}
+
+const FRAME: usize = 256;
+const EVENT: usize = 384;
+
+/// About how many bytes a frame takes as JSON. Cheap, since the driver asks it for every frame: names are counted by
+/// their usual size and payloads by their true one.
+pub fn weight_of(frame: &FromBus) -> usize {
     let of = |event: &Event| EVENT + event.data.as_str().len();
-    let Item::Frame(frame) = item else { return FRAME };
     FRAME
         + match frame {
             FromBus::Deliver(deliver) => of(&deliver.event),

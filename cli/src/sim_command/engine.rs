@@ -6,8 +6,12 @@ use dacapo_core::{
 };
 use dacapo_properties::{Scenario, Violation};
 use dacapo_sim::{
+<<<<<<< HEAD
     Difference, End, Outcome, Plan, PlanError, Profile, RunOptions, marks::Reached, narrate, recorder::Keep, run,
     verify,
+=======
+    Difference, End, Engine, Outcome, Plan, PlanError, Profile, RunOptions, marks::Reached, recorder::Keep, run, verify,
+>>>>>>> event
 };
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +19,7 @@ use super::{
     failure::story_line,
     result::{Failure, FaultLine, SeedResult, StoryLine, Violated},
 };
-use crate::{exit::Usage, scenarios, seed::Seed};
+use crate::{arguments::EngineName, exit::Usage, scenarios, seed::Seed};
 
 /// Records told of a violation, the last ones: more is what `replay --trace` is for.
 const STORY_LINES_MAX: usize = 12;
@@ -27,6 +31,8 @@ pub(crate) struct Order {
     pub(crate) scenario: String,
     /// Which profile.
     pub(crate) profile: String,
+    /// What carries plans out.
+    pub(crate) engine: Engine,
     /// A planted bug.
     pub(crate) bug: Option<Bug>,
     /// Whether to run everything twice.
@@ -41,7 +47,14 @@ impl Order {
         scenarios::named(scenario)?;
         profile_named(profile)?;
         let bug = bug.map(planted).transpose()?;
-        Ok(Self { scenario: scenario.to_owned(), profile: profile.to_owned(), bug, verify, attribute: true })
+        Ok(Self {
+            scenario: scenario.to_owned(),
+            profile: profile.to_owned(),
+            engine: Engine::default(),
+            bug,
+            verify,
+            attribute: true,
+        })
     }
 
     /// The marks that a campaign of this kind should reach.
@@ -58,6 +71,15 @@ impl Order {
             Some(bug) => plan.with_bug(bug),
             None => plan,
         })
+    }
+}
+
+/// The engine of this name.
+pub(crate) fn engine_named(name: EngineName) -> anyhow::Result<Engine> {
+    match name {
+        EngineName::Turmoil => Ok(Engine::Turmoil),
+        EngineName::Event => Ok(Engine::Event),
+        EngineName::Both => Err(Usage::error("one engine after the other is not there yet; name one of them")),
     }
 }
 
@@ -85,7 +107,8 @@ pub(crate) fn planted(name: &str) -> anyhow::Result<Bug> {
 pub(crate) fn run_seed(order: &Order, seed: Seed) -> SeedResult {
     let result = order.plan(seed).and_then(|plan| {
         let scenario = scenarios::named(&order.scenario)?;
-        Ok(run_plan(&*scenario, &plan, order.verify, order.attribute, &RunOptions::default())?.result)
+        let options = RunOptions { engine: order.engine, ..RunOptions::default() };
+        Ok(run_plan(&*scenario, &plan, order.verify, order.attribute, &options)?.result)
     });
     result.unwrap_or_else(|error| SeedResult::harness(seed, format!("{error:#}")))
 }
@@ -117,9 +140,9 @@ pub(crate) fn run_plan(
     let failure = match (difference, &outcome.violation) {
         (Some(difference), _) => Some(Failure::Differs(difference_words(&difference))),
         (None, Some(violation)) => {
-            let mut violated = explain(scenario, plan, &outcome, violation)?;
+            let mut violated = explain(scenario, plan, options.engine, &outcome, violation)?;
             if attribute {
-                try_without_faults(scenario, plan, &mut violated)?;
+                try_without_faults(scenario, plan, options.engine, &mut violated)?;
             }
             Some(Failure::Violated(violated))
         }
@@ -153,10 +176,11 @@ fn result_of(plan: &Plan, outcome: &Outcome, failure: Option<Failure>) -> SeedRe
 fn explain(
     scenario: &dyn Scenario,
     plan: &Plan,
+    engine: Engine,
     outcome: &Outcome,
     violation: &Violation,
 ) -> Result<Violated, PlanError> {
-    let options = RunOptions { keep: Keep::All, ..RunOptions::default() };
+    let options = RunOptions { engine, keep: Keep::All, ..RunOptions::default() };
     let records = run(scenario, plan, &options)?.records;
     let mut steps = violation.steps.clone();
     steps.extend(Some(violation.step).filter(|step| *step > 0));
@@ -178,9 +202,14 @@ fn explain(
 }
 
 /// Leaves out all faults, then one at a time: which does it take to break the same property?
-fn try_without_faults(scenario: &dyn Scenario, plan: &Plan, violated: &mut Violated) -> Result<(), PlanError> {
+fn try_without_faults(
+    scenario: &dyn Scenario,
+    plan: &Plan,
+    engine: Engine,
+    violated: &mut Violated,
+) -> Result<(), PlanError> {
     let breaks = |plan: &Plan| -> Result<bool, PlanError> {
-        let outcome = run(scenario, plan, &RunOptions::default())?;
+        let outcome = run(scenario, plan, &RunOptions { engine, ..RunOptions::default() })?;
         Ok(outcome.violation.is_some_and(|violation| violation.property == violated.property))
     };
     let without_faults = breaks(&Plan { faults: Vec::new(), ..plan.clone() })?;

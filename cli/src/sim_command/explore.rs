@@ -10,7 +10,9 @@ use dacapo_core::planted::Bug;
 use serde::Serialize;
 
 use super::{
-    Order, failure,
+    Order,
+    engine::engine_named,
+    failure,
     pool::Pool,
     result::{Failure, SeedResult},
     success,
@@ -18,7 +20,7 @@ use super::{
     tally::Tally,
 };
 use crate::{
-    arguments::{EngineName, SimArguments},
+    arguments::SimArguments,
     exit::{Exit, Usage},
     home::Home,
     interrupt::Interrupt,
@@ -96,14 +98,10 @@ struct Campaign<'a> {
 
 /// Explores.
 pub(crate) fn run(terminal: &Terminal, arguments: &SimArguments) -> anyhow::Result<Exit> {
-    if arguments.engine != EngineName::Turmoil {
-        return Err(Usage::error(
-            "the event engine is not there yet; leave --engine out to explore with the turmoil engine",
-        ));
-    }
     let order = Order {
         // A campaign that goes on over many failures would spend its time on this.
         attribute: !arguments.keep_going,
+        engine: engine_named(arguments.engine)?,
         ..Order::new(&arguments.scenario, &arguments.profile, arguments.bug.as_deref(), arguments.verify)?
     };
     let reachable = order.reachable_marks()?;

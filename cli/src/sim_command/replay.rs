@@ -10,7 +10,7 @@ use dacapo_core::{
 use dacapo_sim::{Plan, RunOptions, narrate, recorder::Keep};
 
 use super::{
-    engine::{Order, planted, run_plan},
+    engine::{Order, engine_named, planted, run_plan},
     explore::{Begun, tell},
     failure::story_line,
     summary::Ending,
@@ -61,7 +61,8 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ReplayArguments) -> anyhow::R
         (None, None) => Keep::None,
     };
     let watch = Stopwatch::start();
-    let options = RunOptions { keep, until: arguments.until, ..RunOptions::default() };
+    let options =
+        RunOptions { engine: engine_named(arguments.engine)?, keep, until: arguments.until, ..RunOptions::default() };
     let ran = run_plan(&*scenario, &plan, arguments.verify, arguments.until.is_none(), &options)?;
     let wall_s = watch.elapsed().as_secs_f64();
     show_records(terminal, arguments, &ran.records)?;

@@ -21,7 +21,7 @@ use axum::{
 use dacapo_core::{Position, limits};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::routing::{Routed, query_of, route};
+use super::routing::{Refused, list, other_methods, resolve};
 use crate::service::{Method, Request, Response, Route};
 
 /// HTTP requests in hand at once; beyond it they are answered with 503. The machine has its own, usually lower limit.
@@ -128,20 +128,12 @@ async fn translate(routes: &[Route], http: axum::http::Request<Body>) -> Result<
         "DELETE" => Some(Method::Delete),
         _ => None,
     };
-    let (route, path_parameters) = match route(routes, method, parts.uri.path()) {
-        Routed::To(route, parameters) => (route, parameters),
-        Routed::OtherMethods(methods) => return Err(Box::new(method_not_allowed(&methods))),
-        Routed::Malformed => return Err(refuse(400, "the path is not UTF-8 with valid percent-escapes; encode it")),
-        Routed::Nowhere => {
-            let known: Vec<String> =
-                routes.iter().map(|route| format!("{} {}", name(route.method), route.path)).collect();
-            return Err(refuse(404, &format!("there is no such route; there are: {}", known.join(", "))));
-        }
+    let query = parts.uri.query().unwrap_or_default();
+    let (route, parameters) = match resolve(routes, method, parts.uri.path(), query) {
+        Ok(found) => found,
+        Err(Refused::OtherMethods(methods)) => return Err(Box::new(method_not_allowed(&methods))),
+        Err(Refused::Answer(response)) => return Err(Box::new(to_http(response))),
     };
-    let Some(mut parameters) = query_of(parts.uri.query().unwrap_or_default()) else {
-        return Err(refuse(400, "the query is not UTF-8 with valid percent-escapes; encode it"));
-    };
-    parameters.extend(path_parameters);
     let header = |name: &str| header_of(&parts.headers, name).map_err(|sentence| refuse(400, &sentence));
     let at_least = match header(POSITION_HEADER)?.map(|text| text.parse()) {
         None => None,
@@ -172,19 +164,9 @@ fn header_of(headers: &HeaderMap, name: &str) -> Result<Option<String>, String> 
     }
 }
 
-fn name(method: Method) -> &'static str {
-    match method {
-        Method::Get => "GET",
-        Method::Post => "POST",
-        Method::Put => "PUT",
-        Method::Delete => "DELETE",
-    }
-}
-
 fn method_not_allowed(methods: &[Method]) -> HttpResponse {
-    let allowed = methods.iter().map(|method| name(*method)).collect::<Vec<_>>().join(", ");
-    let mut response = to_http(Response::error(405, &format!("this path takes: {allowed}")));
-    if let Ok(value) = HeaderValue::from_str(&allowed) {
+    let mut response = to_http(other_methods(methods));
+    if let Ok(value) = HeaderValue::from_str(&list(methods)) {
         response.headers_mut().insert(header::ALLOW, value);
     }
     response

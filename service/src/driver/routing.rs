@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::service::{Method, Route};
+use crate::service::{Method, Response, Route};
 
 /// What a path leads to.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Routed {
+enum Routed {
     /// This route, with what stood in its `{…}`.
     To(Route, BTreeMap<String, String>),
     /// The path exists, with these methods.
@@ -17,8 +17,62 @@ pub enum Routed {
     Malformed,
 }
 
+/// Why a request reaches no route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// The path exists, with these methods.
+    OtherMethods(Vec<Method>),
+    /// Anything else, with its answer.
+    Answer(Response),
+}
+
+/// The route of a request and its parameters: what stood in the path's `{…}`, and the query's fields.
+pub fn resolve(
+    routes: &[Route],
+    method: Option<Method>,
+    path: &str,
+    query: &str,
+) -> Result<(Route, BTreeMap<String, String>), Refused> {
+    let refuse = |status: u16, sentence: &str| Err(Refused::Answer(Response::error(status, sentence)));
+    let (route, path_parameters) = match route(routes, method, path) {
+        Routed::To(route, parameters) => (route, parameters),
+        Routed::OtherMethods(methods) => return Err(Refused::OtherMethods(methods)),
+        Routed::Malformed => return refuse(400, "the path is not UTF-8 with valid percent-escapes; encode it"),
+        Routed::Nowhere => {
+            let known: Vec<String> =
+                routes.iter().map(|route| format!("{} {}", method_name(route.method), route.path)).collect();
+            return refuse(404, &format!("there is no such route; there are: {}", known.join(", ")));
+        }
+    };
+    let Some(mut parameters) = query_of(query) else {
+        return refuse(400, "the query is not UTF-8 with valid percent-escapes; encode it");
+    };
+    parameters.extend(path_parameters);
+    Ok((route, parameters))
+}
+
+/// The method's name on the wire.
+pub const fn method_name(method: Method) -> &'static str {
+    match method {
+        Method::Get => "GET",
+        Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Delete => "DELETE",
+    }
+}
+
+/// The answer to a request with another method than these.
+pub fn other_methods(methods: &[Method]) -> Response {
+    Response::error(405, &format!("this path takes: {}", list(methods)))
+}
+
+/// The methods as one text.
+pub(super) fn list(methods: &[Method]) -> String {
+    methods.iter().map(|method| method_name(*method)).collect::<Vec<_>>().join(", ")
+}
+
 /// Finds the route; of two that match, the first wins.
-pub fn route(routes: &[Route], method: Option<Method>, path: &str) -> Routed {
+fn route(routes: &[Route], method: Option<Method>, path: &str) -> Routed {
     let Some(segments) = segments_of(path) else { return Routed::Malformed };
     let mut methods = Vec::new();
     for route in routes {
@@ -54,7 +108,7 @@ fn matched(template: &str, segments: &[String]) -> Option<BTreeMap<String, Strin
 }
 
 /// The fields of a query; the first of a name wins. None if it is no text.
-pub fn query_of(query: &str) -> Option<BTreeMap<String, String>> {
+fn query_of(query: &str) -> Option<BTreeMap<String, String>> {
     let mut fields = BTreeMap::new();
     for field in query.split('&').filter(|field| !field.is_empty()) {
         let (name, value) = field.split_once('=').unwrap_or((field, ""));

@@ -2,7 +2,6 @@
 
 use dacapo_core::NodeName;
 use dacapo_properties::Operation;
-use dacapo_service::Method;
 
 use crate::{cast, engine::chance::Chance, plan::Settings};
 
@@ -34,14 +33,4 @@ pub(crate) fn is_known(status: u16) -> bool {
 /// Why an answer settles nothing, in words for the trace.
 pub(crate) fn unsettled(from: &NodeName, status: u16, body: &str) -> String {
     format!("{from} answered {status}: {}", body.chars().take(200).collect::<String>())
-}
-
-/// The method's name on the wire.
-pub(crate) fn method_name(method: Method) -> &'static str {
-    match method {
-        Method::Get => "GET",
-        Method::Post => "POST",
-        Method::Put => "PUT",
-        Method::Delete => "DELETE",
-    }
 }

@@ -91,6 +91,13 @@ impl Book {
         Next::Wait
     }
 
+    /// When the next operation of this customer may begin by its time.
+    pub(crate) fn begins_us(&self, customer: u32, now_us: u64) -> Option<u64> {
+        let queue = self.queues.get(&customer)?;
+        let waiting = queue.iter().map(|id| &self.entries[id]).filter(|entry| entry.status == Status::Waiting);
+        waiting.map(|entry| entry.operation.at_us).find(|at_us| *at_us > now_us)
+    }
+
     fn entry(&mut self, operation: u64) -> &mut Entry {
         match self.entries.get_mut(&operation) {
             Some(entry) => entry,

@@ -167,6 +167,48 @@ impl FaultTable {
         (ended, never)
     }
 
+    /// When a fault next begins, ends, or changes within; none once all is healed.
+    pub(crate) fn next_change_us(&self, now_us: u64) -> Option<u64> {
+        if self.healed {
+            return None;
+        }
+        let next = |fault: &Fault| {
+            let state = self.states.get(&fault.id)?;
+            match (state.begun_us, &fault.trigger) {
+                (None, Trigger::At { us }) => Some(*us),
+                (None, Trigger::On { .. }) => None,
+                (Some(_), _) if state.ended => None,
+                (Some(begun), _) => {
+                    let end = begun + fault.duration_us;
+                    Some(within_us(&fault.what, begun, now_us).map_or(end, |within| within.min(end)))
+                }
+            }
+        };
+        self.faults.iter().filter_map(next).min()
+    }
+
+    /// Whether some fault has yet to begin at a point.
+    pub(crate) fn waits_for_points(&self) -> bool {
+        !self.healed
+            && self.faults.iter().any(|fault| {
+                matches!(fault.trigger, Trigger::On { .. })
+                    && self.states.get(&fault.id).is_some_and(|state| state.begun_us.is_none())
+            })
+    }
+
+    /// Whether a fault is active that may strike what somebody completes.
+    pub(crate) fn may_strike_completions(&self) -> bool {
+        self.active().any(|(fault, _)| {
+            matches!(fault.what, Harm::CompletionLost { .. } | Harm::CompletionLate { .. } | Harm::SlowHandler { .. })
+        })
+    }
+
+    /// How many in a thousand parcels are lost at a time on their way, and sent again later.
+    pub(crate) fn loss_permille(&self, from: &NodeName, to: &NodeName) -> u32 {
+        let _ = (from, to);
+        0
+    }
+
     pub(crate) fn is_healed(&self) -> bool {
         self.healed
     }
@@ -345,6 +387,18 @@ impl FaultTable {
             }
         }
         (late_us > 0).then_some(Completing::Late(late_us))
+    }
+}
+
+/// When a fault that began then next changes by itself, after now.
+fn within_us(what: &Harm, begun_us: u64, now_us: u64) -> Option<u64> {
+    match what {
+        Harm::CrashLoop { down_us, up_us, .. } => {
+            let period = (down_us + up_us).max(1);
+            let into = now_us.saturating_sub(begun_us) % period;
+            Some(now_us - into + if into < *down_us { *down_us } else { period })
+        }
+        _ => None,
     }
 }
 

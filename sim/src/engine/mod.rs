@@ -4,6 +4,7 @@
 //!
 //! | module | what lives there |
 //! |---|---|
+//! | [`event`] | the same machines in a loop that jumps from event to event |
 //! | [`turmoil`] | the full stack over a simulated network |
 //! | `faults` | which faults are active, and what follows from all of them together |
 //! | `chance` | what is drawn during a run |
@@ -20,6 +21,7 @@ pub(crate) mod asking;
 pub(crate) mod book;
 pub(crate) mod chance;
 pub(crate) mod clock;
+pub mod event;
 pub(crate) mod faults;
 pub(crate) mod lives;
 pub(crate) mod panics;
@@ -41,6 +43,8 @@ pub enum Engine {
     /// The full stack over a simulated network: server, WebSocket, HTTP.
     #[default]
     Turmoil,
+    /// The same machines in a loop that jumps from event to event.
+    Event,
 }
 
 /// What an engine knows at the end of a run.

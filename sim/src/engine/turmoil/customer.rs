@@ -10,6 +10,7 @@ use std::{
 
 use dacapo_core::{NodeName, Position, trace::What};
 use dacapo_properties::Operation;
+use dacapo_service::driver::routing::method_name;
 use tokio::time::{sleep, timeout};
 
 use super::{
@@ -68,7 +69,7 @@ async fn attempt(stage: &Arc<Stage>, life: &Arc<Life>, operation: &Operation) {
             operation: operation.id,
             attempt,
             service: operation.service.clone(),
-            method: asking::method_name(operation.method).to_owned(),
+            method: method_name(operation.method).to_owned(),
             path: operation.path.clone(),
             body: operation.body.clone(),
         },

@@ -4,13 +4,11 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use dacapo_core::{NodeName, Position};
-use dacapo_service::Method;
+use dacapo_service::{Method, driver::routing::method_name};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Request, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
-
-use crate::engine::asking::method_name;
 
 use super::{
     net::connect,
