@@ -18,8 +18,10 @@
 //! | [`swarm`] | drawing faults |
 //! | [`recorder`] | steps, fingerprint, judging, marks, stored records |
 //! | [`marks`] | places that a campaign should reach |
+//! | [`shapes`] | whether a campaign still sees something new |
 //! | [`liveness`] | when a healed run must be done |
 //! | [`engine`] | what carries a plan out |
+//! | [`engines`] | which engine a campaign runs a seed on |
 //! | [`run`](mod@run) | one run and its outcome |
 //! | [`campaign`] | many seeds |
 //! | [`verify`](mod@verify) | the same plan twice |
@@ -32,6 +34,7 @@ pub mod cast;
 pub mod disk;
 pub mod draw;
 pub mod engine;
+pub mod engines;
 pub mod fault;
 pub mod liveness;
 pub mod marks;
@@ -41,6 +44,7 @@ pub mod prelude;
 pub mod profile;
 pub mod recorder;
 pub mod run;
+pub mod shapes;
 pub mod seed;
 pub mod simulation;
 pub mod shrink;
@@ -52,6 +56,7 @@ pub use dacapo_core;
 pub use dacapo_properties;
 pub use dacapo_service;
 pub use engine::{Branch, Engine};
+pub use engines::Engines;
 pub use fault::{Family, Fault, Harm, Trigger};
 pub use plan::{Plan, PlanError, Settings};
 pub use profile::Profile;
