@@ -113,6 +113,10 @@ impl Profile {
                     F::ScaleIn,
                     F::GracefulRestart,
                     F::StoreFails,
+                    F::RebuildCutShort,
+                    F::RebuildsTogether,
+                    F::InstanceAtPoint,
+                    F::LateService,
                 ],
             ),
             Self::only(
@@ -125,6 +129,7 @@ impl Profile {
                     F::CompletionLost,
                     F::CompletionLate,
                     F::SlowStore,
+                    F::MuteInstance,
                 ],
             ),
         ]

@@ -38,7 +38,9 @@ impl Shapes {
 
     /// Takes what a run reached.
     pub(crate) fn take(&mut self, reached: &Reached) {
-        self.0.extend(reached.counts().filter(|(_, count)| *count > 0).map(|(name, count)| Shape(name.to_owned(), power(count))));
+        self.0.extend(
+            reached.counts().filter(|(_, count)| *count > 0).map(|(name, count)| Shape(name.to_owned(), power(count))),
+        );
     }
 
     /// Adds another run's shapes; how many were new.

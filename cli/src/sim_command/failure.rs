@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use dacapo_core::Timestamp;
+use dacapo_sim::Engines;
 
 use super::{
     result::{Failure, FaultLine, SeedResult, StoryLine, Violated},
@@ -55,15 +56,25 @@ fn violation(terminal: &Terminal, result: &SeedResult, violated: &Violated, save
         head = "";
     }
     if let Some(saved) = saved {
-        terminal.line(format_args!("{head:<10} {program} replay {}", saved.display()));
-        terminal.line(format_args!("{:<10} {program} replay {} --trace", "", saved.display()));
+        let engine = engine_flag(result);
+        terminal.line(format_args!("{head:<10} {program} replay {}{engine}", saved.display()));
+        terminal.line(format_args!("{:<10} {program} replay {}{engine} --trace", "", saved.display()));
     }
     provenance(terminal, result, ending);
 }
 
+/// ` --engine turmoil`, unless the seed's number says so by itself.
+fn engine_flag(result: &SeedResult) -> String {
+    if result.engine == Engines::Both.of(result.seed.0) {
+        String::new()
+    } else {
+        format!(" --engine {}", result.engine)
+    }
+}
+
 /// `replay 42`, with whatever is not the default.
 fn replay_of_seed(result: &SeedResult, ending: &Ending<'_>) -> String {
-    let mut replay = format!("replay {}", result.seed);
+    let mut replay = format!("replay {}{}", result.seed, engine_flag(result));
     let flags = [
         ("scenario", Some(ending.scenario).filter(|scenario| *scenario != "bank")),
         ("profile", Some(ending.profile).filter(|profile| *profile != "swarm")),
@@ -124,8 +135,8 @@ pub(crate) fn story_line(line: &StoryLine) -> String {
 
 fn provenance(terminal: &Terminal, result: &SeedResult, ending: &Ending<'_>) {
     terminal.line(format_args!(
-        "of         {}, profile {}, fingerprint {:016x}",
-        ending.provenance, ending.profile, result.fingerprint
+        "of         {}, profile {}, {} engine, fingerprint {:016x}",
+        ending.provenance, ending.profile, result.engine, result.fingerprint
     ));
 }
 

@@ -5,6 +5,7 @@
 //! the simulator's types. What a person reads of it is written in [`failure`] and [`success`].
 
 pub(crate) mod catalogue;
+mod ended;
 mod engine;
 pub(crate) mod explore;
 mod failure;

@@ -10,7 +10,8 @@ use dacapo_core::{
 use dacapo_sim::{Plan, RunOptions, narrate, recorder::Keep};
 
 use super::{
-    engine::{Order, engine_named, planted, run_plan},
+    ended::Ended,
+    engine::{Order, planted, run_plan},
     explore::{Begun, tell},
     failure::story_line,
     summary::Ending,
@@ -37,8 +38,9 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ReplayArguments) -> anyhow::R
     plan.check(&*scenario).map_err(|error| Usage::error(error.to_string()))?;
     let provenance = Provenance::here();
     let bug = plan.bug.map(Bug::name);
+    let engine = arguments.engine.of(plan.seed);
     terminal.note(format_args!(
-        "{} seed {}, {}, profile {}, turmoil engine: {} operations, {} faults{}",
+        "{} seed {}, {}, profile {}, {engine} engine: {} operations, {} faults{}",
         strong("replay"),
         plan.seed,
         plan.scenario,
@@ -61,8 +63,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ReplayArguments) -> anyhow::R
         (None, None) => Keep::None,
     };
     let watch = Stopwatch::start();
-    let options =
-        RunOptions { engine: engine_named(arguments.engine)?, keep, until: arguments.until, ..RunOptions::default() };
+    let options = RunOptions { engine, keep, until: arguments.until, ..RunOptions::default() };
     let ran = run_plan(&*scenario, &plan, arguments.verify, arguments.until.is_none(), &options)?;
     let wall_s = watch.elapsed().as_secs_f64();
     show_records(terminal, arguments, &ran.records)?;
@@ -74,12 +75,14 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ReplayArguments) -> anyhow::R
     let ending = Ending {
         scenario: &plan.scenario,
         profile: &plan.profile,
+        engines: arguments.engine.engines(),
+        ended: Ended::SeedsDone,
         bug,
         reachable: &[],
         as_drawn: arguments.what.parse::<Seed>().is_ok() && arguments.without_fault.is_empty(),
         wall_s,
         provenance: &provenance,
-        exit: tally.exit(&[], false),
+        exit: tally.exit(&[], Ended::SeedsDone),
     };
     tell(terminal, &home, &tally, &ending, None)?;
     Ok(ending.exit)

@@ -33,8 +33,8 @@ pub(crate) struct ShrinkArguments {
     /// The profile that the seed was explored with
     #[arg(long, default_value = "swarm")]
     pub(crate) profile: String,
-    /// What runs the plans
-    #[arg(long, value_enum, default_value = "turmoil")]
+    /// What runs the plans; `both`: whichever a campaign with both runs the seed on
+    #[arg(long, value_enum, default_value = "both")]
     pub(crate) engine: EngineName,
     /// Plant a bug, to see it found; needs a build with `--features planted-bugs`
     #[arg(long, value_name = "NAME")]
@@ -89,7 +89,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ShrinkArguments) -> anyhow::R
         span(arguments.time.as_secs_f64()),
     ));
     let options = ShrinkOptions {
-        run: RunOptions { engine: arguments.engine.one()?, ..RunOptions::default() },
+        run: RunOptions { engine: arguments.engine.of(whole.seed), ..RunOptions::default() },
         budget: Some((Arc::new(SystemClock::default()), arguments.time)),
         jobs: arguments.jobs as usize,
     };

@@ -2,6 +2,7 @@
 
 use dacapo_core::{
     Event, Key, NewEvent, Position, Timestamp, Version,
+    marks::instance as marks,
     planted::Bug,
     trace::{How, What},
     wire::{Complete, Completed, Conflict, Deliver, Extend, Fenced, Nack, Produced, Rejected, Token},
@@ -56,6 +57,7 @@ impl<S: Service> Instance<S> {
         }
         let Some(session) = self.line.session() else { return };
         if self.deliveries.decided() >= DECIDED_PER_CREDIT * (session.welcome.credit.max(1) as usize) {
+            self.mark(marks::HANDLERS_WAITED);
             return self.deliveries.hold(position);
         }
         let (event, previous, token) = (open.event.clone(), open.previous, open.token);
@@ -82,7 +84,7 @@ impl<S: Service> Instance<S> {
             self.apply(event, How::Delivered);
         } else {
             if version.is_some() {
-                self.mark("a delivery showed a gap in a state");
+                self.mark(marks::GAP_SHOWN);
             }
             self.fetches.want(&event.key, Some(waiter));
             return false;
@@ -178,7 +180,7 @@ impl<S: Service> Instance<S> {
     pub(super) fn completed(&mut self, completed: &Completed) {
         let Some(ended) = self.deliveries.end(completed.position) else { return };
         if ended.of_former_session {
-            self.mark("a completion of a former session was asked again");
+            self.mark(marks::COMPLETION_ASKED_AFTER_SESSION);
         }
         if let Some(complete) = ended.decided.filter(|_| !completed.already) {
             self.adopt(&ended.event, complete.events, &completed.produced);
@@ -236,7 +238,7 @@ impl<S: Service> Instance<S> {
         if !self.is_decided(conflict.position, conflict.token) {
             return;
         }
-        self.mark("a completion met a conflict and was handled again");
+        self.mark(marks::CONFLICT_HANDLED_AGAIN);
         let Some(Complete { position, token, events, guards }) =
             self.deliveries.reconsider(conflict.position, conflict.heads)
         else {
@@ -256,6 +258,7 @@ impl<S: Service> Instance<S> {
 
     pub(super) fn fenced(&mut self, fenced: &Fenced) {
         if self.deliveries.get(fenced.position).is_some_and(|open| open.token == fenced.token) {
+            self.mark(marks::FENCED_DROPPED);
             self.drop_delivery(fenced.position);
         }
     }
@@ -278,7 +281,7 @@ impl<S: Service> Instance<S> {
             .collect();
         for (position, token, decided) in due {
             if let Some(complete) = decided {
-                self.mark("a completion that was not answered was asked again");
+                self.mark(marks::COMPLETION_ASKED_AGAIN);
                 self.complete(complete);
                 continue;
             }

@@ -47,6 +47,22 @@ pub enum Engine {
     Event,
 }
 
+impl Engine {
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Turmoil => "turmoil",
+            Self::Event => "event",
+        }
+    }
+}
+
+impl std::fmt::Display for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
 /// What an engine knows at the end of a run.
 pub(crate) struct Carried {
     pub(crate) recorded: Recorded,

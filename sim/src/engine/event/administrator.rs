@@ -1,15 +1,17 @@
 //! The administrator: when all is healed, retries the lanes that were parked, as a person would who has mended what
-//! made them fail.
+//! made them fail, or passes their first event over.
 
 use std::collections::VecDeque;
 
-use dacapo_core::{Key, ServiceName, bus::Admin};
+use dacapo_core::bus::Admin;
 
 use super::{
+    hosts::BUS,
     net::{self, Asked, Heard, Speech},
     queue::{ConnectionId, HostId},
     stage::Stage,
 };
+use crate::engine::asking;
 
 /// How often the administrator looks.
 const LOOK_AGAIN_US: u64 = 200_000;
@@ -17,8 +19,7 @@ const LOOK_AGAIN_US: u64 = 200_000;
 /// A life of the administrator's host.
 pub(super) struct AdministratorProcess {
     host: HostId,
-    bus: HostId,
-    parked: VecDeque<(ServiceName, Key)>,
+    parked: VecDeque<Admin>,
     /// What is asked now, and until when its answer is waited for.
     asking: Option<(ConnectionId, u64)>,
     asked: u64,
@@ -26,8 +27,8 @@ pub(super) struct AdministratorProcess {
 }
 
 impl AdministratorProcess {
-    pub(super) fn start(host: HostId, bus: HostId) -> Self {
-        Self { host, bus, parked: VecDeque::new(), asking: None, asked: 0, looks_at_us: 0 }
+    pub(super) fn start(host: HostId) -> Self {
+        Self { host, parked: VecDeque::new(), asking: None, asked: 0, looks_at_us: 0 }
     }
 
     pub(super) fn hear(&mut self, stage: &mut Stage, connection: ConnectionId, heard: &Heard) {
@@ -35,8 +36,8 @@ impl AdministratorProcess {
             return;
         }
         match (heard, self.parked.front()) {
-            (Heard::Opened, Some((service, key))) => {
-                let admin = Admin::Retry { service: service.clone(), key: key.clone() };
+            (Heard::Opened, Some(admin)) => {
+                let admin = admin.clone();
                 stage.request(connection, Asked::Bus(admin));
             }
             // Whatever the answer is, the log will tell whether the lane is still parked.
@@ -60,14 +61,14 @@ impl AdministratorProcess {
                 stage.wake_at(self.host, self.looks_at_us);
                 return;
             }
-            self.parked = stage.progress.parked().into();
+            self.parked = asking::mending(&stage.chance, &stage.progress).into();
             self.looks_at_us = stage.now_us + LOOK_AGAIN_US;
         }
         if self.asking.is_none() && !self.parked.is_empty() {
             self.asked += 1;
             let life = stage.lives[self.host].number;
             let identity = net::identity(&("administrator", life, self.asked));
-            let connection = stage.connect(self.host, self.bus, Speech::Http, identity);
+            let connection = stage.connect(self.host, BUS, Speech::Http, identity);
             self.asking = Some((connection, stage.now_us + stage.plan.settings.attempt_deadline_us));
         }
         let wake_us = self.asking.map_or(self.looks_at_us, |(_, until_us)| until_us);

@@ -1,22 +1,30 @@
 //! The store as a simulated bus reaches it.
 //!
 //! A call takes effect when it is made, the answer comes after a drawn time, and a crash in between loses the answer and
-//! not the deed. What became durable is recorded here, as the store's wrapper saw it, whatever the bus believes.
+//! not the deed; the calls tell whether the bus lives on. What became durable is recorded here, as the store's wrapper saw it, whatever the bus believes.
 
 use std::{hash::Hash, sync::Arc};
 
 use dacapo_core::{
     bus::Input,
     hooks::{Identity, Point},
-    store::{Commit, LookUp, Read, Recovered, StoreError},
+    store::{Commit, LookUp, Read, Recovered, Store, StoreError},
     trace::What,
 };
 
 use super::{
+    hosts::BUS,
     queue::{Event, HostId},
     stage::Stage,
 };
-use crate::{engine::times, fault::points};
+use crate::{
+    engine::{
+        store::{Ending, Passed, RunStore},
+        times,
+    },
+    fault::points,
+    plan::StoreKind,
+};
 
 /// An answer of the store on its way.
 pub(super) struct Answer {
@@ -69,6 +77,39 @@ pub(super) struct Asker {
 }
 
 impl Stage {
+    /// Calls the store with the disk as the faults have it, and tells what the call has met.
+    fn call_store<T>(&mut self, call: impl FnOnce(&mut RunStore) -> T) -> (T, Passed) {
+        if self.plan.settings.store == StoreKind::Disk {
+            let disk = self.faults.disk(&self.names[BUS]);
+            self.store.prepare(&disk, self.now_us);
+        }
+        let answer = call(&mut self.store);
+        (answer, self.store.passed())
+    }
+
+    /// A life of the bus is over.
+    pub(super) fn end_store(&mut self, ending: Ending) {
+        let ((), passed) = self.call_store(|store| store.end(ending));
+        for mark in passed.marks {
+            self.mark(BUS, mark);
+        }
+    }
+
+    /// A life of the bus hears of what a call of its store has met; whether it goes on.
+    fn pass(&mut self, host: HostId, passed: Passed) -> bool {
+        for mark in passed.marks {
+            self.mark(host, mark);
+        }
+        for commit in passed.proved {
+            self.progress.observe(&commit);
+            self.progressed = true;
+            self.record(host, What::CommitDurable { commit });
+        }
+        let point = |name| Point { name, identity: Identity::None };
+        self.reach_times(host, point(points::DISK_WRITE), passed.writes)
+            && self.reach_times(host, point(points::DISK_SYNC), passed.syncs)
+    }
+
     fn answer(&mut self, asker: Asker, after_us: u64, what: Answered) {
         let at_us = self.now_us + after_us + self.faults.extra_store_us();
         let life = self.lives[asker.host].number;
@@ -80,19 +121,18 @@ impl Stage {
         times::read_us(&self.plan.settings, &self.chance, kind, identity)
     }
 
-    pub(super) fn store_recovers(&mut self, asker: Asker) {
-        let recovered = self.store.recover();
+    pub(super) fn store_recovers(&mut self, asker: Asker) -> bool {
         let identity = ("recover", self.lives[asker.host].number);
         let after_us = times::commit_us(&self.plan.settings, &self.chance, &identity);
-        self.answer(asker, after_us, Answered::Recovered(Box::new(recovered)));
+        let (recovered, passed) = self.call_store(RunStore::recover);
+        self.answer_if_alive(asker, after_us, passed, Answered::Recovered(Box::new(recovered)))
     }
 
-    /// Whether the bus lives on.
     pub(super) fn store_commits(&mut self, asker: Asker, commit: Arc<Commit>) -> bool {
         let sequence = commit.sequence;
         let after_us = times::commit_us(&self.plan.settings, &self.chance, &(commit.term, sequence));
         let fails = self.faults.fails_commit((commit.term, sequence));
-        let committed = self.store.commit(&commit, fails);
+        let (committed, passed) = self.call_store(|store| store.commit(&commit, fails));
         if committed.durable {
             self.progress.observe(&commit);
             self.progressed = true;
@@ -100,33 +140,52 @@ impl Stage {
         } else if let Err(error) = &committed.told {
             self.record(asker.host, What::CommitFailed { sequence, error: error.to_string() });
         }
-        let point = Point { name: points::COMMIT_DURABLE, identity: Identity::Sequence(sequence) };
-        if !self.reach(asker.host, point) {
-            return false;
-        }
         let input = match committed.told {
             Ok(()) => Input::Committed { sequence },
             Err(error) => Input::CommitFailed { sequence, error },
         };
-        self.answer(asker, after_us, Answered::Input(Box::new(input)));
+        let extra_us = passed.extra_us;
+        let point = Point { name: points::COMMIT_DURABLE, identity: Identity::Sequence(sequence) };
+        if !self.pass(asker.host, passed) || !self.reach(asker.host, point) {
+            return false;
+        }
+        self.answer(asker, after_us + extra_us, Answered::Input(Box::new(input)));
         true
     }
 
-    pub(super) fn store_looks_up(&mut self, asker: Asker, id: u64, look_up: &LookUp) {
-        let found = self.store.ask(|store| store.look_up(look_up));
+    pub(super) fn store_looks_up(&mut self, asker: Asker, id: u64, look_up: &LookUp) -> bool {
         let after_us = self.read_us("look up", look_up);
-        self.answer(asker, after_us, Answered::Input(Box::new(Input::LookedUp { id, found })));
+        self.ask_store(asker, after_us, |store| store.look_up(look_up), |found| Input::LookedUp { id, found })
     }
 
-    pub(super) fn store_reads(&mut self, asker: Asker, id: u64, read: &Read) {
-        let page = self.store.ask(|store| store.read(read));
+    pub(super) fn store_reads(&mut self, asker: Asker, id: u64, read: &Read) -> bool {
         let after_us = self.read_us("read", read);
-        self.answer(asker, after_us, Answered::Input(Box::new(Input::ReadDone { id, page })));
+        self.ask_store(asker, after_us, |store| store.read(read), |page| Input::ReadDone { id, page })
     }
 
-    pub(super) fn store_tells_term(&mut self, asker: Asker) {
-        let term = self.store.ask(|store| store.current_term());
+    pub(super) fn store_tells_term(&mut self, asker: Asker) -> bool {
         let after_us = self.read_us("current term", &self.lives[asker.host].number);
-        self.answer(asker, after_us, Answered::Input(Box::new(Input::TermIs { term })));
+        self.ask_store(asker, after_us, |store| store.current_term(), |term| Input::TermIs { term })
+    }
+
+    fn ask_store<T>(
+        &mut self,
+        asker: Asker,
+        after_us: u64,
+        question: impl FnOnce(&mut dyn Store) -> Result<T, StoreError>,
+        input: impl FnOnce(Result<T, StoreError>) -> Input,
+    ) -> bool {
+        let (answer, passed) = self.call_store(|store| store.ask(question));
+        self.answer_if_alive(asker, after_us, passed, Answered::Input(Box::new(input(answer))))
+    }
+
+    /// Whether the bus lives on.
+    fn answer_if_alive(&mut self, asker: Asker, after_us: u64, passed: Passed, what: Answered) -> bool {
+        let extra_us = passed.extra_us;
+        let alive = self.pass(asker.host, passed);
+        if alive {
+            self.answer(asker, after_us + extra_us, what);
+        }
+        alive
     }
 }

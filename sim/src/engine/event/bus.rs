@@ -216,7 +216,9 @@ impl BusProcess {
                         return Some(Returned::Died);
                     }
                     self.answers_due += 1;
-                    stage.store_recovers(self.asker());
+                    if !stage.store_recovers(self.asker()) {
+                        return Some(Returned::Died);
+                    }
                     self.state = State::Recovers;
                     continue;
                 }
@@ -312,9 +314,10 @@ impl BusProcess {
     }
 
     fn end(&mut self, stage: &mut Stage, reason: Option<String>) -> Returned {
-        let said = reason.clone().unwrap_or_else(|| "it was asked to".to_owned());
+        let returned = if reason.is_some() { Returned::Because } else { Returned::Quietly };
+        let said = reason.unwrap_or_else(|| "it was asked to".to_owned());
         stage.record(self.host, What::Stopped { reason: said });
-        reason.map_or(Returned::Quietly, Returned::Because)
+        returned
     }
 
     /// Lets in who waits at the door, while the bus runs.
@@ -482,23 +485,11 @@ impl BusProcess {
             Output::Commit(commit) => {
                 let (sequence, events, completions) = (commit.sequence, commit.events.len(), commit.completions.len());
                 stage.record(self.host, What::CommitSubmitted { sequence, events, completions });
-                self.answers_due += 1;
-                if !stage.store_commits(asker, Arc::clone(&commit)) {
-                    return Err(Ended::Died);
-                }
+                return self.called(stage.store_commits(asker, Arc::clone(&commit)));
             }
-            Output::LookUp { id, look_up } => {
-                self.answers_due += 1;
-                stage.store_looks_up(asker, id, &look_up);
-            }
-            Output::Read { id, read } => {
-                self.answers_due += 1;
-                stage.store_reads(asker, id, &read);
-            }
-            Output::CheckTerm => {
-                self.answers_due += 1;
-                stage.store_tells_term(asker);
-            }
+            Output::LookUp { id, look_up } => return self.called(stage.store_looks_up(asker, id, &look_up)),
+            Output::Read { id, read } => return self.called(stage.store_reads(asker, id, &read)),
+            Output::CheckTerm => return self.called(stage.store_tells_term(asker)),
             Output::Record(what) => stage.record(self.host, what),
             Output::Stop { reason } => {
                 return Err(match self.taken_over.take() {
@@ -508,6 +499,12 @@ impl BusProcess {
             }
         }
         Ok(())
+    }
+
+    /// The store was called: an answer will come, unless the call was the end of this life.
+    fn called(&mut self, alive: bool) -> Result<(), Ended> {
+        self.answers_due += u64::from(alive);
+        if alive { Ok(()) } else { Err(Ended::Died) }
     }
 
     fn send(&mut self, stage: &mut Stage, conn: ConnId, frame: FromBus) {

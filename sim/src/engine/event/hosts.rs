@@ -26,6 +26,9 @@ use crate::engine::{
 /// debug assertions.
 pub(super) const INVARIANTS_EVERY: u64 = if cfg!(debug_assertions) { 1 } else { 16 };
 
+/// The bus's place among the hosts: it is the first that is added.
+pub(super) const BUS: HostId = 0;
+
 /// What a host is for.
 pub(super) enum Role {
     Bus,
@@ -51,7 +54,7 @@ pub(super) enum Returned {
     /// It was asked to, or had done its work.
     Quietly,
     /// It could not go on, and has said why.
-    Because(String),
+    Because,
     /// It died at a point of the plan.
     Died,
 }
@@ -118,11 +121,6 @@ impl Hosts {
         self.hosts.push(Host { role, standing: Standing::Down { restart_us: 0 }, rebuild: false });
     }
 
-    pub(super) fn bus(&self) -> HostId {
-        // It is the first that is added.
-        0
-    }
-
     /// Starts the customers again that had done their work, since there is more.
     pub(super) fn wake_customers(&mut self, stage: &mut Stage) {
         for id in 0..self.hosts.len() {
@@ -185,7 +183,7 @@ impl Hosts {
                 let silent = stage.lives[id].died == Some(Down::Silent);
                 self.take_down(stage, id, silent, "died at a point of the plan");
             }
-            Returned::Quietly | Returned::Because(_) => {
+            Returned::Quietly | Returned::Because => {
                 let is_customer = matches!(self.hosts[id].role, Role::Customer { .. });
                 let life = stage.lives[id].number;
                 let restart_us = if leaving || is_customer {
@@ -194,8 +192,9 @@ impl Hosts {
                     stage.now_us + times::restart_us(&stage.plan.settings, &stage.chance, &stage.names[id], life)
                 };
                 stage.abandon(id, false);
-                if id == self.bus() {
-                    stage.store.end(Ending::Process);
+                if id == BUS {
+                    let quietly = matches!(returned, Returned::Quietly);
+                    stage.end_store(if quietly { Ending::Orderly } else { Ending::Process });
                 }
                 stage.lives[id].reachable = Reachable::Refuses;
                 self.hosts[id].standing = if is_customer { Standing::Finished } else { Standing::Down { restart_us } };
@@ -229,8 +228,8 @@ impl Hosts {
     fn take_down(&mut self, stage: &mut Stage, id: HostId, silent: bool, reason: &str) {
         self.hosts[id].standing = Standing::Down { restart_us: stage.now_us };
         stage.abandon(id, silent);
-        if id == self.bus() {
-            stage.store.end(if silent { Ending::Power } else { Ending::Process });
+        if id == BUS {
+            stage.end_store(if silent { Ending::Power } else { Ending::Process });
         }
         stage.lives[id].reachable = if silent { Reachable::Gone } else { Reachable::Refuses };
         stage.record(id, What::Stopped { reason: reason.to_owned() });
@@ -242,16 +241,15 @@ impl Hosts {
 
     fn start(&mut self, stage: &mut Stage, id: HostId) {
         stage.begin_life(id);
-        let bus = self.bus();
         let host = &mut self.hosts[id];
         let rebuild = std::mem::take(&mut host.rebuild);
         let process = match &host.role {
             Role::Bus => Process::Bus(Box::new(BusProcess::start(stage, id))),
             Role::Instance { service, .. } => {
-                Process::Instance(Box::new(InstanceProcess::start(stage, id, bus, service, rebuild)))
+                Process::Instance(Box::new(InstanceProcess::start(stage, id, service, rebuild)))
             }
             Role::Customer { number } => Process::Customer(Box::new(CustomerProcess::start(stage, id, *number))),
-            Role::Administrator => Process::Administrator(Box::new(AdministratorProcess::start(id, bus))),
+            Role::Administrator => Process::Administrator(Box::new(AdministratorProcess::start(id))),
         };
         host.standing = Standing::Up { process, leaving: false };
         self.run(stage, id);

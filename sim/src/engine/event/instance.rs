@@ -19,7 +19,7 @@ use dacapo_service::{
 };
 
 use super::{
-    hosts::{INVARIANTS_EVERY, Returned},
+    hosts::{BUS, INVARIANTS_EVERY, Returned},
     net::{self, Asked, Heard, Speech},
     queue::{ConnectionId, HostId},
     stage::Stage,
@@ -48,7 +48,6 @@ struct Open {
 /// A life of an instance's host.
 pub(super) struct InstanceProcess {
     host: HostId,
-    bus: HostId,
     service: ServiceName,
     machine: Box<dyn Machine>,
     routes: Vec<Route>,
@@ -75,7 +74,7 @@ struct Died;
 
 impl InstanceProcess {
     /// The process starts.
-    pub(super) fn start(stage: &mut Stage, host: HostId, bus: HostId, service: &ServiceSpec, rebuild: bool) -> Self {
+    pub(super) fn start(stage: &mut Stage, host: HostId, service: &ServiceSpec, rebuild: bool) -> Self {
         let faults = setup::handler_faults(&stage.plan, &stage.chance, &service.name, &stage.healed);
         let life = stage.lives[host].number;
         let config = setup::instance_config(&stage.plan, &stage.chance, (&stage.names[host], life), rebuild, faults);
@@ -83,7 +82,6 @@ impl InstanceProcess {
         stage.record(host, What::Started { incarnation: machine.incarnation() });
         Self {
             host,
-            bus,
             service: service.name.clone(),
             routes: machine.routes(),
             machine,
@@ -309,7 +307,7 @@ impl InstanceProcess {
                 self.attempts += 1;
                 let life = stage.lives[self.host].number;
                 let identity = net::identity(&(stage.names[self.host].as_str(), life, self.attempts));
-                let connection = stage.connect(self.host, self.bus, Speech::Frames, identity);
+                let connection = stage.connect(self.host, BUS, Speech::Frames, identity);
                 self.connecting = Some((connection, stage.now_us + CONNECT_DEADLINE.as_micros() as u64));
             }
             Output::Send(frame) => self.send(stage, frame),

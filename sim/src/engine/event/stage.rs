@@ -2,10 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -137,7 +134,7 @@ impl Stage {
             queue: Queue::default(),
             recorder,
             faults: FaultTable::new(chance.clone(), &plan.faults),
-            store: RunStore::new(&plan),
+            store: RunStore::drawing_from(&plan, &chance),
             answers: Answers::default(),
             progress: LogProgress::default(),
             book: Book::new(&plan.operations),
@@ -281,10 +278,14 @@ impl Stage {
 
     /// A life reaches a point. Faults that begin there begin; whether the life goes on.
     pub(super) fn reach(&mut self, host: HostId, point: Point) -> bool {
-        if !self.faults.waits_for_points() {
+        self.reach_times(host, point, 1)
+    }
+
+    pub(super) fn reach_times(&mut self, host: HostId, point: Point, times: u64) -> bool {
+        if times == 0 || !self.faults.waits_for_points() {
             return true;
         }
-        let begun = self.faults.reach(&self.names[host], point, self.now_us);
+        let begun = self.faults.reach_times(&self.names[host], point, times, self.now_us);
         if begun.is_empty() {
             return true;
         }
@@ -318,9 +319,5 @@ impl Stage {
             }
             _ => Verdict::Go,
         }
-    }
-
-    pub(super) fn is_healed(&self) -> bool {
-        self.healed.load(Ordering::Relaxed)
     }
 }

@@ -62,7 +62,8 @@ use crate::{
 pub(crate) fn carry_out(scenario: &dyn Scenario, plan: &Plan, options: &RunOptions) -> Carried {
     let watch = Watch::begin();
     let judge = Judge::new(&plan.settings.limits, scenario.properties());
-    let recorder = Recorder::new(judge, options.keep, options.until, options.tamper.clone());
+    let recorder =
+        Recorder::new(judge, options.keep, options.until, options.tamper.clone()).tapped_by(options.tap.clone());
     let mut sim = builder(plan).build();
     let stage = Arc::new(set(scenario, plan, recorder, &sim));
     let mut run = Run { stage: Arc::clone(&stage), now_us: 0, panicked: false, stuck: false };
@@ -107,7 +108,8 @@ fn set(scenario: &dyn Scenario, plan: &Plan, recorder: Recorder, sim: &Sim<'_>) 
     let names = cast.hosts().into_iter().chain([cast::administrator()]).chain(extra);
     let addresses = names.map(|name| (name.clone(), sim.lookup(name.as_str()))).collect();
     let instances = cast.services.iter().map(|(service, count)| (service.clone(), *count as u64)).collect();
-    Stage::new(Arc::new(plan.clone()), recorder, RunStore::new(plan), addresses, instances)
+    let progress = liveness::LogProgress::new(scenario.may_be_skipped());
+    Stage::new(Arc::new(plan.clone()), recorder, RunStore::new(plan), progress, addresses, instances)
 }
 
 fn add_hosts(scenario: &dyn Scenario, plan: &Plan, hosts: &mut Hosts, sim: &mut Sim<'_>) {

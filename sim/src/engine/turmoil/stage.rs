@@ -115,6 +115,7 @@ impl Stage {
         plan: Arc<Plan>,
         recorder: Recorder,
         store: RunStore,
+        progress: LogProgress,
         addresses: BTreeMap<NodeName, IpAddr>,
         instances: BTreeMap<ServiceName, u64>,
     ) -> Self {
@@ -126,7 +127,7 @@ impl Stage {
             recorder: Mutex::new(Some(recorder)),
             faults: Mutex::new(FaultTable::new(chance.clone(), &plan.faults)),
             store: Mutex::new(store),
-            progress: Mutex::default(),
+            progress: Mutex::new(progress),
             book: Mutex::new(Book::new(&plan.operations)),
             names,
             addresses,
