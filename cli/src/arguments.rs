@@ -32,6 +32,8 @@ pub(crate) enum Verb {
     Shrink(ShrinkArguments),
     /// The local bug base: what failed so far, and whether it still does
     Bugs(BugsArguments),
+    /// Try every order of a few events, and of what may go wrong with them
+    Search(SearchArguments),
     /// The whole bank in one process: bus, services, customers at work
     Demo(DemoArguments),
     /// The production bus on a SQLite file
@@ -146,6 +148,57 @@ pub(crate) struct ReplayArguments {
     /// Run it twice and compare
     #[arg(long)]
     pub(crate) verify: bool,
+    /// Plant a bug, to see it found; needs a build with `--features planted-bugs`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) bug: Option<String>,
+}
+
+/// `search`
+#[derive(Debug, Args)]
+#[command(after_help = crate::search::HELP)]
+pub(crate) struct SearchArguments {
+    /// Events that are published
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub(crate) events: u8,
+    /// Keys that they are about, in turn
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub(crate) keys: u8,
+    /// Instances of the service that takes them
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=4))]
+    pub(crate) instances: u8,
+    /// Deliveries that may be open at each instance
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub(crate) credit: u8,
+    /// Crashes of the bus, between any two of the things that it does
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) crashes: u8,
+    /// Handlers that fail
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) nacks: u8,
+    /// Time-outs that come
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) timeouts: u8,
+    /// Connections that break, or instances that die
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) drops: u8,
+    /// Events that are published again
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) repeats: u8,
+    /// Answers to what was answered before, or taken back
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) late: u8,
+    /// Commits that the store fails, although they may have happened
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) failed_commits: u8,
+    /// Parked lanes that an administrator retries or skips
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) retries: u8,
+    /// Readers to whom the log is played, and who follow it
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=1))]
+    pub(crate) rebuilds: u8,
+    /// Give up after so many states; about 100 bytes of memory each
+    #[arg(long, value_name = "N", default_value_t = 20_000_000)]
+    pub(crate) states_max: u64,
     /// Plant a bug, to see it found; needs a build with `--features planted-bugs`
     #[arg(long, value_name = "NAME")]
     pub(crate) bug: Option<String>,

@@ -20,6 +20,7 @@ mod logging;
 mod production;
 mod provenance;
 mod scenarios;
+mod search;
 mod seed;
 mod serve;
 mod settings;
@@ -51,6 +52,7 @@ fn obey(terminal: &Terminal, verb: Verb) -> Exit {
         Verb::Replay(arguments) => sim_command::replay::run(terminal, &arguments),
         Verb::Shrink(arguments) => surgery::shrink::run(terminal, &arguments),
         Verb::Bugs(arguments) => bugs::run(terminal, &arguments),
+        Verb::Search(arguments) => search::run(terminal, &arguments),
         Verb::Demo(arguments) => demo::run(terminal, &arguments),
         Verb::Serve(arguments) => serve::run(terminal, &arguments),
         Verb::Events(arguments) => events::run(terminal, &arguments),

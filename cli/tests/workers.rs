@@ -153,7 +153,8 @@ fn the_number_of_a_seed_says_which_engine_runs_it_and_replays_run_the_same() {
 fn a_campaign_says_which_rule_ended_it() {
     let scratch = Scratch::new("ended");
     let ended = |arguments: &[&str]| {
-        let output = run(scratch.path(), &[&["sim", "--profile", "calm", "--engine", "event", "--json"], arguments].concat());
+        let output =
+            run(scratch.path(), &[&["sim", "--profile", "calm", "--engine", "event", "--json"], arguments].concat());
         (code(&output), summary(&stdout(&output))["ended"].as_str().map(str::to_owned))
     };
     assert_eq!(ended(&["--seeds", "3"]), (0, Some("seeds_done".to_owned())));

@@ -44,6 +44,7 @@ pub mod prelude;
 pub mod profile;
 pub mod recorder;
 pub mod run;
+pub mod search;
 pub mod seed;
 pub mod shapes;
 pub mod shrink;

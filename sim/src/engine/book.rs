@@ -91,11 +91,11 @@ impl Book {
         Next::Wait
     }
 
-    /// When the next operation of this customer may begin by its time.
-    pub(crate) fn begins_us(&self, customer: u32, now_us: u64) -> Option<u64> {
-        let queue = self.queues.get(&customer)?;
-        let waiting = queue.iter().map(|id| &self.entries[id]).filter(|entry| entry.status == Status::Waiting);
-        waiting.map(|entry| entry.operation.at_us).find(|at_us| *at_us > now_us)
+    /// When the next operation of this customer may begin that is too early now.
+    pub(crate) fn next_due_us(&self, customer: u32, now_us: u64) -> Option<u64> {
+        let queue = self.queues.get(&customer).map_or(&[][..], Vec::as_slice);
+        let entries = queue.iter().map(|id| &self.entries[id]).filter(|entry| !is_ended(entry.status));
+        entries.map(|entry| entry.operation.at_us).filter(|at_us| *at_us > now_us).min()
     }
 
     fn entry(&mut self, operation: u64) -> &mut Entry {
@@ -210,8 +210,8 @@ mod tests {
         assert_eq!(book.next(0, 50), Next::Do(operation(2, 0, &[])), "the same one again");
         assert_eq!(book.begin(2), 2);
         book.answered(2, 201);
-        assert_eq!(book.next(0, 5), Next::Wait);
-        assert_eq!(book.next(0, 10), Next::Do(operation(1, 10, &[])));
+        assert_eq!((book.next(0, 5), book.next_due_us(0, 5)), (Next::Wait, Some(10)));
+        assert_eq!((book.next(0, 10), book.next_due_us(0, 10)), (Next::Do(operation(1, 10, &[])), None));
         assert_eq!(book.next(1, 10), Next::Finished, "another customer has nothing to do");
     }
 }

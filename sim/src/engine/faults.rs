@@ -148,6 +148,31 @@ impl FaultTable {
         ended
     }
 
+    /// When something changes next by the time alone: a fault begins or ends, a host of a crash loop goes down or up.
+    pub(crate) fn next_due_us(&self, now_us: u64) -> Option<u64> {
+        let due = |fault: &Fault| {
+            let state = self.states.get(&fault.id).copied().unwrap_or_default();
+            match (state.begun_us, &fault.trigger) {
+                _ if state.ended => None,
+                (None, Trigger::At { us }) if !self.healed => Some(*us),
+                (None, _) => None,
+                (Some(begun), _) => {
+                    let end = begun + fault.duration_us;
+                    match fault.what {
+                        Harm::CrashLoop { down_us, up_us, .. } => {
+                            let round = (down_us + up_us).max(1);
+                            let phase = now_us.saturating_sub(begun) % round;
+                            let left = if phase < down_us { down_us - phase } else { round - phase };
+                            Some(end.min(now_us + left))
+                        }
+                        _ => Some(end),
+                    }
+                }
+            }
+        };
+        self.faults.iter().filter_map(due).filter(|due_us| *due_us > now_us).min()
+    }
+
     /// Ends everything for good: the faults that end now, and those that never began.
     pub(crate) fn heal(&mut self) -> (Vec<u32>, Vec<u32>) {
         self.healed = true;

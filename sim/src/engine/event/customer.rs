@@ -78,7 +78,7 @@ impl CustomerProcess {
                 Next::Finished => return Some(Returned::Quietly),
                 Next::Wait => {
                     // What an operation of another customer lets begin is told by the run.
-                    if let Some(at_us) = stage.book.begins_us(self.number, stage.now_us) {
+                    if let Some(at_us) = stage.book.next_due_us(self.number, stage.now_us) {
                         stage.wake_at(self.host, at_us);
                     }
                     return None;

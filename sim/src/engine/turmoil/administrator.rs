@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{cast, engine::asking};
 
-/// How often the administrator looks.
+/// How long the administrator leaves a lane alone before retrying it once more.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Retries what is parked, until the run is over.
@@ -22,6 +22,10 @@ pub(super) async fn run(stage: Arc<Stage>, life: Arc<Life>) {
     let deadline = Duration::from_micros(stage.plan.settings.attempt_deadline_us);
     loop {
         let mending = asking::mending(&stage.chance, &stage.progress());
+        if mending.is_empty() {
+            stage.work_changed().await;
+            continue;
+        }
         for admin in &mending {
             let Some(path) = path(admin) else { continue };
             let asking = Asking {

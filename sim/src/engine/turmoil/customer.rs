@@ -4,6 +4,7 @@
 //! where it was.
 
 use std::{
+    future::pending,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -11,7 +12,7 @@ use std::{
 use dacapo_core::{NodeName, Position, trace::What};
 use dacapo_properties::Operation;
 use dacapo_service::driver::routing::method_name;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::{
     http::{self, Asking},
@@ -19,9 +20,6 @@ use super::{
     stage::{Life, Stage},
 };
 use crate::engine::{asking, book::Next};
-
-/// How often a customer that waits looks again. One look a tick would be a waste.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Runs a life of a customer to the end of its operations.
 pub(super) async fn run(stage: Arc<Stage>, life: Arc<Life>, customer: u32) {
@@ -38,16 +36,34 @@ pub(super) async fn run(stage: Arc<Stage>, life: Arc<Life>, customer: u32) {
             continue;
         }
         let now_us = stage.now().0;
-        let next = stage.book().next(customer, now_us);
+        let (next, due_us) = {
+            let book = stage.book();
+            (book.next(customer, now_us), book.next_due_us(customer, now_us))
+        };
         match next {
             Next::Finished => return,
-            Next::Wait => sleep(LOOK_AGAIN).await,
+            Next::Wait => wait(&stage, customer, due_us).await,
             Next::Skip { operation, because } => {
-                stage.book().skip(operation);
+                stage.write(|book| book.skip(operation));
                 stage.record(&node, What::OperationSkipped { operation, because });
             }
             Next::Do(operation) => attempt(&stage, &life, &operation).await,
         }
+    }
+}
+
+/// Until the next operation may begin, or another has ended.
+async fn wait(stage: &Stage, customer: u32, due_us: Option<u64>) {
+    let due = async {
+        match due_us {
+            Some(due_us) => sleep_until(stage.instant(due_us)).await,
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stage.book_changed(customer) => {}
+        () = due => {}
     }
 }
 
@@ -87,7 +103,7 @@ async fn attempt(stage: &Arc<Stage>, life: &Arc<Life>, operation: &Operation) {
     let error = match timeout(deadline, http::ask(stage, life, &asking)).await {
         Ok(Ok((status, body))) if asking::is_known(status) => {
             if !life.is_dead() {
-                stage.book().answered(operation.id, status);
+                stage.write(|book| book.answered(operation.id, status));
                 stage.record(node, What::OperationAnswered { operation: operation.id, attempt, status, body });
             }
             return;

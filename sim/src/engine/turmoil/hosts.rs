@@ -1,23 +1,23 @@
 //! The hosts: who is up, who is down, and what happens at each change.
 //!
-//! A host's wanted state is computed from all active faults at every tick; this module brings it there: it kills, asks
-//! to end, starts again, and restarts what ended by itself, as a supervisor would.
+//! A host's wanted state is computed from all active faults; this module brings it there: it kills, asks to end, starts
+//! again, and restarts what ended by itself, as a supervisor would.
+//!
+//! A life is one task and whatever that task has spawned, all of which end when it is dropped. That nothing is left of a
+//! life is checked when the next one starts.
 
-use std::{
-    future::pending,
-    net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, OnceLock};
 
 use dacapo_backends::server;
 use dacapo_core::{NodeName, trace::What};
 use dacapo_properties::ServiceSpec;
-use tokio::sync::watch;
-use turmoil::Sim;
+use tokio::{sync::watch, task::AbortHandle};
 
 use super::{
-    administrator, customer, processes,
-    stage::{Life, Reachable, Stage},
+    administrator, customer,
+    network::{HostId, Reachable},
+    processes,
+    stage::{Life, Stage},
 };
 use crate::engine::{
     faults::Down,
@@ -25,6 +25,9 @@ use crate::engine::{
     store::Ending,
     times,
 };
+
+/// How long a machine needs at least until it runs another life.
+const RESTART_US: u64 = 1_000;
 
 /// What a host is for.
 #[derive(Clone)]
@@ -68,16 +71,8 @@ impl Trigger {
     }
 }
 
-/// What the process on a host and the engine know of each other.
-struct Post {
-    stage: Arc<Stage>,
-    name: NodeName,
-    role: Role,
-    state: Mutex<PostState>,
-}
-
 /// How a process ended by itself.
-#[derive(Clone)]
+#[derive(Debug)]
 enum Returned {
     /// It was asked to, or had done its work.
     Quietly,
@@ -85,55 +80,20 @@ enum Returned {
     Because(String),
 }
 
-struct PostState {
-    /// Whether the next start begins a life, or only registers the host.
-    armed: bool,
-    lives: u64,
-    rebuild: bool,
-    life: Option<Arc<Life>>,
-    trigger: Option<Trigger>,
-    returned: Option<Returned>,
+/// A life while it lasts.
+struct Process {
+    life: Arc<Life>,
+    trigger: Trigger,
+    task: AbortHandle,
+    returned: Arc<OnceLock<Returned>>,
 }
 
-impl Post {
-    fn state(&self) -> std::sync::MutexGuard<'_, PostState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Begins a life, if one is wanted.
-    fn begin(&self) -> Option<(Arc<Life>, Shutdown, bool)> {
-        let mut state = self.state();
-        if !state.armed {
-            return None;
-        }
-        state.lives += 1;
-        let life = Arc::new(Life::new(self.name.clone(), state.lives));
-        let (trigger, shutdown) = Trigger::new();
-        state.life = Some(Arc::clone(&life));
-        state.trigger = Some(trigger);
-        state.returned = None;
-        Some((life, shutdown, std::mem::take(&mut state.rebuild)))
-    }
-
-    async fn run(self: Arc<Self>, life: Arc<Life>, shutdown: Shutdown, rebuild: bool) {
-        let stage = Arc::clone(&self.stage);
-        let reason = match &self.role {
-            Role::Bus => processes::bus(stage, life, shutdown.bus).await,
-            Role::Instance { service, .. } => {
-                processes::instance(stage, life, service, rebuild, shutdown.instance).await
-            }
-            Role::Customer { number } => {
-                customer::run(stage, life, *number).await;
-                None
-            }
-            Role::Administrator => {
-                administrator::run(stage, life).await;
-                None
-            }
-        };
-        self.state().returned = Some(reason.map_or(Returned::Quietly, Returned::Because));
-        // The engine takes the host down, with everything that the process has left on it.
-        pending::<()>().await;
+impl Process {
+    /// Drops the process and everything that it has spawned: at once, as far as anybody can tell.
+    fn kill(self, silent: bool) -> Arc<Life> {
+        self.life.die(silent);
+        self.task.abort();
+        self.life
     }
 }
 
@@ -152,9 +112,15 @@ enum Standing {
 }
 
 struct Host {
-    post: Arc<Post>,
-    address: IpAddr,
+    name: NodeName,
+    id: HostId,
+    role: Role,
     standing: Standing,
+    lives: u64,
+    /// Whether the next life begins by playing the past.
+    rebuild: bool,
+    process: Option<Process>,
+    former: Option<Arc<Life>>,
 }
 
 /// All hosts of a run.
@@ -169,25 +135,18 @@ impl Hosts {
     }
 
     /// Adds a host, which is down until [`tend`](Self::tend) starts it.
-    pub(super) fn add(&mut self, sim: &mut Sim<'_>, name: &NodeName, role: Role) {
-        let state = PostState { armed: false, lives: 0, rebuild: false, life: None, trigger: None, returned: None };
-        let post =
-            Arc::new(Post { stage: Arc::clone(&self.stage), name: name.clone(), role, state: Mutex::new(state) });
-        let software = Arc::clone(&post);
-        sim.host(name.as_str(), move || {
-            let post = Arc::clone(&software);
-            let begun = post.begin();
-            async move {
-                if let Some((life, shutdown, rebuild)) = begun {
-                    post.run(life, shutdown, rebuild).await;
-                }
-                Ok(())
-            }
+    pub(super) fn add(&mut self, name: NodeName, role: Role) {
+        let id = self.stage.id(&name).unwrap_or_else(|| panic!("{name} is on the stage"));
+        self.hosts.push(Host {
+            name,
+            id,
+            role,
+            standing: Standing::Down { restart_us: 0 },
+            lives: 0,
+            rebuild: false,
+            process: None,
+            former: None,
         });
-        let address = sim.lookup(name.as_str());
-        sim.crash(address);
-        post.state().armed = true;
-        self.hosts.push(Host { post, address, standing: Standing::Down { restart_us: 0 } });
     }
 
     /// Starts the customers again that had done their work, since there is more.
@@ -200,98 +159,146 @@ impl Hosts {
     }
 
     /// Brings every host to where it is wanted.
-    pub(super) fn tend(&mut self, sim: &mut Sim<'_>, now_us: u64) {
+    pub(super) fn tend(&mut self, now_us: u64) {
         for host in &mut self.hosts {
-            let wanted = wanted(&self.stage, &host.post, now_us);
+            let wanted = host.wanted(&self.stage, now_us);
             match host.standing {
-                Standing::Up { leaving } => host.tend_up(sim, &self.stage, wanted, leaving, now_us),
-                Standing::Down { restart_us } if wanted.is_none() && restart_us <= now_us => {
-                    host.start(sim, &self.stage);
-                }
+                Standing::Up { leaving } => host.tend_up(&self.stage, wanted, leaving, now_us),
+                Standing::Down { restart_us } if wanted.is_none() && restart_us <= now_us => host.start(&self.stage),
                 Standing::Down { .. } | Standing::Finished => {}
             }
         }
     }
-}
 
-/// How a host is to be down; none if it is to be up.
-fn wanted(stage: &Stage, post: &Post, now_us: u64) -> Option<Down> {
-    let kind = match &post.role {
-        Role::Bus => Kind::Bus,
-        Role::Instance { extra, first, .. } => Kind::Instance { extra: *extra, first: *first },
-        Role::Customer { .. } => Kind::Customer,
-        Role::Administrator => Kind::Administrator,
-    };
-    lives::wanted(&stage.faults(), stage.plan.settings.survivors, kind, &post.name, now_us)
+    /// When the next host may start.
+    pub(super) fn due_us(&self, now_us: u64) -> Option<u64> {
+        let restart = |host: &Host| match host.standing {
+            Standing::Down { restart_us } if restart_us > now_us => Some(restart_us),
+            _ => None,
+        };
+        self.hosts.iter().filter_map(restart).min()
+    }
 }
 
 impl Host {
-    fn tend_up(&mut self, sim: &mut Sim<'_>, stage: &Stage, wanted: Option<Down>, leaving: bool, now_us: u64) {
-        let (life, returned) = {
-            let state = self.post.state();
-            (state.life.clone(), state.returned.clone())
+    /// How it is to be down; none if it is to be up.
+    fn wanted(&self, stage: &Stage, now_us: u64) -> Option<Down> {
+        let kind = match &self.role {
+            Role::Bus => Kind::Bus,
+            Role::Instance { extra, first, .. } => Kind::Instance { extra: *extra, first: *first },
+            Role::Customer { .. } => Kind::Customer,
+            Role::Administrator => Kind::Administrator,
         };
-        let Some(life) = life else { return };
-        let name = &self.post.name;
-        if life.is_dead() {
-            // It died at a point within the last tick.
-            let silent = life.is_silent();
-            self.take_down(sim, stage, silent, "died at a point of the plan", now_us);
-        } else if let Some(returned) = returned {
-            let is_customer = matches!(self.post.role, Role::Customer { .. });
-            let restart_us = if leaving || is_customer {
-                now_us
-            } else {
-                now_us + times::restart_us(&stage.plan.settings, &stage.chance, name, life.number)
-            };
-            let ending = if matches!(returned, Returned::Quietly) { Ending::Orderly } else { Ending::Process };
-            if let Returned::Because(reason) = returned {
-                stage.record(name, What::Stopped { reason });
-            }
-            life.die(false);
-            sim.crash(self.address);
-            if matches!(self.post.role, Role::Bus) {
-                stage.end_store(ending);
-            }
-            stage.set_reachable(name, Reachable::Refuses);
-            self.standing = if is_customer { Standing::Finished } else { Standing::Down { restart_us } };
+        lives::wanted(&stage.faults(), stage.plan.settings.survivors, kind, &self.name, now_us)
+    }
+
+    fn tend_up(&mut self, stage: &Stage, wanted: Option<Down>, leaving: bool, now_us: u64) {
+        let Some(process) = &self.process else { return };
+        if process.life.is_dead() {
+            let silent = process.life.is_silent();
+            self.take_down(stage, silent, "died at a point of the plan", now_us);
+        } else if process.returned.get().is_some() {
+            self.returned(stage, leaving, now_us);
         } else {
             match wanted {
-                Some(Down::Silent) => self.take_down(sim, stage, true, "power cut", now_us),
-                Some(Down::Killed) => self.take_down(sim, stage, false, "killed", now_us),
+                Some(Down::Silent) => self.take_down(stage, true, "power cut", now_us),
+                Some(Down::Killed) => self.take_down(stage, false, "killed", now_us),
                 Some(Down::Leaving) if !leaving => {
                     self.standing = Standing::Up { leaving: true };
-                    if let Some(trigger) = &self.post.state().trigger {
-                        trigger.pull();
-                    }
+                    process.trigger.pull();
                 }
                 // Its time to end in peace is over.
-                None if leaving => self.take_down(sim, stage, false, "killed, since it did not end", now_us),
+                None if leaving => self.take_down(stage, false, "killed, since it did not end", now_us),
                 Some(Down::Leaving) | None => {}
             }
         }
     }
 
-    fn take_down(&mut self, sim: &mut Sim<'_>, stage: &Stage, silent: bool, reason: &str, now_us: u64) {
-        let name = &self.post.name;
-        if let Some(life) = self.post.state().life.take() {
-            life.die(silent);
+    /// Its process has ended by itself.
+    fn returned(&mut self, stage: &Stage, leaving: bool, now_us: u64) {
+        let Some(process) = self.process.take() else { return };
+        let is_customer = matches!(self.role, Role::Customer { .. });
+        let stays_down_us = if leaving || is_customer {
+            0
+        } else {
+            times::restart_us(&stage.plan.settings, &stage.chance, &self.name, process.life.number)
+        };
+        let mut ending = Ending::Orderly;
+        if let Some(Returned::Because(reason)) = process.returned.get() {
+            stage.record(&self.name, What::Stopped { reason: reason.clone() });
+            ending = Ending::Process;
         }
-        sim.crash(self.address);
-        if matches!(self.post.role, Role::Bus) {
-            stage.end_store(if silent { Ending::Power } else { Ending::Process });
+        self.former = Some(process.kill(false));
+        if matches!(self.role, Role::Bus) {
+            stage.end_store(ending);
         }
-        stage.set_reachable(name, if silent { Reachable::Gone } else { Reachable::Refuses });
-        stage.record(name, What::Stopped { reason: reason.to_owned() });
-        if stage.faults().destroys_state(name) {
-            self.post.state().rebuild = true;
-        }
-        self.standing = Standing::Down { restart_us: now_us };
+        stage.network(|network, _| network.set_reachable(self.id, Reachable::Refuses));
+        self.standing = if is_customer {
+            Standing::Finished
+        } else {
+            Standing::Down { restart_us: now_us + stays_down_us.max(RESTART_US) }
+        };
     }
 
-    fn start(&mut self, sim: &mut Sim<'_>, stage: &Stage) {
-        sim.bounce(self.address);
-        stage.set_reachable(&self.post.name, Reachable::Runs);
+    fn take_down(&mut self, stage: &Stage, silent: bool, reason: &str, now_us: u64) {
+        self.former = self.process.take().map(|process| process.kill(silent));
+        if matches!(self.role, Role::Bus) {
+            stage.end_store(if silent { Ending::Power } else { Ending::Process });
+        }
+        let reachable = if silent { Reachable::Gone } else { Reachable::Refuses };
+        stage.network(|network, _| network.set_reachable(self.id, reachable));
+        stage.record(&self.name, What::Stopped { reason: reason.to_owned() });
+        self.rebuild |= stage.faults().destroys_state(&self.name);
+        self.standing = Standing::Down { restart_us: now_us + RESTART_US };
+    }
+
+    fn start(&mut self, stage: &Arc<Stage>) {
+        if let Some(former) = self.former.take() {
+            // Whatever it had held of the simulated world would hold this.
+            assert_eq!(Arc::strong_count(&former), 1, "a task of {}'s life {} outlived it", self.name, former.number);
+        }
+        self.lives += 1;
+        let life = Arc::new(Life::new(self.name.clone(), self.id, self.lives));
+        let (trigger, shutdown) = Trigger::new();
+        let returned = Arc::new(OnceLock::new());
+        stage.network(|network, _| network.set_reachable(self.id, Reachable::Runs));
+        let lived = live(
+            Arc::clone(stage),
+            Arc::clone(&life),
+            self.role.clone(),
+            shutdown,
+            std::mem::take(&mut self.rebuild),
+            Arc::clone(&returned),
+        );
+        let task = tokio::spawn(lived).abort_handle();
+        self.process = Some(Process { life, trigger, task, returned });
         self.standing = Standing::Up { leaving: false };
     }
+}
+
+/// A life, from the start of its process to its end.
+async fn live(
+    stage: Arc<Stage>,
+    life: Arc<Life>,
+    role: Role,
+    shutdown: Shutdown,
+    rebuild: bool,
+    returned: Arc<OnceLock<Returned>>,
+) {
+    let at = Arc::clone(&stage);
+    let reason = match role {
+        Role::Bus => processes::bus(stage, life, shutdown.bus).await,
+        Role::Instance { service, .. } => processes::instance(stage, life, &service, rebuild, shutdown.instance).await,
+        Role::Customer { number } => {
+            customer::run(stage, life, number).await;
+            None
+        }
+        Role::Administrator => {
+            administrator::run(stage, life).await;
+            None
+        }
+    };
+    // It is set once, here.
+    let _ = returned.set(reason.map_or(Returned::Quietly, Returned::Because));
+    at.note_host();
 }

@@ -1,21 +1,33 @@
 //! The turmoil engine: the full stack over a simulated network.
 //!
-//! Bus, instances and customers are turmoil hosts: the real server, the real WebSocket clients, the real routes, the real
-//! store. turmoil gives each host a paused runtime and drives all of them tick by tick; everything on the network takes
-//! at least one tick. Within a tick hosts run one after the other, each through the whole tick, so records of different
-//! hosts may be out of order by less than a tick in *time*; in *step* cause always precedes effect.
+//! Bus, instances and customers are hosts: the real server, the real WebSocket clients, the real routes, the real store.
+//! All of them live on one paused runtime of one thread, whose time jumps to whatever is next: a parcel that arrives, a
+//! deadline of a process, a fault. Nothing happens between two such moments, and nothing is paid for it.
+//!
+//! Time goes in whole milliseconds, since the runtime's timers do. What is sent over the network arrives at a multiple of
+//! the plan's `tick_us`.
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | `stage` | what all hosts share, and what outlives them |
-//! | `links` | telling turmoil of the links |
+//! | `stage` | what all hosts share, what outlives them, and whom to wake |
 //! | `hosts` | lives: kill, ask to end, start again |
 //! | `processes` | the start-up functions of bus and instance |
 //! | `world` | clock, entropy and hooks of a process |
-//! | `net` | streams that can break, vanish and fall silent |
+//! | `network` | connections, and what is on its way on them |
+//! | `links` | what the active faults make of each link |
+//! | `net` | the network as processes see it |
 //! | `port` | the store, with simulated time |
 //! | `customer`, `http` | what customers do |
 //! | `administrator` | what a person mends at the end |
+//!
+//! # Why the network is our own
+//!
+//! The `turmoil` crate gives each host a runtime and drives all of them tick by tick: it pays for every host at every
+//! tick, whether anything happens or not (7 runs a second at a tick of 5 ms). `turmoil-net`, the clock-free socket stack of
+//! the same family, was tried: every pass looks at every socket of every host, each segment brings an acknowledgement that
+//! is a packet of its own, and the packets of one standard run took some 40 ms, which is twice what a whole run may take.
+//! Besides, its hosts can neither be added nor crash once it is entered, and it sends lost segments again after so many
+//! *passes*, which has no meaning where time jumps.
 
 mod administrator;
 mod customer;
@@ -23,6 +35,7 @@ mod hosts;
 mod http;
 mod links;
 mod net;
+mod network;
 mod port;
 mod processes;
 mod stage;
@@ -31,26 +44,23 @@ mod world;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
-    time::{Duration, SystemTime},
 };
 
-use dacapo_core::{ServiceName, trace::What};
+use dacapo_core::{NodeName, ServiceName, trace::What};
 use dacapo_properties::{Judge, Scenario};
-use turmoil::{Builder, Sim};
+use tokio::runtime::{Builder, Runtime};
 
 use self::{
     hosts::{Hosts, Role},
-    links::Links,
     stage::Stage,
 };
 use crate::{
     cast::{self, Cast},
     engine::{
         Carried,
-        clock::EPOCH_US,
+        chance::Chance,
         panics::Watch,
         phases::{self, Phase, SETTLE_US, simulator},
-        store::RunStore,
     },
     liveness,
     plan::Plan,
@@ -64,19 +74,30 @@ pub(crate) fn carry_out(scenario: &dyn Scenario, plan: &Plan, options: &RunOptio
     let judge = Judge::new(&plan.settings.limits, scenario.properties());
     let recorder =
         Recorder::new(judge, options.keep, options.until, options.tamper.clone()).tapped_by(options.tap.clone());
-    let mut sim = builder(plan).build();
-    let stage = Arc::new(set(scenario, plan, recorder, &sim));
+    let chance = Chance::new(plan.seed, options.branch);
+    let runtime = runtime();
+    let stage = {
+        let _within = runtime.enter();
+        let cast = Cast::of(scenario, plan.settings.customers);
+        let instances = cast.services.iter().map(|(service, count)| (service.clone(), *count as u64)).collect();
+        let progress = liveness::LogProgress::new(scenario.may_be_skipped());
+        Arc::new(Stage::new(Arc::new(plan.clone()), chance, recorder, progress, names(&cast, plan), instances))
+    };
     let mut run = Run { stage: Arc::clone(&stage), now_us: 0, panicked: false, stuck: false };
-    let finished = catch_unwind(AssertUnwindSafe(|| run.go(scenario, &mut sim, &watch)));
+    let finished = catch_unwind(AssertUnwindSafe(|| {
+        runtime.block_on(async {
+            run.go(scenario, &watch).await;
+            stage.end_time();
+        });
+    }));
     if finished.is_err() {
         run.accuse_panic(&watch);
     }
-    // Dropping hosts drops what they hold; nothing of that is a record any more.
-    let dropped = catch_unwind(AssertUnwindSafe(|| drop(sim)));
+    // Dropping the runtime drops all processes; nothing of that is a record any more.
+    let dropped = catch_unwind(AssertUnwindSafe(|| drop(runtime)));
     if dropped.is_err() {
         run.accuse_panic(&watch);
     }
-    stage.empty_graveyard();
     let (events, operations) = (stage.progress().position().0, stage.book().counts());
     let recorder = stage.take_recorder();
     let recorded = recorder.map(Recorder::into_parts);
@@ -84,50 +105,35 @@ pub(crate) fn carry_out(scenario: &dyn Scenario, plan: &Plan, options: &RunOptio
     Carried { recorded, simulated_us: run.now_us, events, operations, panicked: run.panicked, stuck: run.stuck }
 }
 
-fn builder(plan: &Plan) -> Builder {
-    let mut builder = Builder::new();
-    let tick = Duration::from_micros(plan.settings.tick_us);
-    builder
-        .epoch(SystemTime::UNIX_EPOCH + Duration::from_micros(EPOCH_US))
-        .rng_seed(plan.seed)
-        .tick_duration(tick)
-        // The engine ends runs; turmoil's own limit is out of the way.
-        .simulation_duration(Duration::from_secs(1 << 30))
-        .min_message_latency(tick)
-        .max_message_latency(tick)
-        .fail_rate(0.0)
-        .tcp_capacity(4_096);
-    builder
+/// One thread, and a clock that stands still while there is anything to do.
+fn runtime() -> Runtime {
+    let built = Builder::new_current_thread().enable_time().start_paused(true).build();
+    built.unwrap_or_else(|error| panic!("a runtime without threads and sockets needs nothing: {error}"))
 }
 
-/// Makes what all hosts share. Addresses are given in the order of the cast, extra instances last, so that taking an
-/// extra instance out of the plan leaves all others where they were.
-fn set(scenario: &dyn Scenario, plan: &Plan, recorder: Recorder, sim: &Sim<'_>) -> Stage {
-    let cast = Cast::of(scenario, plan.settings.customers);
+/// All hosts: those of the cast, and extra instances last, so that taking an extra instance out of the plan leaves all
+/// others where they were.
+fn names(cast: &Cast, plan: &Plan) -> Vec<NodeName> {
     let extra = plan.extra_instances().into_iter().map(|(_, host)| host);
-    let names = cast.hosts().into_iter().chain([cast::administrator()]).chain(extra);
-    let addresses = names.map(|name| (name.clone(), sim.lookup(name.as_str()))).collect();
-    let instances = cast.services.iter().map(|(service, count)| (service.clone(), *count as u64)).collect();
-    let progress = liveness::LogProgress::new(scenario.may_be_skipped());
-    Stage::new(Arc::new(plan.clone()), recorder, RunStore::new(plan), progress, addresses, instances)
+    cast.hosts().into_iter().chain([cast::administrator()]).chain(extra).collect()
 }
 
-fn add_hosts(scenario: &dyn Scenario, plan: &Plan, hosts: &mut Hosts, sim: &mut Sim<'_>) {
-    hosts.add(sim, &cast::bus(), Role::Bus);
+fn add_hosts(scenario: &dyn Scenario, plan: &Plan, hosts: &mut Hosts) {
+    hosts.add(cast::bus(), Role::Bus);
     let services = scenario.services();
     for service in &services {
         for n in 0..service.instances {
             let role = Role::Instance { service: service.clone(), extra: false, first: n == 0 };
-            hosts.add(sim, &cast::instance(&service.name, n), role);
+            hosts.add(cast::instance(&service.name, n), role);
         }
     }
     for number in 0..plan.settings.customers {
-        hosts.add(sim, &cast::customer(number), Role::Customer { number });
+        hosts.add(cast::customer(number), Role::Customer { number });
     }
-    hosts.add(sim, &cast::administrator(), Role::Administrator);
+    hosts.add(cast::administrator(), Role::Administrator);
     for (name, host) in plan.extra_instances() {
         if let Some(service) = services.iter().find(|service| service.name == name) {
-            hosts.add(sim, &host, Role::Instance { service: service.clone(), extra: true, first: false });
+            hosts.add(host, Role::Instance { service: service.clone(), extra: true, first: false });
         }
     }
 }
@@ -140,52 +146,53 @@ struct Run {
 }
 
 impl Run {
-    fn go(&mut self, scenario: &dyn Scenario, sim: &mut Sim<'_>, watch: &Watch) {
+    /// Looks after the run whenever something needs it, until it is over.
+    async fn go(&mut self, scenario: &dyn Scenario, watch: &Watch) {
         let stage = Arc::clone(&self.stage);
         let plan = Arc::clone(&stage.plan);
         let services: Vec<ServiceName> = scenario.services().into_iter().map(|service| service.name).collect();
         let mut hosts = Hosts::new(&stage);
-        add_hosts(scenario, &plan, &mut hosts, sim);
-        let mut links = Links::default();
+        add_hosts(scenario, &plan, &mut hosts);
         let mut phase = Phase::Faults;
+        // When faults and hosts must be looked after, and the faults' count of changes when they were.
+        let mut due_us = 0;
+        let mut seen = None;
         loop {
-            stage.set_tick(self.now_us);
+            self.now_us = stage.now().0;
             if phase == Phase::Faults && self.now_us >= plan.settings.duration_us {
                 phase = Phase::Healed { until_us: self.now_us + self.heal() };
             }
-            self.change_faults();
-            links.apply(sim, &stage);
-            hosts.tend(sim, self.now_us);
-            // A host that went down may have left streams; its peers must not hear of them.
-            stage.empty_graveyard();
-
-            stage.set_running(true);
-            let stepped = sim.step();
-            stage.set_running(false);
-            self.now_us += plan.settings.tick_us;
-            stage.set_tick(self.now_us);
-
-            if stepped.is_err() || watch.first().is_some() {
+            if self.now_us >= due_us {
+                self.change_faults();
+            }
+            stage.network(|network, moment| network.arrive(moment));
+            let changes = stage.faults().changes();
+            if stage.take_hosts_changed() || self.now_us >= due_us || seen != Some(changes) {
+                hosts.tend(self.now_us);
+                let faults = stage.faults();
+                seen = Some(faults.changes());
+                let due = faults.next_due_us(self.now_us).into_iter().chain(hosts.due_us(self.now_us));
+                due_us = due.min().unwrap_or(u64::MAX);
+            }
+            if watch.first().is_some() {
                 self.accuse_panic(watch);
             }
             if stage.with_recorder(|recorder| recorder.is_closed()).unwrap_or(true) {
                 return;
             }
-            phase = match phase {
-                Phase::Healed { .. } if self.is_done(&services) => {
-                    Phase::Settling { until_us: self.now_us + SETTLE_US }
+            let (next, until_us) = match phase {
+                Phase::Faults => (phase, plan.settings.duration_us),
+                Phase::Healed { .. } if stage.take_work_changed() && self.is_done(&services) => {
+                    let until_us = self.now_us + SETTLE_US;
+                    (Phase::Settling { until_us }, until_us)
                 }
                 Phase::Settling { until_us } if self.now_us >= until_us => {
-                    let inspections = phases::inspections(scenario, &plan);
-                    let until_us = self.now_us + liveness::bound_us(&plan.settings, inspections.len() as u64);
-                    for inspection in inspections {
-                        stage.book().add(inspection);
-                    }
-                    stage.inspecting.store(true, Ordering::Relaxed);
+                    let until_us = self.inspect(scenario);
                     hosts.wake_customers();
-                    Phase::Inspecting { until_us }
+                    due_us = self.now_us;
+                    (Phase::Inspecting { until_us }, self.now_us)
                 }
-                Phase::Inspecting { .. } if stage.book().open() == 0 => {
+                Phase::Inspecting { .. } if stage.take_work_changed() && stage.book().open() == 0 => {
                     stage.with_recorder(Recorder::finish);
                     return;
                 }
@@ -193,9 +200,27 @@ impl Run {
                     self.give_up();
                     return;
                 }
-                other => other,
+                Phase::Healed { until_us } | Phase::Settling { until_us } | Phase::Inspecting { until_us } => {
+                    (phase, until_us)
+                }
             };
+            phase = next;
+            let arrives_us = stage.network(|network, _| network.due_us()).unwrap_or(u64::MAX);
+            let next_us = until_us.min(due_us).min(arrives_us);
+            if next_us > self.now_us {
+                stage.attention(next_us).await;
+            }
         }
+    }
+
+    /// The customers look at everything. When they must be done.
+    fn inspect(&self, scenario: &dyn Scenario) -> u64 {
+        let stage = &self.stage;
+        let inspections = phases::inspections(scenario, &stage.plan);
+        let bound_us = liveness::bound_us(&stage.plan.settings, inspections.len() as u64);
+        stage.write(|book| inspections.into_iter().for_each(|inspection| book.add(inspection)));
+        stage.inspecting.store(true, Ordering::Relaxed);
+        self.now_us + bound_us
     }
 
     fn is_done(&self, services: &[ServiceName]) -> bool {
@@ -209,14 +234,7 @@ impl Run {
             (faults.begin_due(self.now_us), faults.end_due(self.now_us))
         };
         for fault in begun {
-            self.stage.record(&simulator(), What::FaultBegun { fault });
-            let broken = match self.stage.faults().fault(fault).map(|fault| fault.what.clone()) {
-                Some(crate::fault::Harm::Reset { a, b }) => Some((a, b)),
-                _ => None,
-            };
-            if let Some((a, b)) = broken {
-                self.stage.break_connections(&a, &b);
-            }
+            self.stage.begin(fault);
         }
         for fault in ended {
             self.stage.record(&simulator(), What::FaultEnded { fault });

@@ -1,16 +1,12 @@
-//! Connections: turmoil's streams and listeners, with what turmoil lacks. A stream can be broken off from outside, goes
-//! quiet when its process is dead, and vanishes without a word when its host died silently.
+//! The network as processes see it: streams, listeners, connecting. A dead process's streams stand still until they are
+//! dropped, and then say nothing if the whole machine died.
 
 use std::{
-    future::pending,
+    future::{pending, poll_fn},
     io,
-    net::SocketAddr,
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll, Waker},
+    sync::Arc,
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -20,155 +16,101 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::sleep,
 };
-use turmoil::net::{TcpListener, TcpStream};
 
-use super::stage::{Life, Reachable, Stage};
-use crate::{cast, engine::faults::Way};
+use super::{
+    network::{EndId, Side},
+    stage::{Life, Stage},
+};
+use crate::cast;
 
 /// The port on which a bus listens.
 pub(super) const BUS_PORT: u16 = 7_070;
 /// The port on which an instance listens.
 pub(super) const SERVICE_PORT: u16 = 80;
 
-/// Breaks a stream off from outside.
-#[derive(Debug, Default)]
-pub(super) struct Breaker {
-    broken: AtomicBool,
-    wakers: Mutex<[Option<Waker>; 2]>,
-}
-
-impl Breaker {
-    pub(super) fn break_off(&self) {
-        self.broken.store(true, Ordering::Relaxed);
-        let wakers = std::mem::take(&mut *self.wakers.lock().unwrap_or_else(PoisonError::into_inner));
-        for waker in wakers.into_iter().flatten() {
-            waker.wake();
-        }
-    }
-
-    fn check(&self, side: usize, context: &Context<'_>) -> io::Result<()> {
-        if self.broken.load(Ordering::Relaxed) {
-            return Err(io::ErrorKind::ConnectionReset.into());
-        }
-        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)[side] = Some(context.waker().clone());
-        Ok(())
-    }
-}
-
 /// One end of a connection.
 pub(super) struct SimStream {
-    /// None only while it is dropped.
-    inner: Option<TcpStream>,
-    life: Arc<Life>,
     stage: Arc<Stage>,
-    breaker: Arc<Breaker>,
+    life: Arc<Life>,
+    end: EndId,
 }
 
-impl SimStream {
-    fn new(stage: &Arc<Stage>, life: &Arc<Life>, peer: &NodeName, inner: TcpStream) -> Self {
-        let breaker = Arc::new(Breaker::default());
-        stage.register_breaker(&life.host, peer, &breaker);
-        Self { inner: Some(inner), life: Arc::clone(life), stage: Arc::clone(stage), breaker }
-    }
-
-    /// The stream below, unless its process is dead or the connection was broken off.
-    fn poll_alive(&mut self, side: usize, context: &Context<'_>) -> Poll<io::Result<Pin<&mut TcpStream>>> {
+impl AsyncRead for SimStream {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.life.is_dead() {
             return Poll::Pending;
         }
-        if let Err(error) = self.breaker.check(side, context) {
-            return Poll::Ready(Err(error));
-        }
-        match &mut self.inner {
-            Some(inner) => Poll::Ready(Ok(Pin::new(inner))),
-            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        }
-    }
-}
-
-const READING: usize = 0;
-const WRITING: usize = 1;
-
-impl AsyncRead for SimStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.poll_alive(READING, context) {
-            Poll::Ready(Ok(inner)) => inner.poll_read(context, buffer),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => Poll::Pending,
-        }
+        let read = self.stage.network(|network, _| network.poll_read(self.end, context, buffer.initialize_unfilled()));
+        read.map_ok(|count| buffer.advance(count))
     }
 }
 
 impl AsyncWrite for SimStream {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.poll_alive(WRITING, context) {
-            Poll::Ready(Ok(inner)) => inner.poll_write(context, bytes),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => Poll::Pending,
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.life.is_dead() {
+            return Poll::Pending;
         }
+        self.stage.network(|network, moment| network.poll_write(moment, self.end, context, bytes))
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.poll_alive(WRITING, context) {
-            Poll::Ready(Ok(inner)) => inner.poll_flush(context),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => Poll::Pending,
-        }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.life.is_dead() { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.poll_alive(WRITING, context) {
-            Poll::Ready(Ok(inner)) => inner.poll_shutdown(context),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => Poll::Pending,
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.life.is_dead() {
+            return Poll::Pending;
         }
+        self.stage.network(|network, moment| network.shut(moment, self.end));
+        Poll::Ready(Ok(()))
     }
 }
 
 impl Drop for SimStream {
     fn drop(&mut self) {
-        if let Some(inner) = self.inner.take()
-            && self.life.is_silent()
-        {
-            self.stage.bury(inner);
-        }
+        self.stage.network(|network, moment| network.close(moment, self.end, self.life.is_silent()));
     }
 }
 
 /// Accepts connections for axum.
 pub(super) struct SimListener {
-    inner: TcpListener,
-    life: Arc<Life>,
     stage: Arc<Stage>,
+    life: Arc<Life>,
+    port: u16,
 }
 
 impl SimListener {
-    pub(super) async fn bind(stage: &Arc<Stage>, life: &Arc<Life>, port: u16) -> io::Result<Self> {
-        let inner = TcpListener::bind(("0.0.0.0", port)).await?;
-        Ok(Self { inner, life: Arc::clone(life), stage: Arc::clone(stage) })
+    pub(super) fn bind(stage: &Arc<Stage>, life: &Arc<Life>, port: u16) -> io::Result<Self> {
+        stage.network(|network, _| network.listen(life, port))?;
+        Ok(Self { stage: Arc::clone(stage), life: Arc::clone(life), port })
+    }
+}
+
+impl Drop for SimListener {
+    fn drop(&mut self) {
+        self.stage.network(|network, moment| network.deafen(moment, &self.life, self.port));
     }
 }
 
 impl axum::serve::Listener for SimListener {
     type Io = SimStream;
-    type Addr = SocketAddr;
+    type Addr = NodeName;
 
-    async fn accept(&mut self) -> (SimStream, SocketAddr) {
-        loop {
-            if let Ok((stream, address)) = self.inner.accept().await
-                && let Some(peer) = self.stage.name(address.ip())
-            {
-                return (SimStream::new(&self.stage, &self.life, &peer, stream), address);
+    async fn accept(&mut self) -> (SimStream, NodeName) {
+        let accepted = poll_fn(|context| {
+            if self.life.is_dead() {
+                return Poll::Pending;
             }
-        }
+            self.stage.network(|network, _| network.poll_accept(&self.life, self.port, context))
+        });
+        let (connection, caller) = accepted.await;
+        let end = (connection, Side::Listener);
+        let stream = SimStream { stage: Arc::clone(&self.stage), life: Arc::clone(&self.life), end };
+        (stream, self.stage.name(caller).clone())
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
+    fn local_addr(&self) -> io::Result<NodeName> {
+        Ok(self.life.host.clone())
     }
 }
 
@@ -178,26 +120,31 @@ pub(super) async fn connect(stage: Arc<Stage>, life: Arc<Life>, to: NodeName, po
         return pending().await;
     }
     let refused = || io::Error::new(io::ErrorKind::ConnectionRefused, format!("{to} refuses connections"));
-    let (refuses, ways) = {
-        let faults = stage.faults();
-        (faults.refuses(&to), (faults.way(&life.host, &to), faults.way(&to, &life.host)))
-    };
+    let host = stage.id(&to).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no host {to}")))?;
+    let refuses = stage.faults().refuses(&to);
     match refuses {
         Some(true) => return pending().await,
         Some(false) => {
-            sleep(Duration::from_micros(stage.latency_us(&life.host, &to) * 2)).await;
+            let one_way_us = stage.network(|network, moment| network.latency_us(moment.faults, life.id, host));
+            sleep(Duration::from_micros(one_way_us * 2)).await;
             return Err(refused());
         }
         None => {}
     }
-    if stage.reachable(&to) == Reachable::Refuses && ways == (Way::Open, Way::Open) {
-        // The process is gone and its machine answers; turmoil would leave the caller waiting.
-        sleep(Duration::from_micros(stage.latency_us(&life.host, &to) * 2)).await;
-        return Err(refused());
+    let connection = stage.network(|network, moment| network.open(moment, life.id, host, port));
+    let end = (connection, Side::Caller);
+    let stream = SimStream { stage: Arc::clone(&stage), life: Arc::clone(&life), end };
+    let opened = poll_fn(|context| {
+        if life.is_dead() {
+            return Poll::Pending;
+        }
+        stage.network(|network, _| network.poll_opened(connection, context))
+    });
+    match opened.await {
+        Ok(()) => Ok(stream),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Err(refused()),
+        Err(error) => Err(error),
     }
-    let address = stage.address(&to).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no host {to}")))?;
-    let stream = TcpStream::connect((address, port)).await?;
-    Ok(SimStream::new(&stage, &life, &to, stream))
 }
 
 /// Reaches the bus, for an instance's driver.

@@ -94,7 +94,7 @@ impl StorePort for SimPort {
         let fails = self.stage.faults().fails_commit((commit.term, sequence));
         let (committed, passed) = self.stage.call_store(|store| store.commit(&commit, fails));
         if committed.durable {
-            self.stage.progress().observe(&commit);
+            self.stage.observe(&commit);
             self.stage.record(&self.life.host, What::CommitDurable { commit });
         } else if let Err(error) = &committed.told {
             self.stage.record(&self.life.host, What::CommitFailed { sequence, error: error.to_string() });

@@ -18,7 +18,7 @@ use crate::engine::setup;
 /// Runs a life of the bus. The reason, if it ended without being asked to.
 pub(super) async fn bus(stage: Arc<Stage>, life: Arc<Life>, shutdown: Shutdown) -> Option<String> {
     let config = setup::server_config(&stage.plan);
-    let listener = match SimListener::bind(&stage, &life, BUS_PORT).await {
+    let listener = match SimListener::bind(&stage, &life, BUS_PORT) {
         Ok(listener) => listener,
         Err(error) => return Some(format!("the port is taken: {error}")),
     };
@@ -35,7 +35,7 @@ pub(super) async fn instance(
     rebuild: bool,
     shutdown: watch::Receiver<bool>,
 ) -> Option<String> {
-    let listener = match SimListener::bind(&stage, &life, SERVICE_PORT).await {
+    let listener = match SimListener::bind(&stage, &life, SERVICE_PORT) {
         Ok(listener) => listener,
         Err(error) => return Some(format!("the port is taken: {error}")),
     };

@@ -1,23 +1,27 @@
-//! What all hosts of a run share, and what outlives them: the recorder, the faults, the store, the book of operations,
-//! and who is alive.
+//! What all hosts of a run share, and what outlives them: the time, the recorder, the faults, the network, the store, the
+//! book of operations, and who is alive. Also whom to wake when something changes, so that nobody has to look again.
 
 use std::{
     collections::BTreeMap,
-    net::IpAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use dacapo_core::{
     NodeName, ServiceName, Timestamp,
     hooks::{Identity, Point},
+    store::Commit,
     trace::What,
 };
-use turmoil::net::TcpStream;
+use tokio::{sync::Notify, time::Instant};
 
-use super::net::Breaker;
+use super::{
+    links::Links,
+    network::{HostId, Moment, Network, Reachable},
+};
 use crate::{
     cast,
     engine::{
@@ -26,19 +30,19 @@ use crate::{
         faults::{Down, FaultTable},
         phases::simulator,
         store::{Ending, Passed, RunStore},
-        times,
     },
-    fault::points,
+    fault::{Harm, points},
     liveness::LogProgress,
     marks,
     plan::Plan,
     recorder::Recorder,
 };
 
-/// One life of a host.
+/// One life of a host. Whatever a process of it holds of the simulated world holds the life, too.
 #[derive(Debug)]
 pub(super) struct Life {
     pub(super) host: NodeName,
+    pub(super) id: HostId,
     /// From 1.
     pub(super) number: u64,
     dead: AtomicBool,
@@ -46,8 +50,8 @@ pub(super) struct Life {
 }
 
 impl Life {
-    pub(super) fn new(host: NodeName, number: u64) -> Self {
-        Self { host, number, dead: AtomicBool::new(false), silent: AtomicBool::new(false) }
+    pub(super) fn new(host: NodeName, id: HostId, number: u64) -> Self {
+        Self { host, id, number, dead: AtomicBool::new(false), silent: AtomicBool::new(false) }
     }
 
     /// Nothing that it does counts any more.
@@ -66,39 +70,36 @@ impl Life {
     }
 }
 
-/// How a host is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reachable {
-    /// Its process runs.
-    Runs,
-    /// Its process is gone, and the machine says so.
-    Refuses,
-    /// The machine is gone.
-    Gone,
-}
-
 /// Shared by everything in a run.
 pub(super) struct Stage {
     pub(super) plan: Arc<Plan>,
     pub(super) chance: Chance,
-    /// The time at the last tick, in microseconds.
-    tick_us: AtomicU64,
-    /// Whether hosts are running, so that turmoil knows the time within the tick.
-    running: AtomicBool,
+    began: Instant,
+    /// The run's time once it is over; until then [`u64::MAX`].
+    ended_us: AtomicU64,
     recorder: Mutex<Option<Recorder>>,
     faults: Mutex<FaultTable>,
+    network: Mutex<Network>,
     store: Mutex<RunStore>,
     progress: Mutex<LogProgress>,
     book: Mutex<Book>,
-    addresses: BTreeMap<NodeName, IpAddr>,
-    names: BTreeMap<IpAddr, NodeName>,
-    reachable: Mutex<BTreeMap<NodeName, Reachable>>,
-    /// Connections that can be broken off from outside: (one host, the other, the breaker of one end).
-    breakers: Mutex<Vec<(NodeName, NodeName, Weak<Breaker>)>>,
-    /// Streams of hosts that died silently. They are dropped outside of the simulated world, which then says nothing.
-    graveyard: Mutex<Vec<TcpStream>>,
+    /// By host id.
+    names: Arc<[NodeName]>,
+    ids: BTreeMap<NodeName, HostId>,
     /// How many standing instances each service has.
     instances: BTreeMap<ServiceName, u64>,
+    /// Wakes the engine.
+    attention: Notify,
+    /// When the engine looks in any case.
+    armed_us: AtomicU64,
+    /// A process has ended, or died at a point of the plan.
+    hosts_changed: AtomicBool,
+    /// The log or the book has changed.
+    work_changed: AtomicBool,
+    /// Wakes each customer, by number.
+    customers: Vec<Notify>,
+    /// Wakes the administrator.
+    administrator: Notify,
     /// Set when all is done and customers only look.
     pub(super) inspecting: AtomicBool,
     /// Set when all faults have ended; handler faults look here.
@@ -111,30 +112,35 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Stage {
+    /// Sets the stage. Within the run's runtime, for its time begins now.
     pub(super) fn new(
         plan: Arc<Plan>,
+        chance: Chance,
         recorder: Recorder,
-        store: RunStore,
         progress: LogProgress,
-        addresses: BTreeMap<NodeName, IpAddr>,
+        names: Vec<NodeName>,
         instances: BTreeMap<ServiceName, u64>,
     ) -> Self {
-        let chance = Chance::new(plan.seed, None);
-        let names = addresses.iter().map(|(name, address)| (*address, name.clone())).collect();
+        let names: Arc<[NodeName]> = names.into();
+        let links = Links::new(&plan, &chance, &names);
         Self {
-            tick_us: AtomicU64::new(0),
-            running: AtomicBool::new(false),
+            began: Instant::now(),
+            ended_us: AtomicU64::new(u64::MAX),
             recorder: Mutex::new(Some(recorder)),
             faults: Mutex::new(FaultTable::new(chance.clone(), &plan.faults)),
-            store: Mutex::new(store),
+            network: Mutex::new(Network::new(links, names.len(), plan.settings.tick_us)),
+            store: Mutex::new(RunStore::new(&plan)),
             progress: Mutex::new(progress),
             book: Mutex::new(Book::new(&plan.operations)),
+            ids: names.iter().cloned().zip((0..).map(HostId)).collect(),
             names,
-            addresses,
-            reachable: Mutex::default(),
-            breakers: Mutex::default(),
-            graveyard: Mutex::default(),
             instances,
+            attention: Notify::new(),
+            armed_us: AtomicU64::new(0),
+            hosts_changed: AtomicBool::new(true),
+            work_changed: AtomicBool::new(true),
+            customers: (0..plan.settings.customers).map(|_| Notify::new()).collect(),
+            administrator: Notify::new(),
             inspecting: AtomicBool::new(false),
             healed: Arc::new(AtomicBool::new(false)),
             plan,
@@ -142,25 +148,29 @@ impl Stage {
         }
     }
 
-    /// The run's time. Within a tick each host has its own, which turmoil knows.
+    /// The run's time.
     pub(super) fn now(&self) -> Timestamp {
-        let within = self.running.load(Ordering::Relaxed).then(turmoil::sim_elapsed).flatten();
-        let us = within.map_or_else(|| self.tick_us.load(Ordering::Relaxed), |within| within.as_micros() as u64);
-        Timestamp(us)
+        match self.ended_us.load(Ordering::Relaxed) {
+            u64::MAX => Timestamp(self.began.elapsed().as_micros() as u64),
+            ended_us => Timestamp(ended_us),
+        }
     }
 
-    pub(super) fn set_tick(&self, us: u64) {
-        self.tick_us.store(us, Ordering::Relaxed);
+    /// The time stands still from now on: what is dropped after the run may ask for it, without a runtime.
+    pub(super) fn end_time(&self) {
+        self.ended_us.store(self.now().0, Ordering::Relaxed);
     }
 
-    pub(super) fn set_running(&self, running: bool) {
-        self.running.store(running, Ordering::Relaxed);
+    /// This time of the run, as the runtime counts.
+    pub(super) fn instant(&self, us: u64) -> Instant {
+        self.began + Duration::from_micros(us)
     }
 
     pub(super) fn record(&self, node: &NodeName, what: What) {
         let now = self.now();
         if let Some(recorder) = lock(&self.recorder).as_mut() {
             recorder.record(now, node, what);
+            self.chance.set_step(recorder.step());
         }
     }
 
@@ -189,8 +199,84 @@ impl Stage {
         lock(&self.progress)
     }
 
+    /// Looks into the book of operations.
     pub(super) fn book(&self) -> MutexGuard<'_, Book> {
         lock(&self.book)
+    }
+
+    /// Writes into the book of operations. Whoever waits for an operation looks again.
+    pub(super) fn write<R>(&self, change: impl FnOnce(&mut Book) -> R) -> R {
+        let written = change(&mut lock(&self.book));
+        for customer in &self.customers {
+            customer.notify_one();
+        }
+        self.note_work();
+        written
+    }
+
+    /// Returns when the book has changed since the customer last waited.
+    pub(super) async fn book_changed(&self, customer: u32) {
+        self.customers[customer as usize].notified().await;
+    }
+
+    /// A commit is durable.
+    pub(super) fn observe(&self, commit: &Commit) {
+        self.progress().observe(commit);
+        self.note_work();
+    }
+
+    fn note_work(&self) {
+        self.work_changed.store(true, Ordering::Relaxed);
+        if self.healed.load(Ordering::Relaxed) {
+            self.administrator.notify_one();
+            self.attention.notify_one();
+        }
+    }
+
+    /// Returns when the log or the book has changed, once all is healed.
+    pub(super) async fn work_changed(&self) {
+        self.administrator.notified().await;
+    }
+
+    /// Whether the log or the book has changed since the engine last asked.
+    pub(super) fn take_work_changed(&self) -> bool {
+        self.work_changed.swap(false, Ordering::Relaxed)
+    }
+
+    /// A process has ended, or died: the engine looks after the hosts.
+    pub(super) fn note_host(&self) {
+        self.hosts_changed.store(true, Ordering::Relaxed);
+        self.attention.notify_one();
+    }
+
+    /// Whether a process has ended or died since the engine last asked.
+    pub(super) fn take_hosts_changed(&self) -> bool {
+        self.hosts_changed.swap(false, Ordering::Relaxed)
+    }
+
+    /// Returns at this time, or when something needs the engine before.
+    pub(super) async fn attention(&self, until_us: u64) {
+        self.armed_us.store(until_us, Ordering::Relaxed);
+        tokio::select! {
+            biased;
+            () = self.attention.notified() => {}
+            () = tokio::time::sleep_until(self.instant(until_us)) => {}
+        }
+    }
+
+    /// Acts on the network, or looks at it. The engine is woken in time for what was sent.
+    pub(super) fn network<R>(&self, act: impl FnOnce(&mut Network, Moment<'_>) -> R) -> R {
+        let now_us = self.now().0;
+        let faults = self.faults();
+        let mut network = lock(&self.network);
+        let result = act(&mut network, Moment { now_us, faults: &faults });
+        if let Some(due_us) = network.due_us()
+            && due_us < self.armed_us.load(Ordering::Relaxed)
+        {
+            self.armed_us.store(due_us, Ordering::Relaxed);
+            self.attention.notify_one();
+        }
+        result
     }
 
     /// The standing instances of a service that a customer may ask: all, or, for those who only look at the end, the
@@ -199,29 +285,18 @@ impl Stage {
         let count = self.instances.get(service).copied().unwrap_or(1);
         let mut hosts: Vec<NodeName> = (0..count).map(|n| cast::instance(service, n as usize)).collect();
         if self.inspecting.load(Ordering::Relaxed) {
-            hosts.retain(|host| self.reachable(host) == Reachable::Runs);
+            let network = lock(&self.network);
+            hosts.retain(|host| self.id(host).is_some_and(|id| network.reachable(id) == Reachable::Runs));
         }
         hosts
     }
 
-    pub(super) fn address(&self, host: &NodeName) -> Option<IpAddr> {
-        self.addresses.get(host).copied()
+    pub(super) fn id(&self, host: &NodeName) -> Option<HostId> {
+        self.ids.get(host).copied()
     }
 
-    pub(super) fn name(&self, address: IpAddr) -> Option<NodeName> {
-        self.names.get(&address).cloned()
-    }
-
-    pub(super) fn hosts(&self) -> impl Iterator<Item = (&NodeName, IpAddr)> {
-        self.addresses.iter().map(|(name, address)| (name, *address))
-    }
-
-    pub(super) fn reachable(&self, host: &NodeName) -> Reachable {
-        lock(&self.reachable).get(host).copied().unwrap_or(Reachable::Gone)
-    }
-
-    pub(super) fn set_reachable(&self, host: &NodeName, reachable: Reachable) {
-        lock(&self.reachable).insert(host.clone(), reachable);
+    pub(super) fn name(&self, host: HostId) -> &NodeName {
+        &self.names[host.0]
     }
 
     /// Calls the store with the disk as the faults have it, and tells what the call has met.
@@ -248,7 +323,7 @@ impl Stage {
             self.mark(&life.host, mark);
         }
         for commit in passed.proved {
-            self.progress().observe(&commit);
+            self.observe(&commit);
             self.record(&life.host, What::CommitDurable { commit });
         }
         let point = |name| Point { name, identity: Identity::None };
@@ -272,9 +347,14 @@ impl Stage {
             let down = if begun.is_empty() { None } else { faults.down(&life.host, now_us) };
             (begun, down)
         };
-        for fault in begun {
-            self.record(&simulator(), What::FaultBegun { fault });
+        if begun.is_empty() {
+            return true;
         }
+        for fault in begun {
+            self.begin(fault);
+        }
+        // Whatever began changes links and hosts, and will end.
+        self.attention.notify_one();
         match down {
             Some(down @ (Down::Killed | Down::Silent)) => {
                 let mark = if point.name == crate::fault::points::COMMIT_DURABLE {
@@ -284,42 +364,22 @@ impl Stage {
                 };
                 self.mark(&life.host, mark);
                 life.die(down == Down::Silent);
+                self.note_host();
                 false
             }
             Some(Down::Leaving) | None => true,
         }
     }
 
-    /// A link's latency, one way, from all that acts on it.
-    pub(super) fn latency_us(&self, one: &NodeName, other: &NodeName) -> u64 {
-        times::link_us(&self.plan.settings, &self.chance, one, other) + self.faults().extra_latency_us(one, other)
-    }
-
-    pub(super) fn register_breaker(&self, one: &NodeName, other: &NodeName, breaker: &Arc<Breaker>) {
-        let mut breakers = lock(&self.breakers);
-        breakers.retain(|(_, _, breaker)| breaker.strong_count() > 0);
-        breakers.push((one.clone(), other.clone(), Arc::downgrade(breaker)));
-    }
-
-    /// Breaks off all connections between two hosts.
-    pub(super) fn break_connections(&self, a: &NodeName, b: &NodeName) {
-        let broken: Vec<Arc<Breaker>> = lock(&self.breakers)
-            .iter()
-            .filter(|(one, other, _)| (one, other) == (a, b) || (one, other) == (b, a))
-            .filter_map(|(_, _, breaker)| breaker.upgrade())
-            .collect();
-        for breaker in broken {
-            breaker.break_off();
+    /// A fault begins.
+    pub(super) fn begin(&self, fault: u32) {
+        self.record(&simulator(), What::FaultBegun { fault });
+        let reset = match self.faults().fault(fault).map(|fault| &fault.what) {
+            Some(Harm::Reset { a, b }) => self.id(a).zip(self.id(b)),
+            _ => None,
+        };
+        if let Some((a, b)) = reset {
+            self.network(|network, _| network.break_off(a, b));
         }
-    }
-
-    pub(super) fn bury(&self, stream: TcpStream) {
-        lock(&self.graveyard).push(stream);
-    }
-
-    /// Drops what silent hosts left behind. Only outside of a tick.
-    pub(super) fn empty_graveyard(&self) {
-        let buried = std::mem::take(&mut *lock(&self.graveyard));
-        drop(buried);
     }
 }
