@@ -3,6 +3,8 @@
 //! Each verb has a file of its own; this one knows only who they are and where the base lies.
 
 mod list;
+pub(crate) mod planted;
+mod table;
 
 use std::path::PathBuf;
 
@@ -29,11 +31,14 @@ pub(crate) struct BugsArguments {
 pub(crate) enum BugsVerb {
     /// What was found so far
     List,
+    /// How soon each planted bug is found: the harness's own test
+    Planted(planted::PlantedArguments),
 }
 
 /// Obeys.
 pub(crate) fn run(terminal: &Terminal, arguments: &BugsArguments) -> anyhow::Result<Exit> {
     match &arguments.verb {
         BugsVerb::List => list::run(terminal, &arguments.bugs),
+        BugsVerb::Planted(planted) => planted::run(terminal, planted),
     }
 }

@@ -36,8 +36,19 @@ pub(crate) struct Order {
     pub(crate) bug: Option<Bug>,
     /// Whether to run everything twice.
     pub(crate) verify: bool,
-    /// Whether to try which of a failing plan's faults are needed, at the price of a run for each.
-    pub(crate) attribute: bool,
+    /// How much is told of a failure.
+    pub(crate) telling: Telling,
+}
+
+/// How much is told of a failure, at the price of further runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Telling {
+    /// The property, its message and the plan.
+    Brief,
+    /// What led to it as well: one run more.
+    Story,
+    /// Which faults are needed as well: a run for each.
+    Attributed,
 }
 
 impl Order {
@@ -52,7 +63,7 @@ impl Order {
             engines: Engines::default(),
             bug,
             verify,
-            attribute: true,
+            telling: Telling::Attributed,
         })
     }
 
@@ -102,7 +113,7 @@ pub(crate) fn run_seed(order: &Order, seed: Seed) -> SeedResult {
     let result = order.plan(seed).and_then(|plan| {
         let scenario = scenarios::named(&order.scenario)?;
         let options = RunOptions { engine: order.engines.of(seed.0), ..RunOptions::default() };
-        Ok(run_plan(&*scenario, &plan, order.verify, order.attribute, &options)?.result)
+        Ok(run_plan(&*scenario, &plan, order.verify, order.telling, &options)?.result)
     });
     result.unwrap_or_else(|error| SeedResult::harness(seed, order.engines.of(seed.0), format!("{error:#}")))
 }
@@ -122,7 +133,7 @@ pub(crate) fn run_plan(
     scenario: &dyn Scenario,
     plan: &Plan,
     twice: bool,
-    attribute: bool,
+    telling: Telling,
     options: &RunOptions,
 ) -> Result<Ran, PlanError> {
     let (outcome, difference) = if twice {
@@ -134,8 +145,8 @@ pub(crate) fn run_plan(
     let failure = match (difference, &outcome.violation) {
         (Some(difference), _) => Some(Failure::Differs(difference_words(&difference))),
         (None, Some(violation)) => {
-            let mut violated = explain(scenario, plan, options.engine, &outcome, violation)?;
-            if attribute {
+            let mut violated = explain(scenario, plan, options.engine, &outcome, violation, telling)?;
+            if telling == Telling::Attributed {
                 try_without_faults(scenario, plan, options.engine, &mut violated)?;
             }
             Some(Failure::Violated(violated))
@@ -175,9 +186,14 @@ fn explain(
     engine: Engine,
     outcome: &Outcome,
     violation: &Violation,
+    telling: Telling,
 ) -> Result<Violated, PlanError> {
-    let options = RunOptions { engine, keep: Keep::All, ..RunOptions::default() };
-    let records = run(scenario, plan, &options)?.records;
+    let records = match telling {
+        Telling::Brief => Vec::new(),
+        Telling::Story | Telling::Attributed => {
+            run(scenario, plan, &RunOptions { engine, keep: Keep::All, ..RunOptions::default() })?.records
+        }
+    };
     let mut steps = violation.steps.clone();
     steps.extend(Some(violation.step).filter(|step| *step > 0));
     let at = |step: u64| records.get(usize::try_from(step.checked_sub(1)?).ok()?);

@@ -11,7 +11,7 @@ use dacapo_sim::{Engine, Engines, engines::FULL_STACK_EVERY};
 use serde::Serialize;
 
 use super::{
-    Order,
+    Order, Telling,
     ended::{Coverage, Ended},
     failure,
     pool::Pool,
@@ -108,7 +108,7 @@ struct Campaign<'a> {
 pub(crate) fn run(terminal: &Terminal, arguments: &SimArguments) -> anyhow::Result<Exit> {
     let order = Order {
         // A campaign that goes on over many failures would spend its time on this.
-        attribute: !arguments.keep_going,
+        telling: if arguments.keep_going { Telling::Story } else { Telling::Attributed },
         engines: arguments.engine.engines(),
         ..Order::new(&arguments.scenario, &arguments.profile, arguments.bug.as_deref(), arguments.verify)?
     };

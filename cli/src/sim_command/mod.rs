@@ -17,4 +17,6 @@ mod summary;
 mod tally;
 pub(crate) mod worker;
 
-pub(crate) use engine::{Order, planted, run_seed};
+pub(crate) use engine::{Order, Telling, planted, run_seed};
+pub(crate) use pool::Pool;
+pub(crate) use result::{Failure, SeedResult};

@@ -11,7 +11,7 @@ use dacapo_sim::{Plan, RunOptions, narrate, recorder::Keep};
 
 use super::{
     ended::Ended,
-    engine::{Order, planted, run_plan},
+    engine::{Order, Telling, planted, run_plan},
     explore::{Begun, tell},
     failure::story_line,
     summary::Ending,
@@ -64,7 +64,8 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ReplayArguments) -> anyhow::R
     };
     let watch = Stopwatch::start();
     let options = RunOptions { engine, keep, until: arguments.until, ..RunOptions::default() };
-    let ran = run_plan(&*scenario, &plan, arguments.verify, arguments.until.is_none(), &options)?;
+    let telling = if arguments.until.is_none() { Telling::Attributed } else { Telling::Story };
+    let ran = run_plan(&*scenario, &plan, arguments.verify, telling, &options)?;
     let wall_s = watch.elapsed().as_secs_f64();
     show_records(terminal, arguments, &ran.records)?;
     if let (Some(until), false) = (arguments.until, ran.stopped) {
