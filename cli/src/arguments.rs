@@ -6,7 +6,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use dacapo_sim::{Engine, Engines};
 
-use crate::{bugs::BugsArguments, exit, seed::Seed, surgery::shrink::ShrinkArguments};
+use crate::{
+    bugs::{self, BugsArguments},
+    exit,
+    seed::Seed,
+    surgery::arguments::{BlameArguments, ShrinkArguments},
+};
 
 /// An event bus for event-sourced services, and the simulator that they are tested in.
 #[derive(Debug, Parser)]
@@ -30,6 +35,8 @@ pub(crate) enum Verb {
     Replay(ReplayArguments),
     /// The smallest plan that still fails the same way
     Shrink(ShrinkArguments),
+    /// The step of a failing run at which failure became inevitable
+    Blame(BlameArguments),
     /// The local bug base: what failed so far, and whether it still does
     Bugs(BugsArguments),
     /// Try every order of a few events, and of what may go wrong with them
@@ -116,6 +123,15 @@ pub(crate) struct SimArguments {
     /// Run every plan twice and compare
     #[arg(long)]
     pub(crate) verify: bool,
+    /// Leave failing plans as they are; else the first one is shrunk before it is told
+    #[arg(long)]
+    pub(crate) no_shrink: bool,
+    /// Shrink every failing plan, not only the first
+    #[arg(long, conflicts_with = "no_shrink")]
+    pub(crate) shrink_all: bool,
+    /// Where failures are kept
+    #[arg(long, value_name = "DIR", default_value = bugs::DIRECTORY)]
+    pub(crate) bugs: PathBuf,
     /// Plant a bug, to see it found; needs a build with `--features planted-bugs`
     #[arg(long, value_name = "NAME")]
     pub(crate) bug: Option<String>,
@@ -124,8 +140,8 @@ pub(crate) struct SimArguments {
 /// `replay`
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArguments {
-    /// A seed, or the file of a saved plan
-    #[arg(value_name = "SEED|FILE")]
+    /// A seed, a bug of `dacapo bugs list`, or the file of a saved plan
+    #[arg(value_name = "SEED|BUG|FILE")]
     pub(crate) what: String,
     /// What to simulate, when a seed is given
     #[arg(long, default_value = "bank")]
@@ -133,15 +149,24 @@ pub(crate) struct ReplayArguments {
     /// The profile that the seed was explored with
     #[arg(long, default_value = "swarm")]
     pub(crate) profile: String,
-    /// What runs the plan; `both`: whichever a campaign with both runs its seed on
-    #[arg(long, value_enum, default_value = "both")]
-    pub(crate) engine: EngineName,
+    /// What runs the plan; if left out: of a bug, what found it, else what a campaign with both runs its seed on
+    #[arg(long, value_enum)]
+    pub(crate) engine: Option<EngineName>,
     /// Show the trace up to this step, and judge no further
     #[arg(long, value_name = "STEP")]
     pub(crate) until: Option<u64>,
     /// Leave this fault of the plan out; may be given again
     #[arg(long, value_name = "N")]
     pub(crate) without_fault: Vec<u32>,
+    /// Leave this operation of the plan out; those that wait for it are skipped. May be given again
+    #[arg(long, value_name = "N")]
+    pub(crate) without_operation: Vec<u64>,
+    /// Of a bug, run the plan as it was found; else the smallest that is known
+    #[arg(long)]
+    pub(crate) as_found: bool,
+    /// The bug base
+    #[arg(long, value_name = "DIR", default_value = bugs::DIRECTORY)]
+    pub(crate) bugs: PathBuf,
     /// Show every record; with a file name, write them there as JSON Lines instead
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     pub(crate) trace: Option<String>,

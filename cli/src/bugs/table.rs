@@ -22,10 +22,7 @@ pub(crate) fn line(row: &Row) -> String {
 
 /// The table, and whether all were found.
 pub(crate) fn write(terminal: &Terminal, rows: &[Row], wall_s: f64, provenance: &Provenance) {
-    terminal.line(format_args!(
-        "{:<26} {:>7} {:>7}   {:<22} caught by",
-        "bug", "median", "p95", "shrunk to"
-    ));
+    terminal.line(format_args!("{:<26} {:>7} {:>7}   {:<22} caught by", "bug", "median", "p95", "shrunk to"));
     for row in rows {
         terminal.line(line(row));
     }
@@ -43,7 +40,9 @@ pub(crate) fn write(terminal: &Terminal, rows: &[Row], wall_s: f64, provenance: 
 /// The table between its markers.
 pub(crate) fn markdown(rows: &[Row], command: &str, provenance: &Provenance) -> String {
     let mut text = format!("{BEGIN}\n");
-    text.push_str("| planted bug | seeds to find it: median | p95 | shrunk to | caught by |\n|---|---:|---:|---|---|\n");
+    text.push_str(
+        "| planted bug | seeds to find it: median | p95 | shrunk to | caught by |\n|---|---:|---:|---|---|\n",
+    );
     for row in rows {
         let _ = writeln!(
             text,

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::{
     Order, Telling,
     ended::{Coverage, Ended},
-    failure,
+    failure::{self, Kept},
     pool::Pool,
     result::{Failure, SeedResult},
     success,
@@ -22,6 +22,10 @@ use super::{
 };
 use crate::{
     arguments::SimArguments,
+    bugs::{
+        self,
+        keep::{Keeper, Shrinking},
+    },
     exit::Exit,
     home::Home,
     interrupt::Interrupt,
@@ -161,7 +165,13 @@ pub(crate) fn run(terminal: &Terminal, arguments: &SimArguments) -> anyhow::Resu
         exit: tally.exit(&reachable, ended),
     };
     tally.shapes = shapes;
-    tell(terminal, &home, &tally, &ending, arguments.report.as_deref())?;
+    let shrinking = match (arguments.no_shrink, arguments.shrink_all) {
+        (true, _) => Shrinking::None,
+        (_, true) => Shrinking::All,
+        _ => Shrinking::First,
+    };
+    let mut keeper = Keeper::new(&arguments.bugs, shrinking);
+    tell(terminal, Some(&mut keeper), &tally, &ending, arguments.report.as_deref())?;
     Ok(ending.exit)
 }
 
@@ -302,28 +312,28 @@ fn engines_words(engines: Engines) -> String {
     }
 }
 
-/// Tells how it ended, failures one after the other, and saves their plans.
+/// Tells how it ended, failures one after the other, and keeps them in the bug base.
 pub(crate) fn tell(
     terminal: &Terminal,
-    home: &Home,
+    mut keeper: Option<&mut Keeper>,
     tally: &Tally,
     ending: &Ending<'_>,
     report: Option<&Path>,
 ) -> anyhow::Result<()> {
     for result in &tally.failed {
-        let saved = match &result.failure {
+        let kept = match &result.failure {
             Some(Failure::Violated(violated)) => {
-                let name = match ending.bug {
-                    Some(bug) => format!("{}-{bug}-seed-{}", violated.property, result.seed),
-                    None => format!("{}-seed-{}", violated.property, result.seed),
-                };
                 terminal.object("violation", &serde_json::json!({ "seed": result.seed, "violation": violated }));
-                Some(home.save_bug(&name, &violated.plan)?)
+                let keep = |keeper: &mut Keeper| {
+                    let added = keeper.keep(terminal, violated, result.engine, ending.provenance)?;
+                    anyhow::Ok(Kept { added, bugs: bugs::flag(keeper.directory()) })
+                };
+                keeper.as_deref_mut().map(keep).transpose()?
             }
             _ => None,
         };
         terminal.line("");
-        failure::write(terminal, result, saved.as_deref(), ending);
+        failure::write(terminal, result, kept.as_ref(), ending);
     }
     terminal.line("");
     success::write(terminal, tally, ending);

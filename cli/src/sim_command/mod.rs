@@ -17,6 +17,14 @@ mod summary;
 mod tally;
 pub(crate) mod worker;
 
+use dacapo_core::trace::Record;
+use dacapo_sim::narrate;
+
 pub(crate) use engine::{Order, Telling, planted, run_seed};
 pub(crate) use pool::Pool;
-pub(crate) use result::{Failure, SeedResult};
+pub(crate) use result::{Failure, SeedResult, Violated};
+
+/// A record in words, as everything here shows it.
+pub(crate) fn record_line(record: &Record) -> String {
+    failure::story_line(&narrate::line(record))
+}
