@@ -41,6 +41,8 @@ pub(crate) enum Verb {
     Bugs(BugsArguments),
     /// Try every order of a few events, and of what may go wrong with them
     Search(SearchArguments),
+    /// Crash runs of the store: the real SQLite on a simulated disk, its power cut at every moment
+    Crash(CrashArguments),
     /// The whole bank in one process: bus, services, customers at work
     Demo(DemoArguments),
     /// The production bus on a SQLite file
@@ -227,6 +229,45 @@ pub(crate) struct SearchArguments {
     /// Plant a bug, to see it found; needs a build with `--features planted-bugs`
     #[arg(long, value_name = "NAME")]
     pub(crate) bug: Option<String>,
+}
+
+/// What the simulated disk is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DiskName {
+    /// What it says that it has synced survives
+    Honest,
+    /// It says so and has not; what is lost must be noticed
+    Lying,
+    /// It loses bits at rest; they must be refused, never served
+    Rot,
+}
+
+impl DiskName {
+    /// Its name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Honest => "honest",
+            Self::Lying => "lying",
+            Self::Rot => "rot",
+        }
+    }
+}
+
+/// `crash`
+#[derive(Debug, Args)]
+pub(crate) struct CrashArguments {
+    /// How many runs; 10000 if left out, and 1 with --seed
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) runs: Option<u64>,
+    /// The first seed: decimal, 0x-hexadecimal, or a commit hash
+    #[arg(long)]
+    pub(crate) seed: Option<Seed>,
+    /// What the disk is like
+    #[arg(long, value_enum, default_value = "honest")]
+    pub(crate) disk: DiskName,
+    /// Threads; as many as there are cores if left out
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub(crate) jobs: Option<u64>,
 }
 
 /// `demo`

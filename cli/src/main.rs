@@ -8,6 +8,7 @@ mod arguments;
 mod bugs;
 mod calendar;
 mod completions;
+mod crash;
 mod demo;
 mod doctor;
 mod events;
@@ -54,6 +55,7 @@ fn obey(terminal: &Terminal, verb: Verb) -> Exit {
         Verb::Blame(arguments) => surgery::blame::run(terminal, &arguments),
         Verb::Bugs(arguments) => bugs::run(terminal, &arguments),
         Verb::Search(arguments) => search::run(terminal, &arguments),
+        Verb::Crash(arguments) => crash::run(terminal, &arguments),
         Verb::Demo(arguments) => demo::run(terminal, &arguments),
         Verb::Serve(arguments) => serve::run(terminal, &arguments),
         Verb::Events(arguments) => events::run(terminal, &arguments),

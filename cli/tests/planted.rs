@@ -94,8 +94,19 @@ fn the_table_does_not_depend_on_the_workers() {
     let scratch = Scratch::new("table");
     let table = |jobs: &str| {
         let arguments = [
-            "bugs", "planted", "--bug", "debit-twice", "--bug", "id-window", "--campaigns", "3", "--shrink", "0s",
-            "--jobs", jobs, "--json",
+            "bugs",
+            "planted",
+            "--bug",
+            "debit-twice",
+            "--bug",
+            "id-window",
+            "--campaigns",
+            "3",
+            "--shrink",
+            "0s",
+            "--jobs",
+            jobs,
+            "--json",
         ];
         let output = run(scratch.path(), &arguments);
         assert_eq!(code(&output), 0, "{}", stdout(&output));

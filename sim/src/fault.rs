@@ -467,6 +467,11 @@ impl Harm {
         }
     }
 
+    /// Whether it may take away what no store can do without.
+    pub fn is_destructive(&self) -> bool {
+        matches!(self, Self::FsyncLies { .. } | Self::BitRot { .. })
+    }
+
     /// Whether a host is down while it lasts.
     pub fn takes_down(&self, name: &NodeName) -> bool {
         match self {

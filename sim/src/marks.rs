@@ -88,6 +88,15 @@ pub const PARCEL_LOST: &str = "parcel lost";
 /// Recorded by the event engine when the bus cut off a peer that did not read.
 pub const SLOW_READER_CUT: &str = "slow reader cut off";
 
+/// Recorded by the engine when the store refused what is damaged.
+pub const DAMAGE_REFUSED: &str = "damage refused";
+/// Recorded by the engine when a recovered store was not what had been made durable. Only where a disk may lose
+/// something; it is what the harness knows, not what anybody noticed.
+pub const DISK_LOST: &str = "disk lost something";
+/// Recorded by the engine when a recovered store answered otherwise than what had been made durable, and not only with
+/// a log that was too short.
+pub const DAMAGE_SERVED: &str = "damage served";
+
 const ENGINE: &[Mark] = &[
     Mark {
         name: COMMIT_UNHEARD,
@@ -107,6 +116,12 @@ const ENGINE: &[Mark] = &[
     Mark {
         name: SYNC_LIED,
         risk: "a lie that nothing rests upon proves nothing",
+        needs: Needs::OneOf(&[Family::FsyncLies]),
+    },
+    Mark { name: DAMAGE_REFUSED, risk: "what has rotted might be served", needs: Needs::OneOf(&[Family::BitRot]) },
+    Mark {
+        name: DISK_LOST,
+        risk: "a lie that takes nothing away proves nothing",
         needs: Needs::OneOf(&[Family::FsyncLies]),
     },
     Mark {

@@ -96,7 +96,7 @@ where
 /// axum's accepting task; it ends with the driver, however that ends.
 struct Served {
     task: JoinHandle<()>,
-    stop: watch::Sender<bool>,
+    stop: Arc<accept::Stop>,
 }
 
 impl Served {
@@ -105,14 +105,14 @@ impl Served {
         L: Listener,
         L::Addr: Debug,
     {
-        let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(accept::serve(listener, door.router(), stopped));
+        let stop = Arc::new(accept::Stop::default());
+        let task = tokio::spawn(accept::serve(listener, door.router(), Arc::clone(&stop)));
         Self { task, stop }
     }
 
     /// Lets answers that are under way leave.
     async fn finish(mut self) {
-        self.stop.send_replace(true);
+        self.stop.say();
         let _ = timeout(FAREWELL_DEADLINE, &mut self.task).await;
     }
 }

@@ -3,8 +3,6 @@
 //! Nothing here remembers a link's or a host's state: it is computed anew from all active faults whenever it is asked
 //! for, so that the end of one fault never ends another.
 
-use std::collections::BTreeMap;
-
 use dacapo_core::{
     NodeName, ServiceName, Term, Timestamp,
     hooks::{Identity, Point},
@@ -71,7 +69,12 @@ pub(crate) struct DiskFaults {
 pub(crate) struct FaultTable {
     chance: Chance,
     faults: Vec<Fault>,
-    states: BTreeMap<u32, State>,
+    /// In the order of `faults`.
+    states: Vec<State>,
+    /// The faults that begin at points, by index.
+    at_points: Vec<usize>,
+    /// The active faults, by index, with when they began: asked for with every message, and made anew with every change.
+    active: Vec<(usize, u64)>,
     healed: bool,
     /// Rises with every change, so that what is derived can be derived again only then.
     changes: u64,
@@ -79,8 +82,19 @@ pub(crate) struct FaultTable {
 
 impl FaultTable {
     pub(crate) fn new(chance: Chance, faults: &[Fault]) -> Self {
-        let states = faults.iter().map(|fault| (fault.id, State::default())).collect();
-        Self { chance, faults: faults.to_vec(), states, healed: false, changes: 0 }
+        let begins_at_point = |(index, fault): (usize, &Fault)| match fault.trigger {
+            Trigger::On { .. } => Some(index),
+            Trigger::At { .. } => None,
+        };
+        Self {
+            chance,
+            faults: faults.to_vec(),
+            states: vec![State::default(); faults.len()],
+            at_points: faults.iter().enumerate().filter_map(begins_at_point).collect(),
+            active: Vec::new(),
+            healed: false,
+            changes: 0,
+        }
     }
 
     pub(crate) fn changes(&self) -> u64 {
@@ -97,15 +111,24 @@ impl FaultTable {
             return Vec::new();
         }
         let mut begun = Vec::new();
-        for fault in &self.faults {
-            let state = self.states.entry(fault.id).or_default();
+        for (fault, state) in self.faults.iter().zip(&mut self.states) {
             if matches!(fault.trigger, Trigger::At { us } if us <= now_us) && state.begun_us.is_none() {
                 state.begun_us = Some(now_us);
                 begun.push(fault.id);
             }
         }
-        self.changes += begun.len() as u64;
+        self.changed(begun.len());
         begun
+    }
+
+    /// So many faults have begun or ended.
+    fn changed(&mut self, count: usize) {
+        if count == 0 {
+            return;
+        }
+        self.changes += count as u64;
+        let states = self.states.iter().enumerate().filter(|(_, state)| !state.ended);
+        self.active = states.filter_map(|(index, state)| state.begun_us.map(|begun_us| (index, begun_us))).collect();
     }
 
     /// A host has reached a point so many times since it was last asked: the faults that begin there.
@@ -114,12 +137,13 @@ impl FaultTable {
             return Vec::new();
         }
         let mut begun = Vec::new();
-        for fault in &self.faults {
+        for index in &self.at_points {
+            let fault = &self.faults[*index];
             let Trigger::On { host: at, point: name, identity, nth } = &fault.trigger else { continue };
             if at != host || name != point.name || identity.is_some_and(|identity| identity != point.identity) {
                 continue;
             }
-            let state = self.states.entry(fault.id).or_default();
+            let state = &mut self.states[*index];
             let before = state.counted;
             state.counted += times;
             if before < *nth && *nth <= state.counted {
@@ -127,15 +151,14 @@ impl FaultTable {
                 begun.push(fault.id);
             }
         }
-        self.changes += begun.len() as u64;
+        self.changed(begun.len());
         begun
     }
 
     /// The faults that end by now.
     pub(crate) fn end_due(&mut self, now_us: u64) -> Vec<u32> {
         let mut ended = Vec::new();
-        for fault in &self.faults {
-            let state = self.states.entry(fault.id).or_default();
+        for (fault, state) in self.faults.iter().zip(&mut self.states) {
             if let Some(begun) = state.begun_us
                 && !state.ended
                 && begun + fault.duration_us <= now_us
@@ -144,42 +167,15 @@ impl FaultTable {
                 ended.push(fault.id);
             }
         }
-        self.changes += ended.len() as u64;
+        self.changed(ended.len());
         ended
-    }
-
-    /// When something changes next by the time alone: a fault begins or ends, a host of a crash loop goes down or up.
-    pub(crate) fn next_due_us(&self, now_us: u64) -> Option<u64> {
-        let due = |fault: &Fault| {
-            let state = self.states.get(&fault.id).copied().unwrap_or_default();
-            match (state.begun_us, &fault.trigger) {
-                _ if state.ended => None,
-                (None, Trigger::At { us }) if !self.healed => Some(*us),
-                (None, _) => None,
-                (Some(begun), _) => {
-                    let end = begun + fault.duration_us;
-                    match fault.what {
-                        Harm::CrashLoop { down_us, up_us, .. } => {
-                            let round = (down_us + up_us).max(1);
-                            let phase = now_us.saturating_sub(begun) % round;
-                            let left = if phase < down_us { down_us - phase } else { round - phase };
-                            Some(end.min(now_us + left))
-                        }
-                        _ => Some(end),
-                    }
-                }
-            }
-        };
-        self.faults.iter().filter_map(due).filter(|due_us| *due_us > now_us).min()
     }
 
     /// Ends everything for good: the faults that end now, and those that never began.
     pub(crate) fn heal(&mut self) -> (Vec<u32>, Vec<u32>) {
         self.healed = true;
-        self.changes += 1;
         let (mut ended, mut never) = (Vec::new(), Vec::new());
-        for fault in &self.faults {
-            let state = self.states.entry(fault.id).or_default();
+        for (fault, state) in self.faults.iter().zip(&mut self.states) {
             match state.begun_us {
                 None => never.push(fault.id),
                 Some(_) if !state.ended => {
@@ -189,6 +185,7 @@ impl FaultTable {
                 Some(_) => {}
             }
         }
+        self.changed(ended.len() + 1);
         (ended, never)
     }
 
@@ -197,28 +194,21 @@ impl FaultTable {
         if self.healed {
             return None;
         }
-        let next = |fault: &Fault| {
-            let state = self.states.get(&fault.id)?;
-            match (state.begun_us, &fault.trigger) {
-                (None, Trigger::At { us }) => Some(*us),
-                (None, Trigger::On { .. }) => None,
-                (Some(_), _) if state.ended => None,
-                (Some(begun), _) => {
-                    let end = begun + fault.duration_us;
-                    Some(within_us(&fault.what, begun, now_us).map_or(end, |within| within.min(end)))
-                }
+        let next = |(fault, state): (&Fault, &State)| match (state.begun_us, &fault.trigger) {
+            (None, Trigger::At { us }) => Some(*us),
+            (None, Trigger::On { .. }) => None,
+            (Some(_), _) if state.ended => None,
+            (Some(begun), _) => {
+                let end = begun + fault.duration_us;
+                Some(within_us(&fault.what, begun, now_us).map_or(end, |within| within.min(end)))
             }
         };
-        self.faults.iter().filter_map(next).min()
+        self.faults.iter().zip(&self.states).filter_map(next).min()
     }
 
     /// Whether some fault has yet to begin at a point.
     pub(crate) fn waits_for_points(&self) -> bool {
-        !self.healed
-            && self.faults.iter().any(|fault| {
-                matches!(fault.trigger, Trigger::On { .. })
-                    && self.states.get(&fault.id).is_some_and(|state| state.begun_us.is_none())
-            })
+        !self.healed && self.at_points.iter().any(|index| self.states[*index].begun_us.is_none())
     }
 
     /// Whether a fault is active that may strike what somebody completes.
@@ -239,10 +229,7 @@ impl FaultTable {
     }
 
     fn active(&self) -> impl Iterator<Item = (&Fault, u64)> {
-        self.faults.iter().filter_map(|fault| {
-            let state = self.states.get(&fault.id)?;
-            state.begun_us.filter(|_| !state.ended).map(|begun| (fault, begun))
-        })
+        self.active.iter().map(|(index, begun_us)| (&self.faults[*index], *begun_us))
     }
 
     /// What is added to the latency between two hosts.
@@ -381,8 +368,7 @@ impl FaultTable {
                 _ => {}
             }
         }
-        for fault in &self.faults {
-            let state = self.states.get(&fault.id).copied().unwrap_or_default();
+        for (fault, state) in self.faults.iter().zip(&self.states) {
             match (&fault.what, &fault.trigger) {
                 (Harm::BitRot { bits }, _) if state.begun_us.is_some() => disk.rotten.push((fault.id, *bits)),
                 (what, Trigger::On { host, point, identity: None, nth })

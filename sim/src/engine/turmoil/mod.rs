@@ -171,7 +171,7 @@ impl Run {
                 hosts.tend(self.now_us);
                 let faults = stage.faults();
                 seen = Some(faults.changes());
-                let due = faults.next_due_us(self.now_us).into_iter().chain(hosts.due_us(self.now_us));
+                let due = faults.next_change_us(self.now_us).into_iter().chain(hosts.due_us(self.now_us));
                 due_us = due.min().unwrap_or(u64::MAX);
             }
             if watch.first().is_some() {
