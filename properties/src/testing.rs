@@ -1,6 +1,6 @@
 //! Runs made by hand, for the tests of the observers: each call is a record, a millisecond after the one before.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use dacapo_core::{
     CorrelationId, Data, Event, EventId, EventType, Expectation, Guard, InstanceName, Key, NewEvent, NodeName,

@@ -30,7 +30,7 @@ use dacapo_core::{
 
 use crate::{
     known::Known,
-    log::Log,
+    log::{Log, ServiceLog},
     members::Members,
     observer::Observer,
     property::{Moment, Promise, Verdict},
@@ -164,10 +164,9 @@ impl LanesAreIndependent {
 
     /// Looks again whether anything keeps a service from getting what is its.
     fn settle(&mut self, name: &ServiceName) {
-        let Some(service) = self.services.get_mut(name) else { return };
-        let credit = self.members.settled_credit(name).unwrap_or_default() as usize;
-        let settled = service.live && service.open.len() <= credit;
-        service.settled = if settled { service.settled.or(Some(self.submitted)) } else { None };
+        if let Some(service) = self.services.get_mut(name) {
+            service.settle(self.members.settled_credit(name), self.submitted);
+        }
     }
 
     fn committed(&mut self, log: &Log, commit: &Commit, now: Moment) {
@@ -188,32 +187,21 @@ impl LanesAreIndependent {
                 let _ = if failed { service.failed.insert(key.clone()) } else { service.failed.remove(key) };
             }
         }
-        let names: Vec<ServiceName> = self.services.keys().cloned().collect();
-        for name in names {
-            self.arrive(log, commit, &name, now);
-            self.settle(&name);
+        let (pending_max, submitted) = (self.pending_max, self.submitted);
+        for (name, service) in &mut self.services {
+            let Some(known) = log.service(name) else { continue };
+            for event in &commit.events {
+                if self.members.left(name, event) {
+                    service.settled = None;
+                }
+            }
+            // One that was just registered has been counted whole.
+            if !commit.services.iter().any(|record| record.name == *name) {
+                service.arrive(known, commit, now, submitted);
+            }
+            service.live &= service.open.len() < pending_max;
+            service.settle(self.members.settled_credit(name), submitted);
         }
-    }
-
-    /// The events of a commit reach a service.
-    fn arrive(&mut self, log: &Log, commit: &Commit, name: &ServiceName, now: Moment) {
-        let (Some(service), Some(known)) = (self.services.get_mut(name), log.service(name)) else { return };
-        let is_new = commit.services.iter().any(|record| record.name == *name);
-        for event in &commit.events {
-            if self.members.left(name, event) {
-                service.settled = None;
-            }
-            if is_new || !known.takes(event) || known.done(event.position).is_some() {
-                continue;
-            }
-            let free = !service.lanes.contains_key(&event.key) && known.behind(&event.key).is_none();
-            service.begin(event.position, event.key.clone());
-            if free && service.live && !event.key.is_reserved() {
-                let waiting = Waiting { durable: now, since: self.submitted };
-                service.waiting.insert(event.position, waiting);
-            }
-        }
-        service.live &= service.open.len() < self.pending_max;
     }
 
     fn delivered(&mut self, log: &Log, connection: u64, deliver: &Deliver) {
@@ -280,6 +268,23 @@ impl Service {
             }
         }
         service
+    }
+
+    /// With the least credit of its instances, if they are settled.
+    fn settle(&mut self, credit: Option<u32>, submitted: u64) {
+        let settled = self.live && self.open.len() <= credit.unwrap_or_default() as usize;
+        self.settled = if settled { self.settled.or(Some(submitted)) } else { None };
+    }
+
+    /// The events of a commit.
+    fn arrive(&mut self, known: &ServiceLog, commit: &Commit, now: Moment, submitted: u64) {
+        for event in commit.events.iter().filter(|event| known.takes(event) && known.done(event.position).is_none()) {
+            let free = !self.lanes.contains_key(&event.key) && known.behind(&event.key).is_none();
+            self.begin(event.position, event.key.clone());
+            if free && self.live && !event.key.is_reserved() {
+                self.waiting.insert(event.position, Waiting { durable: now, since: submitted });
+            }
+        }
     }
 
     fn begin(&mut self, position: Position, key: Key) {
