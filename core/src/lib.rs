@@ -16,6 +16,7 @@
 //! | [`hashed`] | a value that records share and hash once |
 //! | [`hooks`] | where a driver lets a simulator interfere |
 //! | [`limits`] | every limit, with its reason |
+//! | [`marks`] | the places of the machines that a campaign should reach |
 //! | [`planted`] | the planted bugs with which the harness tests itself |
 
 pub mod bus;
@@ -24,6 +25,7 @@ pub mod event;
 pub mod hashed;
 pub mod hooks;
 pub mod limits;
+pub mod marks;
 pub mod names;
 pub mod planted;
 pub mod store;

@@ -45,8 +45,10 @@
 //! | [`swarm`] | drawing faults |
 //! | [`recorder`] | steps, fingerprint, judging, marks, stored records |
 //! | [`marks`] | places that a campaign should reach |
+//! | [`shapes`] | whether a campaign still sees something new |
 //! | [`liveness`] | when a healed run must be done |
 //! | [`engine`] | what carries a plan out |
+//! | [`engines`] | which engine a campaign runs a seed on |
 //! | [`run`](mod@run) | one run and its outcome |
 //! | [`campaign`] | many seeds |
 //! | [`verify`](mod@verify) | the same plan twice |
@@ -64,6 +66,7 @@ mod deadline;
 pub mod disk;
 pub mod draw;
 pub mod engine;
+pub mod engines;
 pub mod fault;
 pub mod liveness;
 pub mod marks;
@@ -75,6 +78,7 @@ pub mod recorder;
 pub mod run;
 pub mod search;
 pub mod seed;
+pub mod shapes;
 pub mod shrink;
 pub mod simulation;
 pub mod swarm;
@@ -88,6 +92,7 @@ pub use dacapo_properties;
 pub use dacapo_service;
 pub use deadline::Budget;
 pub use engine::{Branch, Engine};
+pub use engines::Engines;
 pub use fault::{Family, Fault, Harm, Trigger};
 pub use plan::{Plan, PlanError, Settings};
 pub use profile::Profile;

@@ -117,6 +117,10 @@ impl Profile {
                     F::ScaleIn,
                     F::GracefulRestart,
                     F::StoreFails,
+                    F::RebuildCutShort,
+                    F::RebuildsTogether,
+                    F::InstanceAtPoint,
+                    F::LateService,
                 ],
             ),
             Self::only(
@@ -129,6 +133,7 @@ impl Profile {
                     F::CompletionLost,
                     F::CompletionLate,
                     F::SlowStore,
+                    F::MuteInstance,
                 ],
             ),
             Self {

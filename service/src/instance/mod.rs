@@ -42,6 +42,7 @@ use std::collections::{BTreeSet, VecDeque};
 use dacapo_core::{
     Event, EventType, Key, Now, ServiceName, Timestamp,
     digest::{StableHasher, digest_of},
+    marks::Mark,
     trace::{How, What},
     wire::{FromBus, ToBus},
 };
@@ -137,9 +138,9 @@ impl<S: Service> Instance<S> {
         }
     }
 
-    fn mark(&mut self, name: &str) {
+    fn mark(&mut self, mark: Mark) {
         if self.config.record {
-            self.record(What::Mark { name: name.to_owned() });
+            self.record(What::Mark { name: mark.name.to_owned() });
         }
     }
 
