@@ -43,6 +43,7 @@ use crate::{
     limits::Limits,
     names::{CorrelationId, EventId, EventType, Key, Position, ServiceName, Source, Term},
     planted::{Bug, Planted},
+    sizes::SizesTold,
     store::{KeyHead, Recovered, StoreError, service_key},
     time::{Now, Timestamp},
     trace::What,
@@ -100,6 +101,7 @@ pub struct Bus {
     dirty: BTreeSet<ServiceName>,
     /// Of the planted bug `completion-apart`.
     apart: Vec<Apart>,
+    sizes_told: SizesTold<5>,
 }
 
 impl Bus {
@@ -134,6 +136,7 @@ impl Bus {
             system_events: 0,
             timers,
             apart: Vec::new(),
+            sizes_told: SizesTold::default(),
         };
         if !recovered.lanes.is_empty() {
             bus.mark("recovered_with_lanes_behind");
