@@ -4,9 +4,13 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use dacapo_sim::Engine;
 
-use crate::{bugs::BugsArguments, exit, seed::Seed, surgery::shrink::ShrinkArguments};
+use crate::{
+    bugs::{self, BugsArguments},
+    exit,
+    seed::Seed,
+    surgery::arguments::{BlameArguments, ShrinkArguments},
+};
 
 /// An event bus for event-sourced services, and the simulator that they are tested in.
 #[derive(Debug, Parser)]
@@ -30,10 +34,14 @@ pub(crate) enum Verb {
     Replay(ReplayArguments),
     /// The smallest plan that still fails the same way
     Shrink(ShrinkArguments),
+    /// The step of a failing run at which failure became inevitable
+    Blame(BlameArguments),
     /// The local bug base: what failed so far, and whether it still does
     Bugs(BugsArguments),
     /// Try every order of a few events, and of what may go wrong with them
     Search(SearchArguments),
+    /// Crash runs of the store: the real SQLite on a simulated disk, its power cut at every moment
+    Crash(CrashArguments),
     /// The whole bank in one process: bus, services, customers at work
     Demo(DemoArguments),
     /// The production bus on a SQLite file
@@ -62,17 +70,6 @@ pub(crate) enum EngineName {
     Event,
     /// One after the other; not there yet
     Both,
-}
-
-impl EngineName {
-    /// The one engine that is meant, for what needs exactly one.
-    pub(crate) fn one(self) -> anyhow::Result<Engine> {
-        match self {
-            Self::Turmoil => Ok(Engine::Turmoil),
-            Self::Event => Err(exit::Usage::error("the event engine is not there yet; leave --engine out")),
-            Self::Both => Err(exit::Usage::error("one engine at a time does this; give --engine turmoil")),
-        }
-    }
 }
 
 /// `sim`
@@ -108,6 +105,15 @@ pub(crate) struct SimArguments {
     /// Run every plan twice and compare
     #[arg(long)]
     pub(crate) verify: bool,
+    /// Leave failing plans as they are; else the first one is shrunk before it is told
+    #[arg(long)]
+    pub(crate) no_shrink: bool,
+    /// Shrink every failing plan, not only the first
+    #[arg(long, conflicts_with = "no_shrink")]
+    pub(crate) shrink_all: bool,
+    /// Where failures are kept
+    #[arg(long, value_name = "DIR", default_value = bugs::DIRECTORY)]
+    pub(crate) bugs: PathBuf,
     /// Plant a bug, to see it found; needs a build with `--features planted-bugs`
     #[arg(long, value_name = "NAME")]
     pub(crate) bug: Option<String>,
@@ -116,8 +122,8 @@ pub(crate) struct SimArguments {
 /// `replay`
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArguments {
-    /// A seed, or the file of a saved plan
-    #[arg(value_name = "SEED|FILE")]
+    /// A seed, a bug of `dacapo bugs list`, or the file of a saved plan
+    #[arg(value_name = "SEED|BUG|FILE")]
     pub(crate) what: String,
     /// What to simulate, when a seed is given
     #[arg(long, default_value = "bank")]
@@ -126,14 +132,23 @@ pub(crate) struct ReplayArguments {
     #[arg(long, default_value = "swarm")]
     pub(crate) profile: String,
     /// What runs the plan; `both` is for `sim`
-    #[arg(long, value_enum, default_value = "turmoil")]
-    pub(crate) engine: EngineName,
+    #[arg(long, value_enum)]
+    pub(crate) engine: Option<EngineName>,
     /// Show the trace up to this step, and judge no further
     #[arg(long, value_name = "STEP")]
     pub(crate) until: Option<u64>,
     /// Leave this fault of the plan out; may be given again
     #[arg(long, value_name = "N")]
     pub(crate) without_fault: Vec<u32>,
+    /// Leave this operation of the plan out; those that wait for it are skipped. May be given again
+    #[arg(long, value_name = "N")]
+    pub(crate) without_operation: Vec<u64>,
+    /// Of a bug, run the plan as it was found; else the smallest that is known
+    #[arg(long)]
+    pub(crate) as_found: bool,
+    /// The bug base
+    #[arg(long, value_name = "DIR", default_value = bugs::DIRECTORY)]
+    pub(crate) bugs: PathBuf,
     /// Show every record; with a file name, write them there as JSON Lines instead
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     pub(crate) trace: Option<String>,
@@ -152,6 +167,9 @@ pub(crate) struct SearchArguments {
     /// Events that are published
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
     pub(crate) events: u8,
+    /// Requests to a real service instead: its instances are the machines that are deployed
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with_all = ["events", "nacks", "late", "retries", "rebuilds"], value_parser = clap::value_parser!(u8).range(0..=4))]
+    pub(crate) requests: u8,
     /// Keys that they are about, in turn
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=9))]
     pub(crate) keys: u8,
@@ -194,6 +212,45 @@ pub(crate) struct SearchArguments {
     /// Plant a bug, to see it found; needs a build with `--features planted-bugs`
     #[arg(long, value_name = "NAME")]
     pub(crate) bug: Option<String>,
+}
+
+/// What the simulated disk is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DiskName {
+    /// What it says that it has synced survives
+    Honest,
+    /// It says so and has not; what is lost must be noticed
+    Lying,
+    /// It loses bits at rest; they must be refused, never served
+    Rot,
+}
+
+impl DiskName {
+    /// Its name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Honest => "honest",
+            Self::Lying => "lying",
+            Self::Rot => "rot",
+        }
+    }
+}
+
+/// `crash`
+#[derive(Debug, Args)]
+pub(crate) struct CrashArguments {
+    /// How many runs; 10000 if left out, and 1 with --seed
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) runs: Option<u64>,
+    /// The first seed: decimal, 0x-hexadecimal, or a commit hash
+    #[arg(long)]
+    pub(crate) seed: Option<Seed>,
+    /// What the disk is like
+    #[arg(long, value_enum, default_value = "honest")]
+    pub(crate) disk: DiskName,
+    /// Threads; as many as there are cores if left out
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub(crate) jobs: Option<u64>,
 }
 
 /// `demo`

@@ -8,6 +8,7 @@ mod arguments;
 mod bugs;
 mod calendar;
 mod completions;
+mod crash;
 mod demo;
 mod doctor;
 mod events;
@@ -51,8 +52,10 @@ fn obey(terminal: &Terminal, verb: Verb) -> Exit {
         Verb::Sim(arguments) => sim_command::explore::run(terminal, &arguments),
         Verb::Replay(arguments) => sim_command::replay::run(terminal, &arguments),
         Verb::Shrink(arguments) => surgery::shrink::run(terminal, &arguments),
+        Verb::Blame(arguments) => surgery::blame::run(terminal, &arguments),
         Verb::Bugs(arguments) => bugs::run(terminal, &arguments),
         Verb::Search(arguments) => search::run(terminal, &arguments),
+        Verb::Crash(arguments) => crash::run(terminal, &arguments),
         Verb::Demo(arguments) => demo::run(terminal, &arguments),
         Verb::Serve(arguments) => serve::run(terminal, &arguments),
         Verb::Events(arguments) => events::run(terminal, &arguments),

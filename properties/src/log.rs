@@ -54,6 +54,8 @@ pub struct ServiceLog {
     types: Vec<Taken>,
     /// When its types last changed after its registration.
     types_changed: Option<Moment>,
+    /// Everything that it takes up to here has ended, or is in a lane behind.
+    frontier: Position,
     ended: BTreeMap<Position, Done>,
     behind: BTreeMap<Key, Behind>,
     /// The last delivery of each event that has not ended.
@@ -87,6 +89,16 @@ impl ServiceLog {
         self.ended.get(&position)
     }
 
+    /// Everything that it takes up to here has ended, or is in a lane behind.
+    pub fn frontier(&self) -> Position {
+        self.frontier
+    }
+
+    /// The list of lanes behind, by key.
+    pub fn lanes_behind(&self) -> impl Iterator<Item = &LaneRecord> {
+        self.behind.values().map(|behind| &behind.record)
+    }
+
     /// The lane's record on the list of lanes behind.
     pub fn behind(&self, key: &Key) -> Option<&Behind> {
         self.behind.get(key)
@@ -98,6 +110,7 @@ impl ServiceLog {
     }
 
     fn register(&mut self, record: &ServiceRecord, now: Moment) {
+        self.frontier = record.frontier;
         if self.types == record.types {
             return;
         }
@@ -229,6 +242,9 @@ impl Log {
         }
         for record in &commit.services {
             self.service_mut(&record.name).register(record, now);
+        }
+        for (service, frontier) in &commit.frontiers {
+            self.service_mut(service).frontier = *frontier;
         }
         for completion in &commit.completions {
             self.end_event(completion, now);

@@ -1,6 +1,6 @@
 //! Runs made by hand, for the tests of the observers: each call is a record, a millisecond after the one before.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use dacapo_core::{
     CorrelationId, Data, Event, EventId, EventType, Expectation, Guard, InstanceName, Key, NewEvent, NodeName,
@@ -241,8 +241,32 @@ impl Run {
 
     pub(crate) fn recovered(&mut self, term: u64, position: u64) {
         self.term = Term(1);
-        let recovered = Recovered { term: Term(term), position: Position(position), ..Recovered::default() };
+        let (services, lanes) = self.durable_state();
+        let recovered =
+            Recovered { term: Term(term), position: Position(position), services, lanes, ..Recovered::default() };
         self.node("bus", What::Recovered { recovered: Box::new(recovered) });
+    }
+
+    /// Services and lanes behind, as the commits so far have left them.
+    fn durable_state(&self) -> (Vec<ServiceRecord>, Vec<LaneRecord>) {
+        let mut services: BTreeMap<ServiceName, ServiceRecord> = BTreeMap::new();
+        let mut lanes: BTreeMap<(ServiceName, Key), LaneRecord> = BTreeMap::new();
+        for record in self.records() {
+            let What::CommitDurable { commit } = &record.what else { continue };
+            services.extend(commit.services.iter().map(|service| (service.name.clone(), service.clone())));
+            for (name, frontier) in &commit.frontiers {
+                services.entry(name.clone()).and_modify(|service| service.frontier = *frontier);
+            }
+            for change in &commit.lanes {
+                match change {
+                    LaneChange::Put(lane) => {
+                        lanes.insert((lane.service.clone(), lane.key.clone()), lane.clone());
+                    }
+                    LaneChange::Remove { service, key } => drop(lanes.remove(&(service.clone(), key.clone()))),
+                }
+            }
+        }
+        (services.into_values().collect(), lanes.into_values().collect())
     }
 
     pub(crate) fn hello(&mut self, connection: u64, service: &str, instance: &str, incarnation: u64) {

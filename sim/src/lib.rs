@@ -26,9 +26,14 @@
 //! | [`narrate`] | records in words |
 //! | [`seed`] | seeds, as people write them |
 //! | [`shrink`](mod@shrink) | the smallest plan that still fails the same way |
+//! | [`blame`](mod@blame) | the step at which failure became inevitable |
+//! | [`bugbase`] | what was found, on disk |
 
+pub mod blame;
+pub mod bugbase;
 pub mod campaign;
 pub mod cast;
+mod deadline;
 pub mod disk;
 pub mod draw;
 pub mod engine;
@@ -48,10 +53,13 @@ pub mod simulation;
 pub mod swarm;
 pub mod verify;
 
+pub use blame::{Blame, BlameError, BlameOptions, Share, blame};
+pub use bugbase::BugBase;
 pub use campaign::{Campaign, Progress, Report, explore};
 pub use dacapo_core;
 pub use dacapo_properties;
 pub use dacapo_service;
+pub use deadline::Budget;
 pub use engine::{Branch, Engine};
 pub use fault::{Family, Fault, Harm, Trigger};
 pub use plan::{Plan, PlanError, Settings};

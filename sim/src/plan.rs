@@ -37,6 +37,18 @@ pub enum StoreKind {
     Disk,
 }
 
+/// What must come of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expects {
+    /// Every property holds to the end.
+    #[default]
+    Survival,
+    /// A fault may take away what no store can do without. If it does, somebody must notice: the store refuses, or
+    /// `shown_is_durable` is seen broken at a recovery. Liveness is waived. A run in which nothing was lost passes too.
+    Detection,
+}
+
 /// How many instances of each service are left when all is healed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -250,14 +262,18 @@ pub enum PlanError {
 impl Plan {
     /// Draws the plan of a seed. Workload, settings, mask and each family of faults have streams of their own.
     pub fn draw(scenario: &dyn Scenario, seed: u64, profile: &Profile) -> Self {
-        let settings = Settings::draw(&mut Stream::new(seed, "settings"), profile);
+        let mut settings = Settings::draw(&mut Stream::new(seed, "settings"), profile);
         let operations = scenario.workload(
             &mut Stream::new(seed, "workload"),
             profile.customers,
             profile.operations,
             profile.duration_us / 4 * 3,
         );
-        let mask = swarm::mask(seed, profile);
+        // A stream of its own: no other draw depends on it.
+        let on_disk = Stream::new(seed, "store").chance(profile.disk_permille);
+        settings.store = if on_disk { StoreKind::Disk } else { StoreKind::Memory };
+        let mut mask = swarm::mask(seed, profile);
+        mask.retain(|family, _| on_disk || !family.is_of_disk());
         let faults = swarm::faults(seed, &mask, &Cast::of(scenario, profile.customers), &settings);
         Self {
             version: VERSION,
@@ -270,6 +286,17 @@ impl Plan {
             faults,
             bug: None,
         }
+    }
+
+    /// What must come of it.
+    pub fn expects(&self) -> Expects {
+        if self.faults.iter().any(|fault| fault.what.is_destructive()) { Expects::Detection } else { Expects::Survival }
+    }
+
+    /// Whether bits of the only copy may change, and a disk that lies is not to blame.
+    pub(crate) fn rots(&self) -> bool {
+        let any = |is: fn(&Harm) -> bool| self.faults.iter().any(|fault| is(&fault.what));
+        any(|harm| matches!(harm, Harm::BitRot { .. })) && !any(|harm| matches!(harm, Harm::FsyncLies { .. }))
     }
 
     /// The same plan with a planted bug.

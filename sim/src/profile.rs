@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fault::Family;
+use crate::{fault::Family, plan::Expects};
 
 /// How many faults of a family a plan holds when the family is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -36,6 +36,8 @@ pub struct Profile {
     pub tick_us: u64,
     /// How often a family is on, in thousandths.
     pub family_permille: u32,
+    /// How often the store is on a simulated disk, in thousandths; else it is in memory.
+    pub disk_permille: u32,
     /// The families that may be on.
     pub families: BTreeMap<Family, Strength>,
 }
@@ -57,6 +59,7 @@ impl Profile {
             duration_us: 12_000_000,
             tick_us: 5_000,
             family_permille: 500,
+            disk_permille: 500,
             families: Family::ALL
                 .iter()
                 .filter(|family| !family.is_destructive())
@@ -138,8 +141,45 @@ impl Profile {
                     F::SlowStore,
                 ],
             ),
+            Self {
+                disk_permille: 1_000,
+                ..Self::only(
+                    "disk",
+                    "survivable faults of the disk alone, and crashes of the bus",
+                    &[
+                        F::CrashBus,
+                        F::GracefulRestart,
+                        F::PowerCut,
+                        F::DirectoryEntryLost,
+                        F::FsyncFails,
+                        F::ReadError,
+                        F::DiskFull,
+                        F::SlowDisk,
+                    ],
+                )
+            },
+            Self::destructive(
+                "lying-disk",
+                "the disk says that it has synced and has not: what is lost must be noticed",
+                &[F::FsyncLies, F::PowerCut, F::CrashBus],
+            ),
+            Self::destructive(
+                "rot",
+                "bits of the only copy change: they must be refused, never served",
+                &[F::BitRot, F::PowerCut, F::CrashBus, F::GracefulRestart],
+            ),
             Self::standard(),
         ]
+    }
+
+    /// Families that are all on, one of which takes away what no store can do without.
+    fn destructive(name: &str, description: &str, families: &[Family]) -> Self {
+        Self { disk_permille: 1_000, family_permille: 1_000, ..Self::only(name, description, families) }
+    }
+
+    /// What must come of its runs.
+    pub fn expects(&self) -> Expects {
+        if self.families.keys().any(|family| family.is_destructive()) { Expects::Detection } else { Expects::Survival }
     }
 
     /// The built-in profile of this name.

@@ -11,9 +11,9 @@ use dacapo_properties::{Judged, Scenario, Violation};
 use crate::{
     engine::{Branch, Engine, event, turmoil},
     fault::Family,
-    marks::Reached,
-    plan::{Plan, PlanError},
-    recorder::{Keep, Tamper},
+    marks::{self, Reached},
+    plan::{Expects, Plan, PlanError},
+    recorder::{Keep, Recorded, Tamper},
 };
 
 /// How a run is carried out. Only `engine` and `branch` change what happens in it.
@@ -75,6 +75,8 @@ pub struct Outcome {
     pub seed: u64,
     /// How it ended.
     pub end: End,
+    /// Where the disk may lose something ([`Expects::Detection`]): how it was noticed that it has. The run has passed.
+    pub noticed: Option<String>,
     /// The first violation; there is one unless it passed or was stopped.
     pub violation: Option<Box<Violation>>,
     /// The chained hash over all records.
@@ -122,6 +124,44 @@ impl Outcome {
     }
 }
 
+/// What came of a run whose disk may lose something.
+enum Detection {
+    /// Nothing was lost, or nothing that mattered.
+    Nothing,
+    /// Something was, and it was noticed: how.
+    Noticed(String),
+    /// Something was, and nobody noticed.
+    Unnoticed(Box<Violation>),
+    /// Another promise was broken.
+    Other,
+}
+
+/// Whether what was lost was noticed. What the harness knows to be lost is a mark; what it takes for noticing is the
+/// store's refusal, or promise 1 seen broken at the recovery that shows the loss. Liveness is waived.
+fn detect(recorded: &Recorded, rots: bool, stuck: bool) -> Detection {
+    let reached = |mark| recorded.reached.count(mark) > 0;
+    let (lost, refused) = (reached(marks::DISK_LOST), reached(marks::DAMAGE_REFUSED));
+    let unnoticed = |message: &str| {
+        Detection::Unnoticed(Box::new(Violation {
+            property: "loss_is_noticed",
+            sentence: "what a lying or rotting disk loses is refused by the store or seen as a broken promise",
+            step: recorded.steps,
+            message: message.to_owned(),
+            steps: Vec::new(),
+        }))
+    };
+    match &recorded.violation {
+        // Whatever rots can be refused; a lie that has come true a while later can only be noticed.
+        _ if rots && reached(marks::DAMAGE_SERVED) => unnoticed("a recovered store served what had rotted"),
+        Some(violation) if lost && violation.step > 0 => Detection::Noticed(violation.message.clone()),
+        // The end of a run is where liveness is judged.
+        Some(violation) if !stuck && violation.step > 0 => Detection::Other,
+        _ if refused => Detection::Noticed("the store refused what is damaged".to_owned()),
+        _ if lost => unnoticed("a recovered store was not what had been made durable, and nobody said so"),
+        _ => Detection::Nothing,
+    }
+}
+
 /// Carries a plan out and judges it.
 pub fn run(scenario: &dyn Scenario, plan: &Plan, options: &RunOptions) -> Result<Outcome, PlanError> {
     plan.check(scenario)?;
@@ -132,7 +172,14 @@ pub fn run(scenario: &dyn Scenario, plan: &Plan, options: &RunOptions) -> Result
     };
     let wall = options.clock.as_ref().zip(began).map(|(clock, began)| clock.now().monotonic.since(began));
     let recorded = carried.recorded;
-    let end = match &recorded.violation {
+    let detection = (plan.expects() == Expects::Detection).then(|| detect(&recorded, plan.rots(), carried.stuck));
+    let (noticed, violation) = match detection {
+        Some(Detection::Nothing) => (None, None),
+        Some(Detection::Noticed(how)) if !carried.panicked => (Some(how), None),
+        Some(Detection::Unnoticed(violation)) if !carried.panicked => (None, Some(violation)),
+        _ => (None, recorded.violation),
+    };
+    let end = match &violation {
         _ if carried.panicked => End::Panicked,
         Some(_) if carried.stuck => End::Stuck,
         Some(_) => End::Violated,
@@ -148,7 +195,8 @@ pub fn run(scenario: &dyn Scenario, plan: &Plan, options: &RunOptions) -> Result
     Ok(Outcome {
         seed: plan.seed,
         end,
-        violation: recorded.violation,
+        noticed,
+        violation,
         fingerprint: recorded.fingerprint,
         checkpoints: recorded.checkpoints,
         steps: recorded.steps,

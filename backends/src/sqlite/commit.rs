@@ -12,6 +12,7 @@ use super::{
     Db, Snapshot, error,
     look_up::encode_produced,
     row::{self, Names, decode_by_type, encode_by_type},
+    seal::{self, CompletionSeal},
 };
 
 impl Db {
@@ -173,15 +174,13 @@ impl Writer<'_> {
     }
 
     fn key(&self, key: &Key, next_key: &mut i64) -> Result<KeyRow, StoreError> {
-        let row: Option<(i64, i64, i64, String)> = self
+        let row: Option<(i64, i64, i64, String, Option<i64>)> = self
             .connection
-            .prepare_cached("SELECT id, version, head, by_type FROM keys WHERE key = ?1")
-            .and_then(|mut statement| {
-                let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
-                statement.query_row([key.as_str()], read).optional()
-            })
+            .prepare_cached("SELECT id, version, head, by_type, checksum FROM keys WHERE key = ?1")
+            .and_then(|mut statement| statement.query_row([key.as_str()], |row| row.try_into()).optional())
             .map_err(error::map)?;
-        if let Some((id, version, head, by_type)) = row {
+        if let Some((id, version, head, by_type, stored)) = row {
+            seal::key(id, key.as_str(), version, head, &by_type).check(stored, || format!("the head of key {key}"))?;
             let by_type = decode_by_type(&by_type)
                 .ok_or_else(|| StoreError::Damaged(format!("the head of key {key} cannot be decoded")))?;
             let (version, head) = (Version(version as u64), Position(head as u64));
@@ -196,14 +195,17 @@ impl Writer<'_> {
     fn put_key(&self, name: &Key, key: &KeyRow) -> Result<(), StoreError> {
         let KeyRow { id, version, head, by_type, .. } = key;
         let (version, head, by_type) = (version.0 as i64, head.0 as i64, encode_by_type(by_type));
+        let checksum = seal::key(*id, name.as_str(), version, head, &by_type).close();
         if key.is_new {
             self.connection
-                .prepare_cached("INSERT INTO keys (id, version, head, by_type, key) VALUES (?1, ?2, ?3, ?4, ?5)")
-                .and_then(|mut statement| statement.execute((id, version, head, by_type, name.as_str())))
+                .prepare_cached(
+                    "INSERT INTO keys (id, version, head, by_type, checksum, key) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                )
+                .and_then(|mut statement| statement.execute((id, version, head, by_type, checksum, name.as_str())))
         } else {
             self.connection
-                .prepare_cached("UPDATE keys SET version = ?2, head = ?3, by_type = ?4 WHERE id = ?1")
-                .and_then(|mut statement| statement.execute((id, version, head, by_type)))
+                .prepare_cached("UPDATE keys SET version = ?2, head = ?3, by_type = ?4, checksum = ?5 WHERE id = ?1")
+                .and_then(|mut statement| statement.execute((id, version, head, by_type, checksum)))
         }
         .map_err(error::map)?;
         Ok(())
@@ -230,18 +232,30 @@ impl Writer<'_> {
             Some(instance) => Some(self.names.intern(self.connection, instance.as_str())?),
             None => None,
         };
+        let produced = encode_produced(produced);
+        let row = CompletionSeal {
+            position: position.0 as i64,
+            service: number,
+            skipped: *ended == Ended::Skipped,
+            instance,
+            epoch: *epoch as i64,
+            attempt: *attempt,
+            time: time.0 as i64,
+            produced: &produced,
+        };
         self.connection
-            .prepare_cached("INSERT INTO completions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")
+            .prepare_cached("INSERT INTO completions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")
             .and_then(|mut statement| {
                 statement.execute((
-                    position.0 as i64,
-                    number,
-                    *ended == Ended::Skipped,
-                    instance,
-                    *epoch as i64,
-                    attempt,
-                    time.0 as i64,
-                    encode_produced(produced),
+                    row.position,
+                    row.service,
+                    row.skipped,
+                    row.instance,
+                    row.epoch,
+                    row.attempt,
+                    row.time,
+                    row.produced,
+                    row.seal().close(),
                 ))
             })
             .map_err(|error| match error.sqlite_error_code() {
@@ -256,8 +270,12 @@ impl Writer<'_> {
     fn put_service(&self, service: &ServiceRecord) -> Result<(), StoreError> {
         let types = serde_json::to_string(&service.types).expect("names and numbers are always JSON");
         self.connection
-            .prepare_cached("INSERT OR REPLACE INTO services VALUES (?1, ?2, ?3)")
-            .and_then(|mut statement| statement.execute((service.name.as_str(), types, service.frontier.0 as i64)))
+            .prepare_cached("INSERT OR REPLACE INTO services VALUES (?1, ?2, ?3, ?4, ?5)")
+            .and_then(|mut statement| {
+                let (name, frontier) = (service.name.as_str(), service.frontier.0 as i64);
+                let seals = (seal::service(name, &types).close(), seal::frontier(name, frontier).close());
+                statement.execute((name, types, frontier, seals.0, seals.1))
+            })
             .map_err(error::map)?;
         Ok(())
     }
@@ -265,8 +283,13 @@ impl Writer<'_> {
     fn move_frontier(&self, service: &ServiceName, frontier: Position) -> Result<(), StoreError> {
         let moved = self
             .connection
-            .prepare_cached("UPDATE services SET frontier = ?2 WHERE name = ?1 AND frontier <= ?2")
-            .and_then(|mut statement| statement.execute((service.as_str(), frontier.0 as i64)))
+            .prepare_cached(
+                "UPDATE services SET frontier = ?2, frontier_checksum = ?3 WHERE name = ?1 AND frontier <= ?2",
+            )
+            .and_then(|mut statement| {
+                let (name, frontier) = (service.as_str(), frontier.0 as i64);
+                statement.execute((name, frontier, seal::frontier(name, frontier).close()))
+            })
             .map_err(error::map)?;
         if moved == 1 {
             return Ok(());
@@ -278,9 +301,12 @@ impl Writer<'_> {
         match change {
             LaneChange::Put(lane) => {
                 let (service, key, next) = (lane.service.as_str(), lane.key.as_str(), lane.next_version.0 as i64);
-                self.connection
-                    .prepare_cached("INSERT OR REPLACE INTO lanes VALUES (?1, ?2, ?3, ?4, ?5)")
-                    .and_then(|mut statement| statement.execute((service, key, next, lane.failures, &lane.parked)))
+                self.connection.prepare_cached("INSERT OR REPLACE INTO lanes VALUES (?1, ?2, ?3, ?4, ?5, ?6)").and_then(
+                    |mut statement| {
+                        let checksum = seal::lane(service, key, next, lane.failures, lane.parked.as_deref()).close();
+                        statement.execute((service, key, next, lane.failures, &lane.parked, checksum))
+                    },
+                )
             }
             LaneChange::Remove { service, key } => self
                 .connection

@@ -9,22 +9,32 @@ use dacapo_core::{
 };
 use rusqlite::{OptionalExtension, Row};
 
-use super::{Snapshot, error};
+use super::{
+    Snapshot, error,
+    seal::{self, CompletionSeal},
+};
 
 impl Snapshot<'_> {
     pub(super) fn current_term(&self) -> Result<Term, StoreError> {
         self.connection
-            .prepare_cached("SELECT term FROM meta")
-            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
-            .map(|term: i64| Term(term as u64))
+            .prepare_cached("SELECT term, checksum FROM meta")
+            .and_then(|mut statement| statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?))))
             .map_err(error::map)
+            .and_then(|(term, stored): (i64, Option<i64>)| {
+                seal::term(term).check(stored, || "the term".to_owned())?;
+                Ok(Term(term as u64))
+            })
     }
 
     pub(super) fn look_up(&mut self, look_up: &LookUp) -> Result<Found, StoreError> {
         let mut found = Found { read_at: self.end()?, ..Found::default() };
         for id in &look_up.ids {
             if let Some(position) = self.position_of(id)? {
-                found.ids.insert(id.clone(), self.event(position)?);
+                let event = self.event(position)?;
+                if event.id != *id {
+                    return Err(StoreError::Damaged(format!("the index of ids leads from {id} to {}", event.id)));
+                }
+                found.ids.insert(id.clone(), event);
             }
         }
         for key in &look_up.heads {
@@ -52,14 +62,19 @@ impl Snapshot<'_> {
         let Some(number) = self.names.find(self.connection, service.as_str())? else {
             return Ok(None);
         };
-        let produced: Option<String> = self
+        let row: Option<CompletionRow> = self
             .connection
-            .prepare_cached("SELECT produced FROM completions WHERE position = ?1 AND service = ?2")
-            .and_then(|mut statement| statement.query_row([position.0 as i64, number], |row| row.get(0)).optional())
+            .prepare_cached(
+                "SELECT service, '', 0, skipped, instance, epoch, attempt, time, produced, checksum
+                 FROM completions WHERE position = ?1 AND service = ?2",
+            )
+            .and_then(|mut statement| statement.query_row([position.0 as i64, number], CompletionRow::read).optional())
             .map_err(error::map)?;
-        let Some(produced) = produced else {
+        let Some(row) = row else {
             return Ok(None);
         };
+        row.check(position)?;
+        let produced = row.produced;
         let end = self.end()?;
         let mut events = Vec::new();
         for position in decode_produced(&produced).ok_or_else(|| damaged(position))? {
@@ -84,7 +99,8 @@ impl Snapshot<'_> {
             let rows: Vec<CompletionRow> = self
                 .connection
                 .prepare_cached(
-                    "SELECT service, keys.key, events.version, skipped, instance, epoch, attempt, completions.time, produced
+                    "SELECT service, keys.key, events.version, skipped, instance, epoch, attempt, completions.time, produced,
+                         completions.checksum
                      FROM completions
                      JOIN events ON events.position = completions.position
                      JOIN keys ON keys.id = events.key
@@ -103,6 +119,7 @@ impl Snapshot<'_> {
     }
 
     fn completion(&mut self, position: Position, row: CompletionRow) -> Result<Completion, StoreError> {
+        row.check(position)?;
         let told = |_| damaged(position);
         let service = self.names.name(self.connection, row.service)?;
         let instance = row.instance.map(|number| self.names.name(self.connection, number)).transpose()?;
@@ -146,6 +163,7 @@ struct CompletionRow {
     attempt: u32,
     time: i64,
     produced: String,
+    checksum: Option<i64>,
 }
 
 impl CompletionRow {
@@ -160,6 +178,21 @@ impl CompletionRow {
             attempt: row.get(6)?,
             time: row.get(7)?,
             produced: row.get(8)?,
+            checksum: row.get(9)?,
         })
+    }
+
+    fn check(&self, position: Position) -> Result<(), StoreError> {
+        let row = CompletionSeal {
+            position: position.0 as i64,
+            service: self.service,
+            skipped: self.skipped,
+            instance: self.instance,
+            epoch: self.epoch,
+            attempt: self.attempt,
+            time: self.time,
+            produced: &self.produced,
+        };
+        row.seal().check(self.checksum, || format!("a completion of position {position}"))
     }
 }

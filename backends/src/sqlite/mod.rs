@@ -1,7 +1,8 @@
 //! The embedded store: one SQLite file in WAL mode with `synchronous=EXTRA`, written by one bus, readable by others.
 //!
-//! The log and the bus's own state live in the same file, so that a commit is one transaction. Every event carries a
-//! checksum, since SQLite does not check its pages; a damaged event is told when it is read, never handed on.
+//! The log and the bus's own state live in the same file, so that a commit is one transaction. Every row carries a
+//! checksum, since SQLite does not check its pages; what is damaged is told when it is read, never handed on. A row that
+//! cannot be found, because an index is damaged, is noticed when a small file is opened, or by [`SqliteStore::check`].
 //!
 //! | module | what lives there |
 //! |---|---|
@@ -11,6 +12,8 @@
 //! | `commit` | applying a commit as one transaction |
 //! | `look_up`, `read`, `query` | answering; `scan`: the walks over the log that they need |
 //! | `row` | events, heads and names, from rows |
+//! | `seal` | checksums of the other rows |
+//! | `verify` | checking a whole file |
 //!
 //! What this module refuses to do: keep anything in memory that a look-up could be answered from (the log is the
 //! truth), retry a commit whose outcome is unknown, or go on after one without recovering.
@@ -25,8 +28,10 @@ mod recover;
 mod row;
 mod scan;
 mod schema;
+mod seal;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use std::{
     path::{Path, PathBuf},
@@ -68,6 +73,9 @@ pub struct Options {
     /// The write-ahead log is brought into the file whenever it has grown by so many pages. More pages make appends
     /// cheaper and recovery slower.
     pub checkpoint_pages: u32,
+    /// A file of at most so many KiB is checked whole when it is opened; 0: none is. Beyond it opening costs the same
+    /// however long the log is, and [`SqliteStore::check`] is there for whoever has the time.
+    pub check_kib_max: u64,
     /// The name of a registered SQLite VFS; none: the operating system's files.
     pub vfs: Option<String>,
 }
@@ -80,6 +88,8 @@ impl Default for Options {
             reader_cache_kib: 8 << 10,
             busy_timeout: Duration::from_secs(5),
             checkpoint_pages: 4_096,
+            // About a tenth of a second.
+            check_kib_max: 8 << 10,
             vfs: None,
         }
     }
@@ -168,6 +178,15 @@ impl SqliteStore {
         let path = path.as_ref().to_path_buf();
         let connection = open::writer(&path, &options)?;
         Ok(Self { db: Shared::new(connection), place: Place::File { path, options } })
+    }
+
+    /// Checks the whole file: its pages, every index against its table, every row against its checksum, every head
+    /// against the log. It costs as much as reading all of it.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] with what was found first.
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.db.lock().verify()
     }
 
     /// A store in memory. Its readers share its one connection and wait for it.

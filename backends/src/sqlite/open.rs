@@ -1,7 +1,7 @@
 //! Opening: which files are taken for stores, and with what settings.
 //!
-//! Only what can be seen cheaply is checked here: the header, the marks of the file, the last event. The rest is
-//! checked where it is read.
+//! Only what can be seen cheaply is checked here: the header, the marks of the file, the last event; of a small file,
+//! everything. The rest is checked where it is read.
 
 use std::{fs::File, io::Read as _, path::Path};
 
@@ -58,7 +58,7 @@ fn open_writer(path: &Path, options: &Options) -> Result<Connection, StoreError>
     if matches!(marks, Marks::Fresh) && on_files {
         sync_directory(path)?;
     }
-    check_last_event(connection)
+    check_last_event(connection, options)
 }
 
 fn open_reader(path: &Path, options: &Options) -> Result<Connection, StoreError> {
@@ -82,7 +82,7 @@ fn open_existing_reader(path: &Path, options: &Options) -> Result<Connection, St
         )),
         Marks::Store { version } => {
             refuse_newer(path, version)?;
-            check_last_event(connection)
+            check_last_event(connection, &Options { check_kib_max: 0, ..options.clone() })
         }
     }
 }
@@ -206,8 +206,11 @@ fn refuse_newer(path: &Path, version: i32) -> Result<(), StoreError> {
 }
 
 /// The end of the log is what a power cut or a cut-off copy damages first.
-fn check_last_event(connection: Connection) -> Result<Connection, StoreError> {
+fn check_last_event(connection: Connection, options: &Options) -> Result<Connection, StoreError> {
     let mut db = Db::new(connection);
+    if options.check_kib_max > 0 && db.size_kib()? <= options.check_kib_max {
+        db.verify()?;
+    }
     db.snapshot(|snapshot| {
         snapshot.current_term()?;
         let end = snapshot.end()?;

@@ -11,6 +11,7 @@ use rusqlite::{OptionalExtension, types::Value};
 use super::{
     Snapshot, error,
     scan::{Order, Scan, TAKEN, Types, int},
+    seal,
 };
 use crate::page::{Room, page_limit};
 
@@ -20,6 +21,14 @@ pub(super) const NOT_ENDED: &str =
 
 /// The number of no name.
 const NOBODY: i64 = 0;
+
+/// Whether an index led to events of the right key.
+fn check_key<'a>(key: &Key, events: impl IntoIterator<Item = &'a Arc<Event>>) -> Result<(), StoreError> {
+    match events.into_iter().find(|event| event.key != *key) {
+        Some(event) => Err(StoreError::Damaged(format!("the index of keys leads from {key} to {}", event.key))),
+        None => Ok(()),
+    }
+}
 
 impl Snapshot<'_> {
     pub(super) fn read(&mut self, read: &Read) -> Result<Page, StoreError> {
@@ -46,7 +55,11 @@ impl Snapshot<'_> {
                         self.positions(&scan, page_limit(*limit))?
                     }
                 };
-                self.undone(&positions, types, end, *limit)
+                let page = self.undone(&positions, types, end, *limit)?;
+                if let Page::Undone { events, .. } = &page {
+                    check_key(key, events.iter().map(|undone| &undone.event))?;
+                }
+                Ok(page)
             }
             Read::Key { key, after, types, limit } => {
                 let mut room = Room::new(*limit);
@@ -57,6 +70,7 @@ impl Snapshot<'_> {
                         scan = scan.and(TAKEN, self.types(types)?.json());
                     }
                     events = self.fill(&mut room, &self.positions(&scan, page_limit(*limit))?)?;
+                    check_key(key, &events)?;
                 }
                 let head = self.head(key)?.version;
                 Ok(Page::Key { events, head, read_at: self.end()?, more: room.is_full() })
@@ -134,18 +148,23 @@ impl Snapshot<'_> {
     }
 
     fn keys(&self, after: &str, limit: usize) -> Result<Vec<(Key, Version)>, StoreError> {
-        let rows: Vec<(String, i64)> = self
+        let mut statement = self
             .connection
-            .prepare_cached("SELECT key, version FROM keys WHERE key > ?1 ORDER BY key LIMIT ?2")
-            .and_then(|mut statement| {
-                let rows = statement.query_map((after, int(limit as u64)), |row| Ok((row.get(0)?, row.get(1)?)))?;
-                rows.collect()
-            })
+            .prepare_cached(
+                "SELECT id, key, version, head, by_type, checksum FROM keys WHERE key > ?1 ORDER BY key LIMIT ?2",
+            )
             .map_err(error::map)?;
-        rows.into_iter()
-            .map(|(key, version)| Key::new(key).map(|key| (key, Version(version as u64))))
-            .collect::<Result<_, _>>()
-            .map_err(|error| StoreError::Damaged(format!("a key cannot be decoded ({error})")))
+        let mut rows = statement.query((after, int(limit as u64))).map_err(error::map)?;
+        let mut heads = Vec::new();
+        while let Some(row) = rows.next().map_err(error::map)? {
+            let read = || -> rusqlite::Result<(i64, String, i64, i64, String, Option<i64>)> { row.try_into() };
+            let (id, key, version, head, by_type, stored) = read().map_err(error::map)?;
+            seal::key(id, &key, version, head, &by_type).check(stored, || format!("the head of key {key}"))?;
+            let key =
+                Key::new(key).map_err(|error| StoreError::Damaged(format!("a key cannot be decoded ({error})")))?;
+            heads.push((key, Version(version as u64)));
+        }
+        Ok(heads)
     }
 
     /// The number of a key; none if it has no event.

@@ -6,7 +6,7 @@ use dacapo_core::{
 };
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
 
-use super::{Db, Snapshot, error, row};
+use super::{Db, Snapshot, error, row, seal};
 
 impl Db {
     /// Checkpoints, then hands out a term. The log is not read: the cost does not grow with it.
@@ -19,8 +19,10 @@ impl Db {
         checkpoint(&self.connection)?;
         let transaction =
             Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).map_err(error::map)?;
-        let term: i64 = transaction
-            .query_row("UPDATE meta SET term = term + 1 RETURNING term", [], |row| row.get(0))
+        let snapshot = Snapshot { connection: &transaction, names: &mut self.names };
+        let term = snapshot.current_term()?.0 as i64 + 1;
+        transaction
+            .execute("UPDATE meta SET term = ?1, checksum = ?2", (term, seal::term(term).close()))
             .map_err(error::map)?;
         let services = services(&transaction)?;
         let mut snapshot = Snapshot { connection: &transaction, names: &mut self.names };
@@ -49,21 +51,33 @@ fn checkpoint(connection: &Connection) -> Result<(), StoreError> {
     Err(StoreError::Io("another process has been reading an old state of the file for too long; end it".to_owned()))
 }
 
-fn services(connection: &Connection) -> Result<Vec<ServiceRecord>, StoreError> {
+pub(super) fn services(connection: &Connection) -> Result<Vec<ServiceRecord>, StoreError> {
     let decode = |row: &Row<'_>| -> rusqlite::Result<Result<ServiceRecord, String>> {
         let (name, types, frontier): (String, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let stored: (Option<i64>, Option<i64>) = (row.get(3)?, row.get(4)?);
+        let sealed = seal::service(&name, &types)
+            .check(stored.0, || format!("the service {name}"))
+            .and_then(|()| seal::frontier(&name, frontier).check(stored.1, || format!("the frontier of {name}")));
+        if let Err(error) = sealed {
+            return Ok(Err(error.to_string()));
+        }
         Ok(ServiceName::new(name).map_err(|error| error.to_string()).and_then(|name| {
             let types = serde_json::from_str(&types).map_err(|error| error.to_string())?;
             Ok(ServiceRecord { name, types, frontier: Position(frontier as u64) })
         }))
     };
-    all(connection, "SELECT name, types, frontier FROM services ORDER BY name", decode)
+    all(connection, "SELECT name, types, frontier, checksum, frontier_checksum FROM services ORDER BY name", decode)
 }
 
-fn lanes(connection: &Connection) -> Result<Vec<LaneRecord>, StoreError> {
+pub(super) fn lanes(connection: &Connection) -> Result<Vec<LaneRecord>, StoreError> {
     let decode = |row: &Row<'_>| -> rusqlite::Result<Result<LaneRecord, String>> {
         let (service, key): (String, String) = (row.get(0)?, row.get(1)?);
         let (next_version, failures, parked): (i64, u32, Option<String>) = (row.get(2)?, row.get(3)?, row.get(4)?);
+        let sealed = seal::lane(&service, &key, next_version, failures, parked.as_deref())
+            .check(row.get(5)?, || format!("the lane {key} of {service}"));
+        if let Err(error) = sealed {
+            return Ok(Err(error.to_string()));
+        }
         Ok(ServiceName::new(service).and_then(|service| Key::new(key).map(|key| (service, key))).map_or_else(
             |error| Err(error.to_string()),
             |(service, key)| {
@@ -71,7 +85,11 @@ fn lanes(connection: &Connection) -> Result<Vec<LaneRecord>, StoreError> {
             },
         ))
     };
-    all(connection, "SELECT service, key, next_version, failures, parked FROM lanes ORDER BY service, key", decode)
+    all(
+        connection,
+        "SELECT service, key, next_version, failures, parked, checksum FROM lanes ORDER BY service, key",
+        decode,
+    )
 }
 
 /// All rows of a table of the bus's own state.

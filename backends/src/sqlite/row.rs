@@ -8,7 +8,7 @@ use dacapo_core::{
 };
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::{Snapshot, error};
+use super::{Snapshot, error, seal};
 
 /// Names remembered per connection; beyond it they are read again.
 const NAMES_MAX: usize = 4_096;
@@ -32,12 +32,15 @@ impl Names {
         if let Some(name) = self.by_id.get(&id) {
             return Ok(Arc::clone(name));
         }
-        let name: Option<String> = connection
-            .prepare_cached("SELECT name FROM names WHERE id = ?1")
-            .and_then(|mut statement| statement.query_row([id], |row| row.get(0)).optional())
+        let row: Option<(String, Option<i64>)> = connection
+            .prepare_cached("SELECT name, checksum FROM names WHERE id = ?1")
+            .and_then(|mut statement| statement.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional())
             .map_err(error::map)?;
-        match name {
-            Some(name) => Ok(self.remember(id, name.into())),
+        match row {
+            Some((name, stored)) => {
+                seal::name(id, &name).check(stored, || format!("the name number {id}"))?;
+                Ok(self.remember(id, name.into()))
+            }
             None => Err(StoreError::Damaged(format!("the name number {id} is missing"))),
         }
     }
@@ -47,13 +50,14 @@ impl Names {
         if let Some(id) = self.by_name.get(name) {
             return Ok(Some(*id));
         }
-        let id: Option<i64> = connection
-            .prepare_cached("SELECT id FROM names WHERE name = ?1")
-            .and_then(|mut statement| statement.query_row([name], |row| row.get(0)).optional())
+        let row: Option<(i64, Option<i64>)> = connection
+            .prepare_cached("SELECT id, checksum FROM names WHERE name = ?1")
+            .and_then(|mut statement| statement.query_row([name], |row| Ok((row.get(0)?, row.get(1)?))).optional())
             .map_err(error::map)?;
-        Ok(id.inspect(|id| {
-            self.remember(*id, name.into());
-        }))
+        let Some((id, stored)) = row else { return Ok(None) };
+        seal::name(id, name).check(stored, || format!("the name number {id}"))?;
+        self.remember(id, name.into());
+        Ok(Some(id))
     }
 
     /// The number of a name, a new one if it has none. Only within a transaction that writes.
@@ -61,9 +65,13 @@ impl Names {
         if let Some(id) = self.find(connection, name)? {
             return Ok(id);
         }
-        let id = connection
-            .prepare_cached("INSERT INTO names (name) VALUES (?1)")
-            .and_then(|mut statement| statement.insert([name]))
+        let id: i64 = connection
+            .prepare_cached("SELECT coalesce(max(id), 0) + 1 FROM names")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .map_err(error::map)?;
+        connection
+            .prepare_cached("INSERT INTO names (id, name, checksum) VALUES (?1, ?2, ?3)")
+            .and_then(|mut statement| statement.execute((id, name, seal::name(id, name).close())))
             .map_err(error::map)?;
         self.remember(id, name.into());
         Ok(id)
@@ -119,18 +127,23 @@ impl Snapshot<'_> {
     /// A key's head; version 0 if the key has no event.
     pub(super) fn head(&mut self, key: &Key) -> Result<KeyHead, StoreError> {
         let damaged = |why: &dyn Display| StoreError::Damaged(format!("the head of key {key} {why}"));
-        let row: Option<(String, i64, String)> = self
+        let row: Option<HeadRow> = self
             .connection
             .prepare_cached(
-                "SELECT events.id, keys.version, by_type
-                 FROM keys JOIN events ON events.position = head WHERE keys.key = ?1",
+                "SELECT events.id, events.version, events.key, keys.id, keys.version, head, by_type, keys.checksum
+                 FROM keys LEFT JOIN events ON events.position = head WHERE keys.key = ?1",
             )
-            .and_then(|mut statement| {
-                statement.query_row([key.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()
-            })
+            .and_then(|mut statement| statement.query_row([key.as_str()], HeadRow::read).optional())
             .map_err(error::map)?;
-        let Some((id, version, by_type)) = row else {
+        let Some(row) = row else {
             return Ok(KeyHead::default());
+        };
+        let HeadRow { event, number, version, head, by_type, checksum } = row;
+        seal::key(number, key.as_str(), version, head, &by_type)
+            .check(checksum, || format!("the head of key {key}"))?;
+        let id = match event {
+            (Some(id), Some(at), Some(of)) if at == version && of == number => id,
+            _ => return Err(damaged(&"points to another event")),
         };
         let id = EventId::new(id).map_err(|error| damaged(&format_args!("cannot be decoded ({error})")))?;
         let numbers = decode_by_type(&by_type).ok_or_else(|| damaged(&"cannot be decoded"))?;
@@ -142,6 +155,29 @@ impl Snapshot<'_> {
         }
         by_type.sort_unstable();
         Ok(KeyHead { version: Version(version as u64), id: Some(id), by_type: Arc::new(by_type) })
+    }
+}
+
+/// A key's row with the event at its head.
+struct HeadRow {
+    event: (Option<String>, Option<i64>, Option<i64>),
+    number: i64,
+    version: i64,
+    head: i64,
+    by_type: String,
+    checksum: Option<i64>,
+}
+
+impl HeadRow {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            event: (row.get(0)?, row.get(1)?, row.get(2)?),
+            number: row.get(3)?,
+            version: row.get(4)?,
+            head: row.get(5)?,
+            by_type: row.get(6)?,
+            checksum: row.get(7)?,
+        })
     }
 }
 

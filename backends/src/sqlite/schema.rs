@@ -16,7 +16,8 @@ use super::error;
 pub(super) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"DCAP");
 
 /// The steps, in order; `user_version` counts those that a file has taken. A step never changes once released.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     -- One row: the newest term that was handed out.
     CREATE TABLE meta (
         one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -108,7 +109,18 @@ const MIGRATIONS: &[&str] = &["
         JOIN correlations ON correlations.id = events.correlation
         JOIN names AS types ON types.id = events.type
         JOIN names AS sources ON sources.id = events.source;
-    "];
+    ",
+    "
+    -- What a row's fields hash to, so that rot is refused. None in rows that were written before.
+    ALTER TABLE meta ADD COLUMN checksum INTEGER;
+    ALTER TABLE names ADD COLUMN checksum INTEGER;
+    ALTER TABLE keys ADD COLUMN checksum INTEGER;
+    ALTER TABLE completions ADD COLUMN checksum INTEGER;
+    ALTER TABLE services ADD COLUMN checksum INTEGER;
+    ALTER TABLE services ADD COLUMN frontier_checksum INTEGER;
+    ALTER TABLE lanes ADD COLUMN checksum INTEGER;
+    ",
+];
 
 /// The schema of this build.
 pub(super) const VERSION: i32 = MIGRATIONS.len() as i32;

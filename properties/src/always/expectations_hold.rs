@@ -16,7 +16,7 @@ use dacapo_core::{
     digest::StableHasher,
     hashed::Hashed,
     trace::{Frame, Record, What},
-    wire::{FromBus, ToBus},
+    wire::{FromBus, ToBus, Token},
 };
 use std::hash::Hash as _;
 
@@ -53,8 +53,18 @@ struct Batch {
     received: Moment,
 }
 
-/// Questions of one bus that wait for their answers, oldest first, with the first id of their batch (none: no events).
-type Waiting = BTreeMap<(u64, Asked), VecDeque<(Option<EventId>, u64)>>;
+/// A question that waits for its answer.
+#[derive(Debug, Clone)]
+struct Open {
+    /// The first id of its batch; none: no events.
+    first: Option<EventId>,
+    /// The delivery that it answers, if it is a completion.
+    token: Option<Token>,
+    step: u64,
+}
+
+/// Questions of one bus that wait for their answers, oldest first.
+type Waiting = BTreeMap<(u64, Asked), VecDeque<Open>>;
 
 /// Judges [`PROMISE`].
 #[derive(Debug, Clone, Default)]
@@ -94,10 +104,11 @@ impl Observer for ExpectationsHold {
             What::FrameReceived { connection, frame: Frame::ToBus(frame) } => {
                 match &**frame {
                     ToBus::Publish(publish) => {
-                        self.asked(record, *connection, Asked::Publish(publish.request), frame);
+                        self.asked(record, *connection, Asked::Publish(publish.request), None, frame);
                     }
                     ToBus::Complete(complete) => {
-                        self.asked(record, *connection, Asked::Complete(complete.position), frame);
+                        let asked = Asked::Complete(complete.position);
+                        self.asked(record, *connection, asked, Some(complete.token), frame);
                     }
                     _ => {}
                 }
@@ -146,10 +157,10 @@ impl Observer for ExpectationsHold {
             self.waiting.iter().flat_map(|of| of.1.iter().map(move |asked| (of, asked)))
         {
             (node, waiting.len(), asked, queue.len()).hash(to);
-            for (first, step) in queue {
+            for Open { first, token, step } in queue {
                 let batches = first.as_ref().and_then(|first| self.batches.get(first));
                 let index = batches.and_then(|them| them.iter().position(|batch| batch.received.step == *step));
-                (first, index).hash(to);
+                (first, token, index).hash(to);
             }
         }
     }
@@ -169,14 +180,18 @@ impl Observer for ExpectationsHold {
 }
 
 impl ExpectationsHold {
-    fn asked(&mut self, record: &Record, from: u64, asked: Asked, frame: &Hashed<ToBus>) {
+    fn asked(&mut self, record: &Record, from: u64, asked: Asked, token: Option<Token>, frame: &Hashed<ToBus>) {
         let batch = Batch { from, asked, frame: frame.clone(), received: Moment::from(record) };
         let first = batch.events().first().map(|event| event.id.clone());
         if !self.waiting.contains_key(&record.node) {
             self.waiting.insert(record.node.clone(), Waiting::new());
         }
         if let Some(waiting) = self.waiting.get_mut(&record.node) {
-            waiting.entry((from, asked)).or_default().push_back((first.clone(), record.step));
+            waiting.entry((from, asked)).or_default().push_back(Open {
+                first: first.clone(),
+                token,
+                step: record.step,
+            });
         }
         if let Some(first) = first {
             self.batches.entry(first).or_default().push(batch);
@@ -184,31 +199,33 @@ impl ExpectationsHold {
     }
 
     fn answered(&mut self, record: &Record, connection: u64, frame: &FromBus) {
-        let (asked, entered) = match frame {
+        let (asked, token, entered) = match frame {
             FromBus::Receipts(receipts) => {
                 let mut entered = true;
                 for receipt in &receipts.receipts {
                     self.inconsistent += u64::from(matches!(receipt, Receipt::Inconsistent { .. }));
                     entered &= matches!(receipt, Receipt::Accepted { .. });
                 }
-                (Asked::Publish(receipts.request), entered)
+                (Asked::Publish(receipts.request), None, entered)
             }
-            FromBus::Completed(completed) => (Asked::Complete(completed.position), !completed.already),
+            FromBus::Completed(completed) => (Asked::Complete(completed.position), None, !completed.already),
             FromBus::Conflict(conflict) => {
                 self.conflicts += 1;
-                (Asked::Complete(conflict.position), false)
+                (Asked::Complete(conflict.position), Some(conflict.token), false)
             }
-            FromBus::Fenced(fenced) => (Asked::Complete(fenced.position), false),
-            FromBus::Rejected(rejected) => (Asked::Complete(rejected.position), false),
+            // It may also answer a nack, or nothing at all: of a completion it speaks only with that one's token.
+            FromBus::Fenced(fenced) => (Asked::Complete(fenced.position), Some(fenced.token), false),
+            FromBus::Rejected(rejected) => (Asked::Complete(rejected.position), Some(rejected.token), false),
             _ => return,
         };
         let Some(waiting) = self.waiting.get_mut(&record.node) else { return };
         let Some(queue) = waiting.get_mut(&(connection, asked)) else { return };
-        let answered = queue.pop_front();
+        let which = queue.iter().position(|open| token.is_none() || open.token == token);
+        let answered = which.and_then(|which| queue.remove(which));
         if queue.is_empty() {
             waiting.remove(&(connection, asked));
         }
-        let Some((Some(first), step)) = answered.filter(|_| !entered) else { return };
+        let Some(Open { first: Some(first), step, .. }) = answered.filter(|_| !entered) else { return };
         if let Some(batches) = self.batches.get_mut(&first) {
             batches.retain(|batch| batch.received.step != step);
             if batches.is_empty() {
@@ -408,5 +425,23 @@ mod tests {
         run.complete(7, 1, 1, 1, [new_event_at("b", "acc-1", 0)]);
         run.commit_completion(completion("accounts", 1, "acc-1", 1).producing([2]), [event("b", "acc-1", 2, 2)]);
         run.fails(ExpectationsHold::default(), "the completion of position 1 on connection 7");
+    }
+
+    #[test]
+    fn a_late_nack_of_an_earlier_delivery_says_nothing_about_the_completion() {
+        let mut run = Run::new();
+        run.publish(1, 1, [new_event("a", "acc-1")]);
+        run.commit_events([event("a", "acc-1", 1, 1)]);
+        run.hello(7, "accounts", "accounts-1", 1);
+        run.deliver(7, 1, 1, 2);
+        run.complete(7, 1, 1, 2, [new_event("b", "acc-2")]);
+        run.nack(7, 1, 1, 1);
+        run.fenced(7, 1, 1, 1);
+        let mut entered = run.clone();
+        entered.commit_completion(completion("accounts", 1, "acc-1", 1).producing([2]), [event("b", "acc-2", 2, 1)]);
+        entered.holds(ExpectationsHold::default());
+        run.fenced(7, 1, 1, 2);
+        run.commit_events([event("b", "acc-2", 2, 1)]);
+        run.fails(ExpectationsHold::default(), "no batch that may still enter the log holds it");
     }
 }

@@ -110,6 +110,35 @@ impl ShownIsDurable {
             );
             return PROMISE.broken(record, message, &[when]);
         }
+        Self::recovered_state(log, record, recovered)
+    }
+
+    /// What the bus keeps besides the log: services with their frontiers, and the lanes behind.
+    fn recovered_state(log: &Log, record: &Record, recovered: &Recovered) -> Verdict {
+        let when = log.last_commit().unwrap_or_default();
+        for (name, service) in log.services().filter(|(_, service)| !service.types().is_empty()) {
+            let found = recovered.services.iter().find(|found| found.name == *name);
+            let is_the_same =
+                found.is_some_and(|found| found.types == service.types() && found.frontier == service.frontier());
+            if !is_the_same {
+                let message = format!(
+                    "{} recovered the service {name} as {found:?}, but the store had made durable that it takes {:?} \
+                     with the frontier {} ({when})",
+                    record.node,
+                    service.types(),
+                    service.frontier()
+                );
+                return PROMISE.broken(record, message, &[when]);
+            }
+            let lanes = recovered.lanes.iter().filter(|lane| lane.service == *name);
+            if !lanes.eq(service.lanes_behind()) {
+                let message = format!(
+                    "{} recovered other lanes behind of {name} than the store had made durable ({when})",
+                    record.node
+                );
+                return PROMISE.broken(record, message, &[when]);
+            }
+        }
         Ok(())
     }
 }

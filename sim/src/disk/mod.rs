@@ -11,6 +11,7 @@
 //! | `trouble` | what is wrong with the disk at the moment |
 //! | `model` | the machine: all of it together |
 //! | `ffi` | the VFS: the only unsafe code |
+//! | `expected` | what must be in a store |
 //! | [`crash`] | crash runs of the store |
 //!
 //! SQLite has one generator of random numbers for the whole process. What it draws ends up in the salts of write-ahead
@@ -21,6 +22,7 @@
 mod content;
 pub mod crash;
 mod directory;
+pub(crate) mod expected;
 mod ffi;
 mod locks;
 mod model;

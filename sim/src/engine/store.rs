@@ -20,9 +20,12 @@ use dacapo_core::{
 };
 
 use crate::{
-    disk::{Cut, Disk, Omissions, Trouble},
+    disk::{
+        Cut, Disk, Omissions, Trouble,
+        expected::{Difference, Expected},
+    },
     engine::{chance::Chance, faults::DiskFaults},
-    plan::{Plan, StoreKind},
+    plan::{Expects, Plan, StoreKind},
 };
 
 /// How a life of the bus ends, as its disk sees it.
@@ -79,6 +82,8 @@ pub(crate) struct RunStore {
     doubtful: Option<Arc<Commit>>,
     proved: Vec<Arc<Commit>>,
     marks: Vec<&'static str>,
+    /// What was made durable, as long as nothing of it was seen to be gone; only where the disk may lose something.
+    expected: Option<Expected>,
 }
 
 impl RunStore {
@@ -96,11 +101,16 @@ impl RunStore {
             false => Disk::with_store(chance, omissions),
         });
         let checkpoint_pages = [4_096, 256, 32, 8][chance.between("checkpoint pages", &0, (0, 3)) as usize];
+        // An honest disk must hold without looking, and looking takes long.
+        let check_kib_max = match plan.expects() {
+            Expects::Detection => Options::default().check_kib_max,
+            Expects::Survival => 0,
+        };
         Self {
             kind: plan.settings.store,
             store: None,
             disk,
-            options: Options { checkpoint_pages, ..Options::default() },
+            options: Options { checkpoint_pages, check_kib_max, ..Options::default() },
             life: 1,
             calls: 0,
             cut: Cut::default(),
@@ -109,6 +119,7 @@ impl RunStore {
             doubtful: None,
             proved: Vec::new(),
             marks: Vec::new(),
+            expected: (plan.expects() == Expects::Detection).then(Expected::default),
         }
     }
 
@@ -181,7 +192,7 @@ impl RunStore {
     pub(crate) fn recover(&mut self) -> Result<Recovered, StoreError> {
         self.calls += 1;
         self.begin(digest_of(self.life, &("recover", self.calls)));
-        let recovered = self.open()?.recover()?;
+        let recovered = self.open().and_then(Store::recover).inspect_err(|error| self.hear(error))?;
         if let Some(commit) = self.doubtful.take() {
             let store = self.open()?;
             match is_in(&commit, &recovered, store) {
@@ -196,7 +207,37 @@ impl RunStore {
                 }
             }
         }
+        self.compare(&recovered);
         Ok(recovered)
+    }
+
+    /// The store refuses what is damaged.
+    fn hear(&mut self, error: &StoreError) {
+        if matches!(error, StoreError::Damaged(_) | StoreError::NotAStore(_)) {
+            self.marks.push(crate::marks::DAMAGE_REFUSED);
+        }
+    }
+
+    /// Where a disk may lose something: whether it has. The harness says so for itself, and then it is for the store or
+    /// the properties to have noticed.
+    fn compare(&mut self, recovered: &Recovered) {
+        let Some(mut expected) = self.expected.take() else { return };
+        for commit in &self.proved {
+            expected.apply(commit);
+        }
+        let Some(store) = &mut self.store else { return };
+        let compared = expected.check_recovered(recovered).and_then(|()| expected.check_all(&mut **store));
+        match compared {
+            Ok(()) => self.expected = Some(expected),
+            Err(Difference::Refused(error)) => {
+                self.hear(&error);
+                self.expected = Some(expected);
+            }
+            Err(Difference::Shorter(_)) => self.marks.push(crate::marks::DISK_LOST),
+            Err(Difference::Wrong(_)) => {
+                self.marks.extend([crate::marks::DISK_LOST, crate::marks::DAMAGE_SERVED]);
+            }
+        }
     }
 
     /// Makes a commit. `fails` is a planned failure: whether it is made all the same.
@@ -211,6 +252,14 @@ impl RunStore {
             self.doubtful = Some(Arc::new(commit.clone()));
         }
         let durable = made.is_ok();
+        match &made {
+            Ok(()) => {
+                if let Some(expected) = &mut self.expected {
+                    expected.apply(commit);
+                }
+            }
+            Err(error) => self.hear(error),
+        }
         Committed { durable, told: if durable && fails.is_some() { failure() } else { made } }
     }
 
@@ -221,7 +270,8 @@ impl RunStore {
     ) -> Result<T, StoreError> {
         self.calls += 1;
         self.begin(digest_of(self.life, &("ask", self.calls)));
-        question(self.open()?)
+        let answer = self.open().and_then(question);
+        answer.inspect_err(|error| self.hear(error))
     }
 
     /// A life of the bus is over.

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// States that are kept whole at once. Beyond it the walk goes on depth first, which keeps one path only.
-const FRONTIER_MAX: usize = 60_000;
+const FRONTIER_MAX: usize = 20_000;
 
 /// Steps between two looks at whether to go on.
 const LOOK_EVERY: u64 = 4_096;

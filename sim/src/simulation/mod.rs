@@ -76,6 +76,12 @@ pub fn service<S: Service>(service: S, instances: usize) -> ServiceSpec {
     ServiceSpec::of(service, instances)
 }
 
+/// A failing test should not keep a person waiting for much longer than it took to compile.
+const SHRINK_WITHIN: Duration = Duration::from_secs(20);
+
+/// The full stack takes many times as long as the event engine, and says the same about a service.
+const FULL_STACK_EVERY: u64 = 10;
+
 type LimitsChange = Arc<dyn Fn(&mut Limits) + Send + Sync>;
 
 /// Services, customers and promises; [`check`](Self::check) runs them. What is wrong with it is told there.
@@ -90,7 +96,8 @@ pub struct Simulation {
     situations: Vec<Sometimes>,
     profile: Profile,
     limits: Vec<LimitsChange>,
-    engine: Engine,
+    engine: Option<Engine>,
+    shrink_within: Duration,
     twice: bool,
     regressions: Option<PathBuf>,
     plans: Option<PathBuf>,
@@ -108,7 +115,8 @@ impl Simulation {
             situations: Vec::new(),
             profile: Profile::swarm(),
             limits: Vec::new(),
-            engine: Engine::default(),
+            engine: None,
+            shrink_within: SHRINK_WITHIN,
             twice: false,
             regressions: None,
             plans: None,
@@ -194,9 +202,17 @@ impl Simulation {
         self
     }
 
-    /// What carries the runs out.
+    /// Carries every run out with this engine. If nothing is said it is the event engine, and the full stack (server,
+    /// WebSockets, HTTP) for every tenth seed.
     pub fn engine(mut self, engine: Engine) -> Self {
-        self.engine = engine;
+        self.engine = Some(engine);
+        self
+    }
+
+    /// How long a failing plan may be made smaller, by the system's clock; 20 seconds if nothing is said. Zero: it is
+    /// told as it is.
+    pub fn shrink_within(mut self, budget: Duration) -> Self {
+        self.shrink_within = budget;
         self
     }
 
@@ -235,6 +251,12 @@ impl Simulation {
     /// [`check`](Self::check) for those who want to look at what failed.
     pub fn try_check(&self, which: Which) -> Result<Checked, CheckError> {
         check::check(self, which, which::Environment::read()?)
+    }
+
+    /// The engine for a plan of this seed: the same whenever that seed is run.
+    fn engine_of(&self, seed: u64) -> Engine {
+        let whole = seed.is_multiple_of(FULL_STACK_EVERY);
+        self.engine.unwrap_or(if whole { Engine::Turmoil } else { Engine::Event })
     }
 
     /// What an engine takes. Everything that can be wrong before a plan is drawn is told here.

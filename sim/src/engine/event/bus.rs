@@ -458,7 +458,7 @@ impl BusProcess {
                         self.delayed = Some((until_us, output));
                         return Ok(Drained::Until(until_us));
                     }
-                    Verdict::Go | Verdict::Lose | Verdict::Fail(_) => {}
+                    Verdict::Go | Verdict::Lose | Verdict::Twice | Verdict::Fail(_) => {}
                 }
             }
             self.carry_out(stage, output)?;
@@ -559,7 +559,7 @@ impl BusProcess {
             match stage.before(self.host, None, points::of_frame(&frame)) {
                 Verdict::Die => return Err(Ended::Died),
                 Verdict::Lose => {}
-                Verdict::Go | Verdict::Delay(_) | Verdict::Fail(_) => self.send(stage, conn, frame),
+                Verdict::Go | Verdict::Delay(_) | Verdict::Twice | Verdict::Fail(_) => self.send(stage, conn, frame),
             }
             self.close(stage, conn);
         }

@@ -190,7 +190,9 @@ impl InstanceProcess {
         if self.asked_to_end && !std::mem::replace(&mut self.told_to_end, true) {
             return Some(Input::Shutdown);
         }
-        while let Some(said) = self.said.pop_front() {
+        while stage.view(self.host).reads
+            && let Some(said) = self.said.pop_front()
+        {
             if let Some(input) = self.listen(stage, said) {
                 return Some(input);
             }
@@ -269,6 +271,11 @@ impl InstanceProcess {
             if let Some(point) = point_of(&output, identity) {
                 match stage.before(self.host, Some(&self.service), point) {
                     Verdict::Go | Verdict::Fail(_) => {}
+                    Verdict::Twice => {
+                        if let Output::Send(frame) = &output {
+                            self.send(stage, frame.clone());
+                        }
+                    }
                     Verdict::Delay(wait) => {
                         let until_us = stage.now_us + wait.as_micros() as u64;
                         self.delayed = Some((until_us, output));

@@ -196,12 +196,19 @@ impl Run {
     /// What a fault does when it begins, and not while it lasts.
     fn strike_once(&mut self, fault: u32) {
         let what = self.stage.faults.fault(fault).map(|fault| fault.what.clone());
-        if let Some(Harm::Reset { a, b }) = what
-            && let (Some(a), Some(b)) = (self.stage.id(&a), self.stage.id(&b))
-        {
-            for (host, connection) in self.stage.break_off(a, b) {
-                self.hosts.hear(&mut self.stage, host, connection, net::Heard::Ended);
+        let told = match what {
+            Some(Harm::Reset { a, b }) => {
+                let (Some(a), Some(b)) = (self.stage.id(&a), self.stage.id(&b)) else { return };
+                self.stage.break_off(a, b)
             }
+            Some(Harm::HalfOpen { unaware, other }) => {
+                let (Some(unaware), Some(other)) = (self.stage.id(&unaware), self.stage.id(&other)) else { return };
+                self.stage.forget_at(other, unaware)
+            }
+            _ => return,
+        };
+        for (host, connection) in told {
+            self.hosts.hear(&mut self.stage, host, connection, net::Heard::Ended);
         }
     }
 
@@ -239,8 +246,8 @@ impl Run {
     fn heal(&mut self) -> u64 {
         self.stage.healed.store(true, Ordering::Relaxed);
         let mut told = Vec::new();
-        let Stage { plan, faults, progress, book, .. } = &mut self.stage;
-        let bound_us = phases::heal(&plan.settings, faults, progress, book, |what| told.push(what));
+        let Stage { plan, now_us, faults, progress, book, .. } = &mut self.stage;
+        let bound_us = phases::heal(&plan.settings, *now_us, faults, progress, book, |what| told.push(what));
         for what in told {
             self.stage.record_own(what);
         }
