@@ -40,7 +40,7 @@ pub(crate) enum Next {
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     entries: BTreeMap<u64, Entry>,
-    /// By customer, in the order in which they are done.
+    /// By customer, what has not ended, in the order in which it is done.
     queues: BTreeMap<u32, Vec<u64>>,
 }
 
@@ -60,18 +60,18 @@ impl Book {
         assert!(former.is_none(), "operation {id} is in the plan once");
         let entries = &self.entries;
         let queue = self.queues.entry(customer).or_default();
-        queue.push(id);
-        queue.sort_by_key(|id| (entries[id].operation.at_us, *id));
+        let order = |id: &u64| (entries[id].operation.at_us, *id);
+        let place = queue.partition_point(|other| order(other) < order(&id));
+        queue.insert(place, id);
     }
 
     /// What this customer does now: the first of its operations that has begun, or that may begin.
     pub(crate) fn next(&self, customer: u32, now_us: u64) -> Next {
         let queue = self.queues.get(&customer).map_or(&[][..], Vec::as_slice);
-        let mut open = queue.iter().map(|id| &self.entries[id]).filter(|entry| !is_ended(entry.status)).peekable();
-        if open.peek().is_none() {
+        if queue.is_empty() {
             return Next::Finished;
         }
-        for entry in open {
+        for entry in queue.iter().map(|id| &self.entries[id]) {
             if entry.status == Status::Begun {
                 return Next::Do(entry.operation.clone());
             }
@@ -94,8 +94,8 @@ impl Book {
     /// When the next operation of this customer may begin that is too early now.
     pub(crate) fn next_due_us(&self, customer: u32, now_us: u64) -> Option<u64> {
         let queue = self.queues.get(&customer).map_or(&[][..], Vec::as_slice);
-        let entries = queue.iter().map(|id| &self.entries[id]).filter(|entry| !is_ended(entry.status));
-        entries.map(|entry| entry.operation.at_us).filter(|at_us| *at_us > now_us).min()
+        let early = queue.partition_point(|id| self.entries[id].operation.at_us <= now_us);
+        queue.get(early).map(|id| self.entries[id].operation.at_us)
     }
 
     fn entry(&mut self, operation: u64) -> &mut Entry {
@@ -121,13 +121,21 @@ impl Book {
 
     /// The attempt was answered.
     pub(crate) fn answered(&mut self, operation: u64, status: u16) {
-        let entry = self.entry(operation);
-        entry.in_flight = false;
-        entry.status = if (200..300).contains(&status) { Status::Succeeded } else { Status::Refused };
+        self.entry(operation).in_flight = false;
+        self.end(operation, if (200..300).contains(&status) { Status::Succeeded } else { Status::Refused });
     }
 
     pub(crate) fn skip(&mut self, operation: u64) {
-        self.entry(operation).status = Status::Skipped;
+        self.end(operation, Status::Skipped);
+    }
+
+    fn end(&mut self, operation: u64, status: Status) {
+        let entry = self.entry(operation);
+        entry.status = status;
+        let customer = entry.operation.customer;
+        if let Some(queue) = self.queues.get_mut(&customer) {
+            queue.retain(|id| *id != operation);
+        }
     }
 
     /// The attempts that a customer's former life left under way.
