@@ -40,7 +40,7 @@ pub(crate) enum Next {
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     entries: BTreeMap<u64, Entry>,
-    /// By customer, what has not ended, in the order in which it is done.
+    /// What has not ended, by customer, in the order in which it is done.
     queues: BTreeMap<u32, Vec<u64>>,
 }
 
@@ -60,9 +60,8 @@ impl Book {
         assert!(former.is_none(), "operation {id} is in the plan once");
         let entries = &self.entries;
         let queue = self.queues.entry(customer).or_default();
-        let order = |id: &u64| (entries[id].operation.at_us, *id);
-        let place = queue.partition_point(|other| order(other) < order(&id));
-        queue.insert(place, id);
+        queue.push(id);
+        queue.sort_by_key(|id| (entries[id].operation.at_us, *id));
     }
 
     /// What this customer does now: the first of its operations that has begun, or that may begin.
@@ -94,8 +93,12 @@ impl Book {
     /// When the next operation of this customer may begin that is too early now.
     pub(crate) fn next_due_us(&self, customer: u32, now_us: u64) -> Option<u64> {
         let queue = self.queues.get(&customer).map_or(&[][..], Vec::as_slice);
-        let early = queue.partition_point(|id| self.entries[id].operation.at_us <= now_us);
-        queue.get(early).map(|id| self.entries[id].operation.at_us)
+        queue
+            .iter()
+            .map(|id| &self.entries[id])
+            .map(|entry| entry.operation.at_us)
+            .filter(|at_us| *at_us > now_us)
+            .min()
     }
 
     fn entry(&mut self, operation: u64) -> &mut Entry {
@@ -121,18 +124,20 @@ impl Book {
 
     /// The attempt was answered.
     pub(crate) fn answered(&mut self, operation: u64, status: u16) {
-        self.entry(operation).in_flight = false;
-        self.end(operation, if (200..300).contains(&status) { Status::Succeeded } else { Status::Refused });
+        let entry = self.entry(operation);
+        entry.in_flight = false;
+        entry.status = if (200..300).contains(&status) { Status::Succeeded } else { Status::Refused };
+        self.end(operation);
     }
 
     pub(crate) fn skip(&mut self, operation: u64) {
-        self.end(operation, Status::Skipped);
+        self.entry(operation).status = Status::Skipped;
+        self.end(operation);
     }
 
-    fn end(&mut self, operation: u64, status: Status) {
-        let entry = self.entry(operation);
-        entry.status = status;
-        let customer = entry.operation.customer;
+    /// What has ended stands in nobody's way.
+    fn end(&mut self, operation: u64) {
+        let customer = self.entry(operation).operation.customer;
         if let Some(queue) = self.queues.get_mut(&customer) {
             queue.retain(|id| *id != operation);
         }
@@ -152,7 +157,7 @@ impl Book {
 
     /// How many have not ended.
     pub(crate) fn open(&self) -> u64 {
-        self.entries.values().filter(|entry| !is_ended(entry.status)).count() as u64
+        self.queues.values().map(|queue| queue.len() as u64).sum()
     }
 
     /// The first few that have not ended.

@@ -84,6 +84,44 @@ pub(crate) struct DiskFaults {
     pub(crate) cut: Cut,
 }
 
+impl DiskFaults {
+    fn add(&mut self, fault: &Fault, name: &NodeName) {
+        let trouble = &mut self.trouble;
+        match &fault.what {
+            Harm::FsyncFails { share_permille } => trouble.syncs_fail_permille += share_permille,
+            Harm::FsyncLies { share_permille } => trouble.syncs_lie_permille += share_permille,
+            Harm::ReadError { share_permille } => trouble.reads_fail_permille += share_permille,
+            Harm::DiskFull { room_bytes } => self.full.push((fault.id, *room_bytes)),
+            Harm::SlowDisk { write_us, sync_us, stalls_permille, stall_us } => {
+                trouble.write_us += write_us;
+                trouble.sync_us += sync_us;
+                trouble.stalls_permille += stalls_permille;
+                trouble.stall_us = trouble.stall_us.max(*stall_us);
+            }
+            Harm::PowerCut { host, written_permille, torn_permille, entries_lost_permille } if host == name => {
+                self.cut = Cut {
+                    written_permille: *written_permille,
+                    torn_permille: *torn_permille,
+                    entries_lost_permille: *entries_lost_permille,
+                };
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Trouble {
+    /// The host dies at a point of its disk once it has been there so many times more.
+    fn arm(&mut self, point: &str, left: u64) {
+        let dies_at = match point {
+            points::DISK_WRITE => &mut self.dies_at_write,
+            points::DISK_SYNC => &mut self.dies_at_sync,
+            _ => return,
+        };
+        *dies_at = Some(dies_at.map_or(left, |other| other.min(left)));
+    }
+}
+
 /// All faults of a plan with their states.
 #[derive(Debug)]
 pub(crate) struct FaultTable {
@@ -95,6 +133,8 @@ pub(crate) struct FaultTable {
     states: Vec<State>,
     /// The faults that begin at points, by index.
     at_points: Vec<usize>,
+    /// Those that have to do with a disk, by index: it is asked about with every call of the store.
+    on_disk: Vec<usize>,
     /// The active faults, by index, with when they began: asked for with every message, and made anew with every change.
     active: Vec<(usize, u64)>,
     healed: bool,
@@ -104,16 +144,16 @@ pub(crate) struct FaultTable {
 
 impl FaultTable {
     pub(crate) fn new(chance: Chance, faults: &[Fault]) -> Self {
-        let begins_at_point = |(index, fault): (usize, &Fault)| match fault.trigger {
-            Trigger::On { .. } => Some(index),
-            Trigger::At { .. } => None,
+        let those = |of: fn(&Fault) -> bool| {
+            faults.iter().enumerate().filter(|(_, fault)| of(fault)).map(|(index, _)| index).collect()
         };
         Self {
             chance,
             faults: faults.to_vec(),
             identities: Identities::default(),
             states: vec![State::default(); faults.len()],
-            at_points: faults.iter().enumerate().filter_map(begins_at_point).collect(),
+            at_points: those(|fault| matches!(fault.trigger, Trigger::On { .. })),
+            on_disk: those(is_on_disk),
             active: Vec::new(),
             healed: false,
             changes: 0,
@@ -426,42 +466,16 @@ impl FaultTable {
     /// What is wrong with a host's disk.
     pub(crate) fn disk(&self, name: &NodeName) -> DiskFaults {
         let mut disk = DiskFaults::default();
-        for (fault, _) in self.active() {
-            let trouble = &mut disk.trouble;
-            match &fault.what {
-                Harm::FsyncFails { share_permille } => trouble.syncs_fail_permille += share_permille,
-                Harm::FsyncLies { share_permille } => trouble.syncs_lie_permille += share_permille,
-                Harm::ReadError { share_permille } => trouble.reads_fail_permille += share_permille,
-                Harm::DiskFull { room_bytes } => disk.full.push((fault.id, *room_bytes)),
-                Harm::SlowDisk { write_us, sync_us, stalls_permille, stall_us } => {
-                    trouble.write_us += write_us;
-                    trouble.sync_us += sync_us;
-                    trouble.stalls_permille += stalls_permille;
-                    trouble.stall_us = trouble.stall_us.max(*stall_us);
-                }
-                Harm::PowerCut { host, written_permille, torn_permille, entries_lost_permille } if host == name => {
-                    disk.cut = Cut {
-                        written_permille: *written_permille,
-                        torn_permille: *torn_permille,
-                        entries_lost_permille: *entries_lost_permille,
-                    };
-                }
-                _ => {}
+        for (fault, state) in self.on_disk.iter().map(|index| (&self.faults[*index], self.states[*index])) {
+            if state.begun_us.is_some() && !state.ended {
+                disk.add(fault, name);
             }
-        }
-        for (fault, state) in self.faults.iter().zip(&self.states) {
             match (&fault.what, &fault.trigger) {
                 (Harm::BitRot { bits }, _) if state.begun_us.is_some() => disk.rotten.push((fault.id, *bits)),
                 (what, Trigger::On { host, point, identity: None, nth })
                     if host == name && state.begun_us.is_none() && !self.healed && what.takes_down(name) =>
                 {
-                    let left = nth.saturating_sub(state.counted);
-                    let nearer = |now: Option<u64>| Some(now.map_or(left, |now| now.min(left)));
-                    match point.as_str() {
-                        points::DISK_WRITE => disk.trouble.dies_at_write = nearer(disk.trouble.dies_at_write),
-                        points::DISK_SYNC => disk.trouble.dies_at_sync = nearer(disk.trouble.dies_at_sync),
-                        _ => {}
-                    }
+                    disk.trouble.arm(point, nth.saturating_sub(state.counted));
                 }
                 _ => {}
             }
@@ -521,6 +535,21 @@ fn within_us(what: &Harm, (begun_us, end_us): (u64, u64), now_us: u64) -> Option
         }
         _ => None,
     }
+}
+
+fn is_on_disk(fault: &Fault) -> bool {
+    let at_disk = |point: &String| [points::DISK_WRITE, points::DISK_SYNC].contains(&point.as_str());
+    matches!(&fault.trigger, Trigger::On { point, .. } if at_disk(point))
+        || matches!(
+            fault.what,
+            Harm::FsyncFails { .. }
+                | Harm::FsyncLies { .. }
+                | Harm::ReadError { .. }
+                | Harm::DiskFull { .. }
+                | Harm::BitRot { .. }
+                | Harm::SlowDisk { .. }
+                | Harm::PowerCut { .. }
+        )
 }
 
 fn is_pair(a: &NodeName, b: &NodeName, one: &NodeName, other: &NodeName) -> bool {
