@@ -12,6 +12,7 @@
 //! | [`wire`] | the frames between an instance and the bus, and their JSON |
 //! | [`store`] | what the bus asks of a store, and what it commits |
 //! | [`bus`] | the machine itself |
+//! | [`sizes`] | which of its sizes a machine tells |
 //! | [`trace`] | the records of a run, their codec and fingerprint |
 //! | [`hashed`] | a value that records share and hash once |
 //! | [`hooks`] | where a driver lets a simulator interfere |
@@ -28,6 +29,7 @@ pub mod limits;
 pub mod marks;
 pub mod names;
 pub mod planted;
+pub mod sizes;
 pub mod store;
 mod text;
 pub mod time;

@@ -79,6 +79,17 @@ impl Profile {
         }
     }
 
+    /// A run of ordinary length under ordinary load, with all faults of the swarm: what speed is measured with.
+    pub fn standard() -> Self {
+        Self {
+            name: "standard".to_owned(),
+            description: "the swarm's faults over a minute of about 500 events: what speed is measured with".to_owned(),
+            operations: 130,
+            duration_us: 60_000_000,
+            ..Self::swarm()
+        }
+    }
+
     /// A swarm over some families only.
     fn only(name: &str, description: &str, families: &[Family]) -> Self {
         let strength = Strength { count_min: 1, count_max: 4 };
@@ -163,6 +174,7 @@ impl Profile {
                 "bits of the only copy change: they must be refused, never served",
                 &[F::BitRot, F::PowerCut, F::CrashBus, F::GracefulRestart],
             ),
+            Self::standard(),
         ]
     }
 

@@ -44,6 +44,7 @@ use crate::{
     marks::{Mark, bus as marks},
     names::{CorrelationId, EventId, EventType, Key, Position, ServiceName, Source, Term},
     planted::{Bug, Planted},
+    sizes::SizesTold,
     store::{KeyHead, Recovered, StoreError, service_key},
     time::{Now, Timestamp},
     trace::What,
@@ -101,6 +102,7 @@ pub struct Bus {
     dirty: BTreeSet<ServiceName>,
     /// Of the planted bug `completion-apart`.
     apart: Vec<Apart>,
+    sizes_told: SizesTold<5>,
 }
 
 impl Bus {
@@ -135,6 +137,7 @@ impl Bus {
             system_events: 0,
             timers,
             apart: Vec::new(),
+            sizes_told: SizesTold::default(),
         };
         if !recovered.lanes.is_empty() {
             bus.mark(marks::RECOVERED_WITH_LANES_BEHIND);
