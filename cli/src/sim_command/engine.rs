@@ -6,12 +6,8 @@ use dacapo_core::{
 };
 use dacapo_properties::{Scenario, Violation};
 use dacapo_sim::{
-<<<<<<< HEAD
-    Difference, End, Engine, Outcome, Plan, PlanError, Profile, RunOptions, marks::Reached, recorder::Keep, run, verify,
-=======
-    Difference, End, Outcome, Plan, PlanError, Profile, RunOptions, marks::Reached, narrate, recorder::Keep, run,
-    verify,
->>>>>>> main
+    Difference, End, Engine, Outcome, Plan, PlanError, Profile, RunOptions, marks::Reached, narrate, recorder::Keep,
+    run, verify,
 };
 use serde::{Deserialize, Serialize};
 
@@ -59,7 +55,8 @@ impl Order {
 
     /// The marks that a campaign of this kind should reach.
     pub(crate) fn reachable_marks(&self) -> anyhow::Result<Vec<String>> {
-        let families = profile_named(&self.profile)?.families.into_keys().collect();
+        let families = profile_named(&self.profile)?.families.into_keys();
+        let families = families.filter(|family| self.engine.can_do(*family)).collect();
         Ok(Reached::default().missed(&families).into_iter().map(|mark| mark.name.to_owned()).collect())
     }
 
@@ -80,6 +77,14 @@ pub(crate) fn engine_named(name: EngineName) -> anyhow::Result<Engine> {
         EngineName::Turmoil => Ok(Engine::Turmoil),
         EngineName::Event => Ok(Engine::Event),
         EngineName::Both => Err(Usage::error("one engine after the other is not there yet; name one of them")),
+    }
+}
+
+/// Its name on the command line.
+pub(crate) fn engine_name(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Turmoil => "turmoil",
+        Engine::Event => "event",
     }
 }
 
