@@ -4,9 +4,13 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use dacapo_sim::Engine;
 
-use crate::{bugs::BugsArguments, exit, seed::Seed, surgery::shrink::ShrinkArguments};
+use crate::{
+    bugs::{self, BugsArguments},
+    exit,
+    seed::Seed,
+    surgery::arguments::{BlameArguments, ShrinkArguments},
+};
 
 /// An event bus for event-sourced services, and the simulator that they are tested in.
 #[derive(Debug, Parser)]
@@ -30,8 +34,12 @@ pub(crate) enum Verb {
     Replay(ReplayArguments),
     /// The smallest plan that still fails the same way
     Shrink(ShrinkArguments),
+    /// The step of a failing run at which failure became inevitable
+    Blame(BlameArguments),
     /// The local bug base: what failed so far, and whether it still does
     Bugs(BugsArguments),
+    /// Try every order of a few events, and of what may go wrong with them
+    Search(SearchArguments),
     /// Crash runs of the store: the real SQLite on a simulated disk, its power cut at every moment
     Crash(CrashArguments),
     /// The whole bank in one process: bus, services, customers at work
@@ -62,17 +70,6 @@ pub(crate) enum EngineName {
     Event,
     /// One after the other; not there yet
     Both,
-}
-
-impl EngineName {
-    /// The one engine that is meant, for what needs exactly one.
-    pub(crate) fn one(self) -> anyhow::Result<Engine> {
-        match self {
-            Self::Turmoil => Ok(Engine::Turmoil),
-            Self::Event => Err(exit::Usage::error("the event engine is not there yet; leave --engine out")),
-            Self::Both => Err(exit::Usage::error("one engine at a time does this; give --engine turmoil")),
-        }
-    }
 }
 
 /// `sim`
@@ -108,6 +105,15 @@ pub(crate) struct SimArguments {
     /// Run every plan twice and compare
     #[arg(long)]
     pub(crate) verify: bool,
+    /// Leave failing plans as they are; else the first one is shrunk before it is told
+    #[arg(long)]
+    pub(crate) no_shrink: bool,
+    /// Shrink every failing plan, not only the first
+    #[arg(long, conflicts_with = "no_shrink")]
+    pub(crate) shrink_all: bool,
+    /// Where failures are kept
+    #[arg(long, value_name = "DIR", default_value = bugs::DIRECTORY)]
+    pub(crate) bugs: PathBuf,
     /// Plant a bug, to see it found; needs a build with `--features planted-bugs`
     #[arg(long, value_name = "NAME")]
     pub(crate) bug: Option<String>,
@@ -116,8 +122,8 @@ pub(crate) struct SimArguments {
 /// `replay`
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArguments {
-    /// A seed, or the file of a saved plan
-    #[arg(value_name = "SEED|FILE")]
+    /// A seed, a bug of `dacapo bugs list`, or the file of a saved plan
+    #[arg(value_name = "SEED|BUG|FILE")]
     pub(crate) what: String,
     /// What to simulate, when a seed is given
     #[arg(long, default_value = "bank")]
@@ -126,20 +132,83 @@ pub(crate) struct ReplayArguments {
     #[arg(long, default_value = "swarm")]
     pub(crate) profile: String,
     /// What runs the plan; `both` is for `sim`
-    #[arg(long, value_enum, default_value = "turmoil")]
-    pub(crate) engine: EngineName,
+    #[arg(long, value_enum)]
+    pub(crate) engine: Option<EngineName>,
     /// Show the trace up to this step, and judge no further
     #[arg(long, value_name = "STEP")]
     pub(crate) until: Option<u64>,
     /// Leave this fault of the plan out; may be given again
     #[arg(long, value_name = "N")]
     pub(crate) without_fault: Vec<u32>,
+    /// Leave this operation of the plan out; those that wait for it are skipped. May be given again
+    #[arg(long, value_name = "N")]
+    pub(crate) without_operation: Vec<u64>,
+    /// Of a bug, run the plan as it was found; else the smallest that is known
+    #[arg(long)]
+    pub(crate) as_found: bool,
+    /// The bug base
+    #[arg(long, value_name = "DIR", default_value = bugs::DIRECTORY)]
+    pub(crate) bugs: PathBuf,
     /// Show every record; with a file name, write them there as JSON Lines instead
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     pub(crate) trace: Option<String>,
     /// Run it twice and compare
     #[arg(long)]
     pub(crate) verify: bool,
+    /// Plant a bug, to see it found; needs a build with `--features planted-bugs`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) bug: Option<String>,
+}
+
+/// `search`
+#[derive(Debug, Args)]
+#[command(after_help = crate::search::HELP)]
+pub(crate) struct SearchArguments {
+    /// Events that are published
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub(crate) events: u8,
+    /// Requests to a real service instead: its instances are the machines that are deployed
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with_all = ["events", "nacks", "late", "retries", "rebuilds"], value_parser = clap::value_parser!(u8).range(0..=4))]
+    pub(crate) requests: u8,
+    /// Keys that they are about, in turn
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub(crate) keys: u8,
+    /// Instances of the service that takes them
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=4))]
+    pub(crate) instances: u8,
+    /// Deliveries that may be open at each instance
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub(crate) credit: u8,
+    /// Crashes of the bus, between any two of the things that it does
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) crashes: u8,
+    /// Handlers that fail
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) nacks: u8,
+    /// Time-outs that come
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) timeouts: u8,
+    /// Connections that break, or instances that die
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) drops: u8,
+    /// Events that are published again
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) repeats: u8,
+    /// Answers to what was answered before, or taken back
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) late: u8,
+    /// Commits that the store fails, although they may have happened
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) failed_commits: u8,
+    /// Parked lanes that an administrator retries or skips
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) retries: u8,
+    /// Readers to whom the log is played, and who follow it
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=1))]
+    pub(crate) rebuilds: u8,
+    /// Give up after so many states; about 100 bytes of memory each
+    #[arg(long, value_name = "N", default_value_t = 20_000_000)]
+    pub(crate) states_max: u64,
     /// Plant a bug, to see it found; needs a build with `--features planted-bugs`
     #[arg(long, value_name = "NAME")]
     pub(crate) bug: Option<String>,

@@ -2,12 +2,12 @@
 //!
 //! * `seeds.jsonl`: a line for each seed, written before its run starts, so that a run that takes the machine down with it
 //!   can be repeated. Older lines go when the file grows beyond [`SEEDS_BYTES_MAX`].
-//! * `bugs/`: the plan of every failure, ready for `dacapo replay`.
+//! * `bugs/`: the bug base, unless `--bugs` says otherwise.
 
 use std::{
     fs::{self, File, OpenOptions},
     io::Write as _,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use anyhow::Context as _;
@@ -18,7 +18,6 @@ const SEEDS_BYTES_MAX: u64 = 1 << 20;
 
 /// The directory.
 pub(crate) struct Home {
-    path: PathBuf,
     seeds: File,
 }
 
@@ -30,13 +29,13 @@ impl Home {
 
     fn open_at(path: &Path) -> anyhow::Result<Self> {
         let help = || format!("cannot write below {}; run this in a directory that you may write to", path.display());
-        fs::create_dir_all(path.join("bugs")).with_context(help)?;
+        fs::create_dir_all(path).with_context(help)?;
         let seeds_path = path.join("seeds.jsonl");
         if fs::metadata(&seeds_path).is_ok_and(|metadata| metadata.len() > SEEDS_BYTES_MAX) {
             fs::rename(&seeds_path, path.join("seeds.old.jsonl")).with_context(help)?;
         }
         let seeds = OpenOptions::new().create(true).append(true).open(&seeds_path).with_context(help)?;
-        Ok(Self { path: path.to_owned(), seeds })
+        Ok(Self { seeds })
     }
 
     /// Writes down that a run is about to start. It has left this process when this returns.
@@ -44,13 +43,6 @@ impl Home {
         let mut line = serde_json::to_vec(run)?;
         line.push(b'\n');
         self.seeds.write_all(&line).context("cannot write the seed down in .dacapo/seeds.jsonl; free some space")
-    }
-
-    /// Saves a failing plan; the path is as it may be typed.
-    pub(crate) fn save_bug(&self, name: &str, plan: &str) -> anyhow::Result<PathBuf> {
-        let path = self.path.join("bugs").join(format!("{name}.json"));
-        fs::write(&path, plan).with_context(|| format!("cannot save the failing plan as {}", path.display()))?;
-        Ok(path)
     }
 }
 
@@ -68,7 +60,6 @@ mod tests {
         fs::write(&seeds, vec![b'x'; SEEDS_BYTES_MAX as usize + 1]).expect("writes");
         Home::open_at(&path).expect("opens");
         assert_eq!(fs::metadata(&seeds).expect("is there").len(), 0);
-        assert!(home.save_bug("seed-7", "{}").expect("saves").ends_with("bugs/seed-7.json"));
         fs::remove_dir_all(&path).expect("can be removed");
     }
 }

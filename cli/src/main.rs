@@ -21,6 +21,7 @@ mod logging;
 mod production;
 mod provenance;
 mod scenarios;
+mod search;
 mod seed;
 mod serve;
 mod settings;
@@ -51,7 +52,9 @@ fn obey(terminal: &Terminal, verb: Verb) -> Exit {
         Verb::Sim(arguments) => sim_command::explore::run(terminal, &arguments),
         Verb::Replay(arguments) => sim_command::replay::run(terminal, &arguments),
         Verb::Shrink(arguments) => surgery::shrink::run(terminal, &arguments),
+        Verb::Blame(arguments) => surgery::blame::run(terminal, &arguments),
         Verb::Bugs(arguments) => bugs::run(terminal, &arguments),
+        Verb::Search(arguments) => search::run(terminal, &arguments),
         Verb::Crash(arguments) => crash::run(terminal, &arguments),
         Verb::Demo(arguments) => demo::run(terminal, &arguments),
         Verb::Serve(arguments) => serve::run(terminal, &arguments),

@@ -12,7 +12,9 @@ fn help_names_every_verb_and_every_exit_code() {
     let output = run(scratch.path(), &["--help"]);
     assert_eq!(code(&output), 0);
     let help = stdout(&output);
-    for verb in ["sim", "replay", "shrink", "bugs", "demo", "serve", "events", "list", "doctor", "completions", "man"] {
+    for verb in
+        ["sim", "replay", "shrink", "blame", "bugs", "demo", "serve", "events", "list", "doctor", "completions", "man"]
+    {
         assert!(help.contains(&format!("\n  {verb} ")), "{verb} is missing:\n{help}");
     }
     for exit in ["0  passed", "1  a property", "2  usage", "3  inconclusive", "4  not det", "70  ", "130  interrupted"]

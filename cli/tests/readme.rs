@@ -155,6 +155,15 @@ fn the_service_shown_is_one_and_folds_what_it_says() {
 }
 
 #[test]
+fn the_test_shown_is_that_of_the_example() {
+    let root = readme_path().parent().expect("it lies somewhere").to_owned();
+    for (name, file) in [("test", "main.rs"), ("promise", "promises.rs")] {
+        let source = fs::read_to_string(root.join("seats/tests/simulation").join(file)).expect("is there");
+        assert!(source.contains(&block(name).join("\n")), "{file} says something else than the README's {name}");
+    }
+}
+
+#[test]
 fn every_command_shown_has_a_verb_that_exists() {
     let scratch = Scratch::new("readme-verbs");
     let text = readme();

@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use dacapo_sim::{Plan, RunOptions, run};
+use dacapo_sim::{Engine, Plan, RunOptions, run};
 
 /// One file of `regressions/`.
 #[derive(serde::Deserialize)]
@@ -15,6 +15,9 @@ struct Regression {
     fixed: String,
     /// The property that it broke.
     property: String,
+    /// What carries it out.
+    #[serde(default)]
+    engine: Engine,
     /// A mark that the plan must still reach.
     mark: String,
     plan: Plan,
@@ -33,10 +36,11 @@ fn what_a_seed_once_found_stays_mended() {
     for file in files {
         let name = file.display();
         let text = fs::read_to_string(&file).expect("it can be read");
-        let Regression { story, fixed, property, mark, plan } =
+        let Regression { story, fixed, property, engine, mark, plan } =
             serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(!story.is_empty() && !fixed.is_empty(), "{name} tells its story");
-        let outcome = run(&scenario, &plan, &RunOptions::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let outcome = run(&scenario, &plan, &RunOptions { engine, ..RunOptions::default() })
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(outcome.passed(), "{name} is back ({property}): {:#?}", outcome.violation);
         assert!(outcome.judged.iter().any(|judged| judged.name == property), "{name}: there is no property {property}");
         let reaches = outcome.reached.counts().any(|(of, count)| of == mark && count > 0);

@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sim", &["core", "service", "backends", "properties"]),
     ("cli", &["core", "service", "backends", "properties", "bank", "sim"]),
     ("benches", &["core", "service", "backends", "properties", "bank", "sim"]),
+    ("seats", &["service", "properties", "sim"]),
 ];
 
 fn root() -> PathBuf {

@@ -27,6 +27,7 @@ pub mod limits;
 pub mod names;
 pub mod planted;
 pub mod store;
+mod text;
 pub mod time;
 pub mod trace;
 pub mod wire;

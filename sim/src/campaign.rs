@@ -193,7 +193,9 @@ pub fn explore(
     for (outcome, difference) in done.into_values() {
         report.add(outcome, difference);
     }
-    let families: BTreeSet<Family> = campaign.profile.families.keys().copied().collect();
+    let engine = campaign.run.engine;
+    let families = campaign.profile.families.keys().copied().filter(|family| engine.can_do(*family));
+    let families: BTreeSet<Family> = families.collect();
     report.missed = report.reached.missed(&families);
     Ok(report)
 }

@@ -5,7 +5,34 @@
 //! clock, network, store latency and process lives in the simulator's hands. What happened is a trace of records;
 //! properties judge it as it passes. The same plan gives the same trace, record by record.
 //!
-//! Begin with [`Simulation`]: services, customers, promises, and a `check`.
+//! Begin with [`Simulation`]: services, customers, promises, and a `check`, in a test of your own crate.
+//!
+//! ```no_run
+//! # use dacapo_sim::prelude::*;
+//! # use dacapo_service::prelude::*;
+//! # #[derive(Clone)] struct Seats;
+//! # impl Service for Seats {
+//! #     type State = u64;
+//! #     fn name(&self) -> ServiceName { ServiceName::of("seats") }
+//! #     fn types(&self) -> Vec<EventType> { vec![EventType::of("SeatSold")] }
+//! #     fn apply(&self, _: &Key, sold: &mut u64, _: &Event) { *sold += 1; }
+//! # }
+//! Simulation::of([service(Seats, 3)])
+//!     .workload(|draw, shape| {
+//!         shape.operations(draw, |draw, customer| {
+//!             let seat = draw.below(6);
+//!             Operation::post("seats", format!("/seats/{seat}/book")).body(&customer)
+//!         })
+//!     })
+//!     .always(promise("a_seat_is_sold_once", "no seat is sold to two at once").states(Seats, |seat, sold| {
+//!         if *sold > 1 { Err(format!("{seat} was sold {sold} times")) } else { Ok(()) }
+//!     }))
+//!     .sometimes(situation("a customer was refused").events_and_answers((), |(), seen| {
+//!         matches!(seen, Seen::Answer(answer) if answer.status == 409)
+//!     }))
+//!     .faults(Faults::swarm())
+//!     .check(seeds(500));
+//! ```
 //!
 //! | module | what lives there |
 //! |---|---|
@@ -26,9 +53,14 @@
 //! | [`narrate`] | records in words |
 //! | [`seed`] | seeds, as people write them |
 //! | [`shrink`](mod@shrink) | the smallest plan that still fails the same way |
+//! | [`blame`](mod@blame) | the step at which failure became inevitable |
+//! | [`bugbase`] | what was found, on disk |
 
+pub mod blame;
+pub mod bugbase;
 pub mod campaign;
 pub mod cast;
+mod deadline;
 pub mod disk;
 pub mod draw;
 pub mod engine;
@@ -41,16 +73,20 @@ pub mod prelude;
 pub mod profile;
 pub mod recorder;
 pub mod run;
+pub mod search;
 pub mod seed;
 pub mod shrink;
 pub mod simulation;
 pub mod swarm;
 pub mod verify;
 
+pub use blame::{Blame, BlameError, BlameOptions, Share, blame};
+pub use bugbase::BugBase;
 pub use campaign::{Campaign, Progress, Report, explore};
 pub use dacapo_core;
 pub use dacapo_properties;
 pub use dacapo_service;
+pub use deadline::Budget;
 pub use engine::{Branch, Engine};
 pub use fault::{Family, Fault, Harm, Trigger};
 pub use plan::{Plan, PlanError, Settings};

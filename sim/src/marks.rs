@@ -52,6 +52,10 @@ pub const DOUBT_PROVED: &str = "doubtful commit kept";
 pub const DOUBT_DISPROVED: &str = "doubtful commit gone";
 /// Recorded by the event engine when a parcel was lost on its way and sent again.
 pub const PARCEL_LOST: &str = "parcel lost";
+/// Recorded by the event engine when an end of a connection was forgotten and the other did not hear of it.
+pub const HALF_OPEN: &str = "half-open connection";
+/// Recorded by the event engine when an attempt of a customer was sent to a second instance.
+pub const ATTEMPT_TWICE: &str = "attempt sent twice";
 /// Recorded by the event engine when the bus cut off a peer that did not read.
 pub const SLOW_READER_CUT: &str = "slow reader cut off";
 
@@ -110,6 +114,30 @@ const ENGINE: &[Mark] = &[
         name: DOUBT_DISPROVED,
         risk: "every power cut might have come between two commits, where nothing is half done",
         needs: Needs::OneOf(&[Family::PowerCut]),
+    },
+];
+
+/// Marks of faults that only some engine can do: campaigns of others leave their families out of reach.
+const NETWORK: &[Mark] = &[
+    Mark {
+        name: PARCEL_LOST,
+        risk: "what is behind a lost parcel might overtake it",
+        needs: Needs::OneOf(&[Family::PacketLoss]),
+    },
+    Mark {
+        name: HALF_OPEN,
+        risk: "an end that hears nothing of the other's end might wait for ever",
+        needs: Needs::OneOf(&[Family::HalfOpen]),
+    },
+    Mark {
+        name: ATTEMPT_TWICE,
+        risk: "a request that arrives twice might take effect twice",
+        needs: Needs::OneOf(&[Family::DuplicateAttempt]),
+    },
+    Mark {
+        name: SLOW_READER_CUT,
+        risk: "a peer that does not read might fill the memory of the bus",
+        needs: Needs::OutOfReach("the queue for a peer that does not read holds more than a run sends"),
     },
 ];
 
@@ -174,7 +202,7 @@ pub fn marks() -> Vec<Mark> {
         risk: situation.risk,
         needs: needs(situation.name),
     };
-    SITUATIONS.iter().map(situation).chain(ENGINE.iter().copied()).collect()
+    SITUATIONS.iter().map(situation).chain(ENGINE.iter().chain(NETWORK).copied()).collect()
 }
 
 /// Counts what was reached.

@@ -14,7 +14,7 @@ use std::{
 use dacapo_core::{
     bus::{AdminAnswer, Bus, ConnId, Input, Output},
     hooks::{Point, Verdict},
-    names::{Position, Term},
+    names::Term,
     store::{Commit, StoreError},
     trace::{Frame, What},
     wire::{Closing, Error, ErrorCode, FromBus},
@@ -23,11 +23,7 @@ use futures_util::{
     future::{BoxFuture, FutureExt},
     stream::{FuturesUnordered, StreamExt},
 };
-use tokio::{
-    pin,
-    sync::{mpsc, watch},
-    time::sleep,
-};
+use tokio::{pin, sync::mpsc, time::sleep};
 
 use super::{
     outbox::{End, Full, Item, Outbox},
@@ -54,7 +50,6 @@ pub(super) struct Driver<'a> {
     shared: &'a Arc<Shared>,
     bus: Bus,
     term: Term,
-    position: &'a watch::Sender<Position>,
     /// Connections that the bus knows. What comes from others is left over from a former life.
     conns: BTreeMap<ConnId, Arc<Outbox>>,
     /// Answers of the store that are still to come.
@@ -72,12 +67,11 @@ struct Answered {
 }
 
 impl<'a> Driver<'a> {
-    pub(super) fn new(shared: &'a Arc<Shared>, bus: Bus, term: Term, position: &'a watch::Sender<Position>) -> Self {
+    pub(super) fn new(shared: &'a Arc<Shared>, bus: Bus, term: Term) -> Self {
         Self {
             shared,
             bus,
             term,
-            position,
             conns: BTreeMap::new(),
             answers: FuturesUnordered::new(),
             caused: VecDeque::new(),
@@ -86,18 +80,13 @@ impl<'a> Driver<'a> {
     }
 
     /// Runs the bus to its end. On the way out everyone who is connected has been told, unless the process died.
-    pub(super) async fn run(
-        mut self,
-        inbox: &mut mpsc::Receiver<Arrival>,
-        shutdown: &mut Shutdown,
-        phase: &watch::Sender<Phase>,
-    ) -> Ended {
+    pub(super) async fn run(mut self, inbox: &mut mpsc::Receiver<Arrival>, shutdown: &mut Shutdown) -> Ended {
         let ended = match self.drain().await {
             Ok(()) => loop {
                 // A machine whose time-out is always due must not starve the other tasks of this thread.
                 tokio::task::consume_budget().await;
                 let Some(input) = self.next_input(inbox, shutdown).await else {
-                    phase.send_replace(Phase::Closing);
+                    self.shared.phase.tell(Phase::Closing);
                     break match self.finish_commits().await {
                         Ok(()) => Ended::ShutDown,
                         Err(ended) => ended,
@@ -184,7 +173,7 @@ impl<'a> Driver<'a> {
         if let Some(commit) = answered.commit {
             self.shared.metrics.committed(&commit);
             if let Some(last) = commit.events.last() {
-                self.position.send_replace(last.position);
+                self.shared.position.tell(last.position);
             }
         }
         match &answered.input {
@@ -351,7 +340,7 @@ impl<'a> Driver<'a> {
 /// Asks the hooks; whether this one thing is lost.
 async fn interfere(shared: &Shared, point: Point) -> Result<bool, Ended> {
     match shared.world.hooks.before(point) {
-        Verdict::Go | Verdict::Fail(_) => Ok(false),
+        Verdict::Go | Verdict::Twice | Verdict::Fail(_) => Ok(false),
         Verdict::Lose => Ok(true),
         Verdict::Delay(duration) => {
             sleep(duration).await;

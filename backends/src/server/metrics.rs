@@ -90,7 +90,7 @@ pub(super) fn text(shared: &Shared) -> String {
     let ready = matches!(shared.phase(), Phase::Ready { .. });
     let mut page = Page(String::with_capacity(4_096));
     page.gauge("dacapo_ready", "1 while the bus runs, 0 while it recovers or ends.", u64::from(ready));
-    page.gauge("dacapo_position", "The end of the log.", shared.position.borrow().0);
+    page.gauge("dacapo_position", "The end of the log.", shared.position.get().0);
     page.gauge("dacapo_sockets", "WebSocket connections that are open.", shared.sockets() as u64);
     page.gauge("dacapo_inbox", "Frames that wait for the bus.", shared.inbox_len() as u64);
     for (name, help, counter) in [

@@ -26,6 +26,7 @@ pub mod points;
 mod shared;
 mod shutdown;
 mod socket;
+mod told;
 
 use std::sync::Arc;
 
@@ -33,12 +34,11 @@ use axum::serve::Listener;
 use dacapo_core::{
     bus::Bus,
     hooks::{Identity, Point, Verdict, World},
-    names::Position,
     store::{Recovered, StoreError},
     trace::What,
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::mpsc,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -94,17 +94,17 @@ pub async fn serve<L: Listener>(parts: Parts<L>) -> Result<(), ServeError> {
         world.record(What::Started { incarnation: world.entropy.next_u64() });
     }
     let (inbox_sender, mut inbox) = mpsc::channel::<Arrival>(config.inbox_max);
-    let (phase, phase_seen) = watch::channel(Phase::Recovering);
-    let (position, position_seen) = watch::channel(Position::ZERO);
-    let shared = Arc::new(Shared::new(config, world, port, inbox_sender, phase_seen, position_seen));
+    let shared = Arc::new(Shared::new(config, world, port, inbox_sender));
 
-    // Dropped on every way out: with it go the listener and all connections that speak HTTP. Sockets watch the phase.
+    // Both are dropped on every way out: with the one go the listener and all connections that speak HTTP, at the other's
+    // word everything else.
+    let _presence = Presence(Arc::clone(&shared));
     let mut accepting = JoinSet::new();
     accepting.spawn(accept::run(listener, http::router(Arc::clone(&shared)), Arc::clone(&shared)));
 
     let mut back_off = BackOff::new(&shared.config);
     let result = loop {
-        phase.send_replace(Phase::Recovering);
+        shared.phase.tell(Phase::Recovering);
         let recovered = tokio::select! {
             biased;
             () = shutdown.requested() => break Ok(()),
@@ -123,17 +123,17 @@ pub async fn serve<L: Listener>(parts: Parts<L>) -> Result<(), ServeError> {
         };
         tracing::info!(term = %recovered.term, position = %recovered.position, "the bus has recovered");
         shared.world.record(What::Recovered { recovered: Box::new(recovered.clone()) });
-        position.send_replace(recovered.position);
+        shared.position.tell(recovered.position);
         let term = recovered.term;
         let began = shared.world.clock.now();
         let bus = Bus::new(shared.bus_config(), recovered, began);
-        phase.send_replace(Phase::Ready { term });
-        match Driver::new(&shared, bus, term, &position).run(&mut inbox, &mut shutdown, &phase).await {
+        shared.phase.tell(Phase::Ready { term });
+        match Driver::new(&shared, bus, term).run(&mut inbox, &mut shutdown).await {
             Ended::Stopped { reason } => {
                 tracing::warn!(%reason, "the bus has stopped and recovers");
                 shared.metrics.restarts.add(1);
                 back_off.lived(shared.world.clock.now().monotonic.since(began.monotonic));
-                phase.send_replace(Phase::Recovering);
+                shared.phase.tell(Phase::Recovering);
                 if !back_off.wait(&mut shutdown).await {
                     break Ok(());
                 }
@@ -144,12 +144,21 @@ pub async fn serve<L: Listener>(parts: Parts<L>) -> Result<(), ServeError> {
         }
     };
     if !matches!(result, Err(ServeError::Died)) {
-        phase.send_replace(Phase::Closing);
+        shared.phase.tell(Phase::Closing);
         part(&shared, inbox, accepting).await;
         let reason = result.as_ref().map_or_else(ToString::to_string, |()| "it was asked to".to_owned());
         shared.world.record(What::Stopped { reason });
     }
     result
+}
+
+/// A server that is there. Dropped with it, however it ends: then nothing of it may act or speak any more.
+struct Presence(Arc<Shared>);
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.0.phase.tell(Phase::Dead);
+    }
 }
 
 /// What has been said is still written; whoever does not read in time is cut.
@@ -175,7 +184,7 @@ async fn recover(shared: &Shared) -> Result<Recovered, ServeError> {
     match shared.world.hooks.before(Point { name: "bus recover", identity: Identity::None }) {
         Verdict::Die => return Err(ServeError::Died),
         Verdict::Delay(duration) => sleep(duration).await,
-        Verdict::Go | Verdict::Lose | Verdict::Fail(_) => {}
+        Verdict::Go | Verdict::Lose | Verdict::Twice | Verdict::Fail(_) => {}
     }
     shared.port.recover().await.map_err(ServeError::Store)
 }

@@ -12,7 +12,7 @@ use dacapo_core::{
     wire::{self, ErrorCode, FromBus, Publish, Receipts, ToBus},
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::{sleep, timeout},
 };
 
@@ -21,6 +21,7 @@ use super::{
     config::ServerConfig,
     metrics::Metrics,
     outbox::{Item, Outbox},
+    told::Told,
 };
 use crate::port::StorePort;
 
@@ -36,6 +37,8 @@ pub(super) enum Phase {
     },
     /// The server ends and takes nothing new.
     Closing,
+    /// The server is gone. Nothing may be said any more.
+    Dead,
 }
 
 /// What a connection hands to the driver. One of each connection comes in the order in which it was sent.
@@ -65,13 +68,13 @@ pub(super) struct Shared {
     pub(super) world: World,
     pub(super) port: Arc<dyn StorePort>,
     pub(super) metrics: Metrics,
-    pub(super) phase: watch::Receiver<Phase>,
+    pub(super) phase: Told<Phase>,
     /// The end of what is durable, as the driver has heard.
-    pub(super) position: watch::Receiver<Position>,
+    pub(super) position: Told<Position>,
     inbox: mpsc::Sender<Arrival>,
     inbox_room: Arc<Semaphore>,
     conns: AtomicU64,
-    sockets: watch::Sender<usize>,
+    sockets: Told<usize>,
 }
 
 /// The driver is gone: the server is ending.
@@ -99,8 +102,6 @@ impl Shared {
         world: World,
         port: Arc<dyn StorePort>,
         inbox: mpsc::Sender<Arrival>,
-        phase: watch::Receiver<Phase>,
-        position: watch::Receiver<Position>,
     ) -> Self {
         let inbox_room = Arc::new(Semaphore::new(config.inbox_bytes_max.min(Semaphore::MAX_PERMITS)));
         Self {
@@ -108,12 +109,12 @@ impl Shared {
             world,
             port,
             metrics: Metrics::default(),
-            phase,
-            position,
+            phase: Told::new(Phase::Recovering),
+            position: Told::new(Position::ZERO),
             inbox,
             inbox_room,
             conns: AtomicU64::new(1),
-            sockets: watch::Sender::new(0),
+            sockets: Told::new(0),
         }
     }
 
@@ -131,7 +132,7 @@ impl Shared {
     }
 
     pub(super) fn phase(&self) -> Phase {
-        *self.phase.borrow()
+        self.phase.get()
     }
 
     /// How many arrivals wait for the driver.
@@ -164,32 +165,26 @@ impl Shared {
 
     /// Returns when the server takes nothing new; never if it died without a word.
     pub(super) async fn closing(&self) {
-        let closing = self.phase.clone().wait_for(|phase| *phase == Phase::Closing).await.is_ok();
-        if !closing {
-            std::future::pending::<()>().await;
-        }
+        self.phase.until(|phase| *phase == Phase::Closing).await;
     }
 
     /// Returns when the server is dead: it was dropped, and nothing may be said any more.
     pub(super) async fn dead(&self) {
-        let mut phase = self.phase.clone();
-        while phase.changed().await.is_ok() {}
+        self.phase.until(|phase| *phase == Phase::Dead).await;
     }
 
     /// Counts a socket until the guard is dropped.
     pub(super) fn count_socket(self: &Arc<Self>) -> SocketGuard {
-        self.sockets.send_modify(|sockets| *sockets += 1);
+        self.sockets.change(|sockets| *sockets += 1);
         SocketGuard(Arc::clone(self))
     }
 
     pub(super) fn sockets(&self) -> usize {
-        *self.sockets.borrow()
+        self.sockets.get()
     }
 
     pub(super) async fn sockets_gone(&self) {
-        let mut sockets = self.sockets.subscribe();
-        // The sender lives in `self`, so this cannot fail.
-        let _ = sockets.wait_for(|sockets| *sockets == 0).await;
+        self.sockets.until(|sockets| *sockets == 0).await;
     }
 
     /// Publishes as a connection of its own.
@@ -244,7 +239,12 @@ impl Shared {
                 }
                 Ok(Err(Unanswered::Closed))
             };
-            let result = match timeout(shared.config.request_deadline, exchange).await {
+            let exchanged = tokio::select! {
+                biased;
+                () = shared.dead() => return,
+                exchanged = timeout(shared.config.request_deadline, exchange) => exchanged,
+            };
+            let result = match exchanged {
                 Ok(Ok(result)) => result,
                 Ok(Err(Gone)) => Err(Unanswered::Closed),
                 Err(_) => Err(Unanswered::TimedOut),
@@ -267,6 +267,6 @@ pub(super) struct SocketGuard(Arc<Shared>);
 
 impl Drop for SocketGuard {
     fn drop(&mut self) {
-        self.0.sockets.send_modify(|sockets| *sockets -= 1);
+        self.0.sockets.change(|sockets| *sockets -= 1);
     }
 }

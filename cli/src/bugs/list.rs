@@ -1,29 +1,85 @@
 //! `dacapo bugs list`.
 
-use std::{fs, io, path::Path};
+use dacapo_sim::{BugBase, bugbase::KnownBug};
+use serde::Serialize;
 
-use anyhow::Context as _;
+use super::all;
+use crate::{
+    exit::Exit,
+    terminal::{Terminal, count, faint, strong},
+};
 
-use crate::{exit::Exit, terminal::Terminal};
+/// A bug, for a program.
+#[derive(Serialize)]
+pub(super) struct BugLine<'a> {
+    id: &'a str,
+    property: &'a str,
+    seed: u64,
+    scenario: &'a str,
+    profile: &'a str,
+    engine: dacapo_sim::Engine,
+    bug: Option<&'a str>,
+    count: u64,
+    first_seen: &'a str,
+    last_seen: &'a str,
+    operations: usize,
+    faults: usize,
+    small_operations: Option<usize>,
+    small_faults: Option<usize>,
+    minimality: Option<dacapo_sim::Minimality>,
+    message: &'a str,
+    file: String,
+    commit: &'a str,
+    command: &'a str,
+}
 
-/// Lists the failures in the base.
-pub(crate) fn run(terminal: &Terminal, directory: &Path) -> anyhow::Result<Exit> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries.collect::<io::Result<Vec<_>>>(),
-        // Nothing has failed here yet.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
-    };
-    let mut names: Vec<String> = entries
-        .with_context(|| format!("cannot read the bug base {}", directory.display()))?
-        .iter()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|name| name.ends_with(".json"))
-        .collect();
-    names.sort();
-    for name in &names {
-        terminal.line(directory.join(name).display());
-        terminal.object("bug", &serde_json::json!({ "file": name }));
+impl<'a> BugLine<'a> {
+    /// What is told of a bug.
+    pub(super) fn of(base: &BugBase, bug: &'a KnownBug) -> Self {
+        let small = bug.small.as_ref();
+        Self {
+            id: &bug.id,
+            property: &bug.property,
+            seed: bug.seed,
+            scenario: &bug.scenario,
+            profile: &bug.plan.profile,
+            engine: bug.engine,
+            bug: bug.plan.bug.map(dacapo_core::planted::Bug::name),
+            count: bug.count,
+            first_seen: &bug.first_seen,
+            last_seen: &bug.last_seen,
+            operations: bug.plan.operations.len(),
+            faults: bug.plan.faults.len(),
+            small_operations: small.map(|small| small.plan.operations.len()),
+            small_faults: small.map(|small| small.plan.faults.len()),
+            minimality: small.map(|small| small.minimality),
+            message: &bug.message,
+            file: base.path(bug).display().to_string(),
+            commit: &bug.provenance.commit,
+            command: &bug.provenance.command,
+        }
+    }
+}
+
+/// Lists what was found.
+pub(super) fn run(terminal: &Terminal, base: &BugBase) -> anyhow::Result<Exit> {
+    let bugs = all(terminal, base)?;
+    if bugs.is_empty() {
+        terminal.line("no bug was found here yet");
+    }
+    for bug in &bugs {
+        let planted = bug.plan.bug.map(|bug| format!(", planted: {bug}")).unwrap_or_default();
+        terminal.line(format_args!("{}  {}{planted}", strong(&bug.id), bug.property));
+        let plan = bug.smallest();
+        terminal.line(faint(format_args!(
+            "              {} and {}, seed {}, found {}, last {}",
+            count(plan.operations.len() as u64, "operation", "operations"),
+            count(plan.faults.len() as u64, "fault", "faults"),
+            bug.seed,
+            count(bug.count, "time", "times"),
+            bug.last_seen,
+        )));
+        terminal.object("bug", &BugLine::of(base, bug));
     }
     Ok(Exit::Passed)
 }

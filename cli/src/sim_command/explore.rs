@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use super::{
     Order,
-    engine::engine_named,
-    failure,
+    engine::{engine_name, engine_named},
+    failure::{self, Kept},
     pool::Pool,
     result::{Failure, SeedResult},
     success,
@@ -21,7 +21,11 @@ use super::{
 };
 use crate::{
     arguments::SimArguments,
-    exit::{Exit, Usage},
+    bugs::{
+        self,
+        keep::{Keeper, Shrinking},
+    },
+    exit::Exit,
     home::Home,
     interrupt::Interrupt,
     provenance::Provenance,
@@ -135,13 +139,20 @@ pub(crate) fn run(terminal: &Terminal, arguments: &SimArguments) -> anyhow::Resu
         scenario: &order.scenario,
         profile: &order.profile,
         bug: arguments.bug.as_deref(),
+        engine: order.engine,
         reachable: &reachable,
         as_drawn: true,
         wall_s: watch.elapsed().as_secs_f64(),
         provenance: &provenance,
         exit: tally.exit(&reachable, interrupted),
     };
-    tell(terminal, &home, &tally, &ending, arguments.report.as_deref())?;
+    let shrinking = match (arguments.no_shrink, arguments.shrink_all) {
+        (true, _) => Shrinking::None,
+        (_, true) => Shrinking::All,
+        _ => Shrinking::First,
+    };
+    let mut keeper = Keeper::new(&arguments.bugs, shrinking);
+    tell(terminal, Some(&mut keeper), &tally, &ending, arguments.report.as_deref())?;
     Ok(ending.exit)
 }
 
@@ -157,10 +168,11 @@ impl Campaign<'_> {
         };
         let bug = order.bug.map(|bug| format!(", with the planted bug {} ({})", bug.name(), bug.story()));
         self.terminal.note(format_args!(
-            "{} {}, profile {}, turmoil engine: {what}{}{}",
+            "{} {}, profile {}, {} engine: {what}{}{}",
             strong("sim"),
             order.scenario,
             order.profile,
+            engine_name(order.engine),
             if order.verify { ", each run twice" } else { "" },
             bug.unwrap_or_default(),
         ));
@@ -254,28 +266,28 @@ impl Campaign<'_> {
     }
 }
 
-/// Tells how it ended, failures one after the other, and saves their plans.
+/// Tells how it ended, failures one after the other, and keeps them in the bug base.
 pub(crate) fn tell(
     terminal: &Terminal,
-    home: &Home,
+    mut keeper: Option<&mut Keeper>,
     tally: &Tally,
     ending: &Ending<'_>,
     report: Option<&Path>,
 ) -> anyhow::Result<()> {
     for result in &tally.failed {
-        let saved = match &result.failure {
+        let kept = match &result.failure {
             Some(Failure::Violated(violated)) => {
-                let name = match ending.bug {
-                    Some(bug) => format!("{}-{bug}-seed-{}", violated.property, result.seed),
-                    None => format!("{}-seed-{}", violated.property, result.seed),
-                };
                 terminal.object("violation", &serde_json::json!({ "seed": result.seed, "violation": violated }));
-                Some(home.save_bug(&name, &violated.plan)?)
+                let keep = |keeper: &mut Keeper| {
+                    let added = keeper.keep(terminal, violated, ending.engine, ending.provenance)?;
+                    anyhow::Ok(Kept { added, bugs: bugs::flag(keeper.directory()) })
+                };
+                keeper.as_deref_mut().map(keep).transpose()?
             }
             _ => None,
         };
         terminal.line("");
-        failure::write(terminal, result, saved.as_deref(), ending);
+        failure::write(terminal, result, kept.as_ref(), ending);
     }
     terminal.line("");
     success::write(terminal, tally, ending);

@@ -1,23 +1,34 @@
 //! What is said of a failure, in the order in which a person asks: which promise, who did what, what disturbed it, how to
 //! see it again.
 
-use std::path::Path;
-
 use dacapo_core::Timestamp;
+use dacapo_sim::{Engine, bugbase::Added};
 
 use super::{
+    engine::engine_name,
     result::{Failure, FaultLine, SeedResult, StoryLine, Violated},
     summary::Ending,
 };
-use crate::terminal::{Terminal, bad, count, faint, strong};
+use crate::{
+    surgery::words,
+    terminal::{Terminal, bad, count, faint, strong},
+};
 
 /// Faults shown where none is known to be needed; a plan may hold dozens.
 const FAULTS_SHOWN_MAX: usize = 6;
 
-/// Says it. `saved` is the plan's file.
-pub(crate) fn write(terminal: &Terminal, result: &SeedResult, saved: Option<&Path>, ending: &Ending<'_>) {
+/// What the bug base knows of it.
+pub(crate) struct Kept {
+    /// The bug.
+    pub(crate) added: Added,
+    /// The flag that names the base, with a space before it.
+    pub(crate) bugs: String,
+}
+
+/// Says it.
+pub(crate) fn write(terminal: &Terminal, result: &SeedResult, kept: Option<&Kept>, ending: &Ending<'_>) {
     match &result.failure {
-        Some(Failure::Violated(violated)) => violation(terminal, result, violated, saved, ending),
+        Some(Failure::Violated(violated)) => violation(terminal, result, violated, kept, ending),
         Some(Failure::Differs(difference)) => {
             terminal.line(format_args!("{} seed {} ran in two ways", bad("NOT DETERMINISTIC"), result.seed));
             terminal.line(difference);
@@ -33,7 +44,7 @@ pub(crate) fn write(terminal: &Terminal, result: &SeedResult, saved: Option<&Pat
     }
 }
 
-fn violation(terminal: &Terminal, result: &SeedResult, violated: &Violated, saved: Option<&Path>, ending: &Ending<'_>) {
+fn violation(terminal: &Terminal, result: &SeedResult, violated: &Violated, kept: Option<&Kept>, ending: &Ending<'_>) {
     terminal.line(format_args!("{} {}: {}", bad("VIOLATED"), strong(&violated.property), violated.sentence));
     terminal.line("");
     let place = match violated.step {
@@ -47,16 +58,30 @@ fn violation(terminal: &Terminal, result: &SeedResult, violated: &Violated, save
     terminal.line("");
     faults(terminal, violated);
     terminal.line(format_args!("plan       {} operations, {} faults", result.operations, result.faults_planned));
+    if let Some(Kept { added, .. }) = kept {
+        if let Some(small) = &added.bug.small {
+            let size = words::size(&small.plan);
+            terminal.line(format_args!("small      {size}; {}", words::minimality(small.minimality)));
+        }
+        let times = if added.is_new { "new".to_owned() } else { format!("found {} times", added.bug.count) };
+        terminal.line(format_args!("bug        {}, {times}, in {}", strong(&added.bug.id), added.path.display()));
+    }
     terminal.line("");
     let mut head = "again";
-    let program = program();
-    if ending.as_drawn {
-        terminal.line(format_args!("{head:<10} {program} {}", replay_of_seed(result, ending)));
+    let mut say = |command: String| {
+        terminal.line(format_args!("{head:<10} {} {command}", program()));
         head = "";
+    };
+    if ending.as_drawn {
+        say(replay_of_seed(result, ending));
     }
-    if let Some(saved) = saved {
-        terminal.line(format_args!("{head:<10} {program} replay {}", saved.display()));
-        terminal.line(format_args!("{:<10} {program} replay {} --trace", "", saved.display()));
+    if let Some(Kept { added, bugs }) = kept {
+        let bug = &added.bug;
+        match bug.small {
+            Some(_) => say(format!("replay {}{bugs} --trace", bug.id)),
+            None => say(format!("shrink {}{bugs}", bug.id)),
+        }
+        say(format!("blame {}{bugs}", bug.id));
     }
     provenance(terminal, result, ending);
 }
@@ -67,6 +92,7 @@ fn replay_of_seed(result: &SeedResult, ending: &Ending<'_>) -> String {
     let flags = [
         ("scenario", Some(ending.scenario).filter(|scenario| *scenario != "bank")),
         ("profile", Some(ending.profile).filter(|profile| *profile != "swarm")),
+        ("engine", Some(engine_name(ending.engine)).filter(|_| ending.engine != Engine::default())),
         ("bug", ending.bug),
     ];
     for (flag, value) in flags {

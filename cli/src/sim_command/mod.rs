@@ -16,4 +16,13 @@ mod summary;
 mod tally;
 pub(crate) mod worker;
 
-pub(crate) use engine::{Order, planted, run_seed};
+use dacapo_core::trace::Record;
+use dacapo_sim::narrate;
+
+pub(crate) use engine::{Order, engine_named, planted, run_seed};
+pub(crate) use result::Violated;
+
+/// A record in words, as everything here shows it.
+pub(crate) fn record_line(record: &Record) -> String {
+    failure::story_line(&narrate::line(record))
+}

@@ -1,16 +1,16 @@
 //! `dacapo replay`: one run again, from its seed or from the file of its plan.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use anyhow::Context as _;
 use dacapo_core::{
     planted::Bug,
     trace::{self, Record},
 };
-use dacapo_sim::{Plan, RunOptions, narrate, recorder::Keep};
+use dacapo_sim::{Engine, Plan, RunOptions, narrate, recorder::Keep};
 
 use super::{
-    engine::{Order, engine_named, planted, run_plan},
+    engine::{engine_name, engine_named, run_plan},
     explore::{Begun, tell},
     failure::story_line,
     summary::Ending,
@@ -18,12 +18,14 @@ use super::{
 };
 use crate::{
     arguments::ReplayArguments,
+    bugs::keep::{Keeper, Shrinking},
     exit::{Exit, Usage},
     home::Home,
     provenance::Provenance,
     scenarios,
     seed::Seed,
     stopwatch::Stopwatch,
+    surgery::subject::{self, Naming},
     terminal::{Terminal, strong},
 };
 
@@ -32,17 +34,18 @@ const RECORDS_BEFORE_UNTIL: usize = 20;
 
 /// Replays.
 pub(crate) fn run(terminal: &Terminal, arguments: &ReplayArguments) -> anyhow::Result<Exit> {
-    let plan = plan_of(arguments)?;
+    let (plan, engine) = plan_of(arguments)?;
     let scenario = scenarios::named(&plan.scenario)?;
     plan.check(&*scenario).map_err(|error| Usage::error(error.to_string()))?;
     let provenance = Provenance::here();
     let bug = plan.bug.map(Bug::name);
     terminal.note(format_args!(
-        "{} seed {}, {}, profile {}, turmoil engine: {} operations, {} faults{}",
+        "{} seed {}, {}, profile {}, {} engine: {} operations, {} faults{}",
         strong("replay"),
         plan.seed,
         plan.scenario,
         plan.profile,
+        engine_name(engine),
         plan.operations.len(),
         plan.faults.len(),
         bug.map(|bug| format!(", with the planted bug {bug}")).unwrap_or_default(),
@@ -61,8 +64,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ReplayArguments) -> anyhow::R
         (None, None) => Keep::None,
     };
     let watch = Stopwatch::start();
-    let options =
-        RunOptions { engine: engine_named(arguments.engine)?, keep, until: arguments.until, ..RunOptions::default() };
+    let options = RunOptions { engine, keep, until: arguments.until, ..RunOptions::default() };
     let ran = run_plan(&*scenario, &plan, arguments.verify, arguments.until.is_none(), &options)?;
     let wall_s = watch.elapsed().as_secs_f64();
     show_records(terminal, arguments, &ran.records)?;
@@ -71,46 +73,55 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ReplayArguments) -> anyhow::R
     }
     let mut tally = Tally::default();
     tally.add(ran.result);
+    let whole = arguments.without_fault.is_empty() && arguments.without_operation.is_empty();
+    let as_drawn = whole && arguments.what.parse::<Seed>().is_ok();
     let ending = Ending {
         scenario: &plan.scenario,
         profile: &plan.profile,
         bug,
+        engine,
         reachable: &[],
-        as_drawn: arguments.what.parse::<Seed>().is_ok() && arguments.without_fault.is_empty(),
+        as_drawn,
         wall_s,
         provenance: &provenance,
         exit: tally.exit(&[], false),
     };
-    tell(terminal, &home, &tally, &ending, None)?;
+    // What was made by leaving something out is an experiment, not a finding.
+    let mut keeper = Keeper::new(&arguments.bugs, Shrinking::None);
+    tell(terminal, whole.then_some(&mut keeper), &tally, &ending, None)?;
     Ok(ending.exit)
 }
 
-/// The plan that is meant, without what is to be left out.
-fn plan_of(arguments: &ReplayArguments) -> anyhow::Result<Plan> {
-    let path = Path::new(&arguments.what);
-    let mut plan = match arguments.what.parse::<Seed>() {
-        Ok(seed) => Order::new(&arguments.scenario, &arguments.profile, None, false)?.plan(seed)?,
-        Err(_) if path.is_file() => {
-            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-            Plan::from_json(&text).map_err(|error| Usage::error(format!("{}: {error}", path.display())))?
-        }
-        Err(error) => {
-            return Err(Usage::error(format!(
-                "{error}; or give the file of a saved plan, such as those in .dacapo/bugs/"
-            )));
-        }
-    };
-    if let Some(bug) = &arguments.bug {
-        plan = plan.with_bug(planted(bug)?);
-    }
+/// The plan that is meant, without what is to be left out, and what carries it out.
+fn plan_of(arguments: &ReplayArguments) -> anyhow::Result<(Plan, Engine)> {
+    let subject = subject::find(&Naming {
+        what: &arguments.what,
+        scenario: &arguments.scenario,
+        profile: &arguments.profile,
+        bug: arguments.bug.as_deref(),
+        bugs: &arguments.bugs,
+    })?;
+    let engine = arguments.engine.map_or_else(|| Ok(subject.engine()), engine_named)?;
+    let mut plan = if arguments.as_found { subject.plan } else { subject.smallest() };
     for id in &arguments.without_fault {
-        if plan.faults.iter().all(|fault| fault.id != *id) {
-            let ids: Vec<String> = plan.faults.iter().map(|fault| fault.id.to_string()).collect();
-            return Err(Usage::error(format!("the plan has no fault {id}; it has: {}", ids.join(", "))));
-        }
+        let ids: Vec<u32> = plan.faults.iter().map(|fault| fault.id).collect();
+        is_in_plan("fault", id, &ids)?;
         plan = plan.without_fault(*id);
     }
-    Ok(plan)
+    for id in &arguments.without_operation {
+        let ids: Vec<u64> = plan.operations.iter().map(|operation| operation.id).collect();
+        is_in_plan("operation", id, &ids)?;
+        plan = plan.without_operation(*id);
+    }
+    Ok((plan, engine))
+}
+
+fn is_in_plan<T: PartialEq + ToString>(what: &str, id: &T, ids: &[T]) -> anyhow::Result<()> {
+    if ids.contains(id) {
+        return Ok(());
+    }
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    Err(Usage::error(format!("the plan has no {what} {}; it has: {}", id.to_string(), ids.join(", "))))
 }
 
 /// To the terminal or into a file, as asked.

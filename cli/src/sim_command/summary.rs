@@ -1,8 +1,9 @@
 //! The last line of `sim` and `replay` under `--json`. Its first fields are fixed; others may follow.
 
+use dacapo_sim::Engine;
 use serde::Serialize;
 
-use super::tally::Tally;
+use super::{engine::engine_name, tally::Tally};
 use crate::{exit::Exit, provenance::Provenance, seed::Seed, terminal::Terminal};
 
 /// What a run is told with: how it was asked for, and how it ended.
@@ -13,6 +14,8 @@ pub(crate) struct Ending<'a> {
     pub(crate) profile: &'a str,
     /// With which planted bug, if any.
     pub(crate) bug: Option<&'a str>,
+    /// What carried the plans out.
+    pub(crate) engine: Engine,
     /// The marks that could have been reached.
     pub(crate) reachable: &'a [String],
     /// The plan is what the seed draws, so that the seed alone says how to see it again.
@@ -67,7 +70,7 @@ pub(crate) fn write(terminal: &Terminal, tally: &Tally, ending: &Ending<'_>) {
         exit: ending.exit as u8,
         scenario: ending.scenario,
         profile: ending.profile,
-        engine: "turmoil",
+        engine: engine_name(ending.engine),
         bug: ending.bug,
         events: tally.events,
         records: tally.records,

@@ -3,6 +3,8 @@
 //! Both take a seed, a bug of the bug base or the file of a plan, as `replay` does ([`subject`]), and tell a plan in
 //! words ([`words`]).
 
+pub(crate) mod arguments;
+pub(crate) mod blame;
 pub(crate) mod shrink;
 pub(crate) mod subject;
 pub(crate) mod words;

@@ -1,57 +1,28 @@
 //! `dacapo shrink`: the smallest plan that still fails the same way.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
-use clap::Args;
 use dacapo_backends::clock::SystemClock;
-use dacapo_sim::{Minimality, Plan, RunOptions, ShrinkError, ShrinkOptions, Shrunk, shrink as shrink_plan};
+use dacapo_sim::{
+    BugBase, Minimality, Plan, RunOptions, ShrinkError, ShrinkOptions, Shrunk,
+    bugbase::{KnownBug, Small},
+    shrink as shrink_plan,
+};
 use serde::Serialize;
 
-use super::{
-    subject::{self, Naming},
-    words,
-};
+use super::{arguments::ShrinkArguments, words};
 use crate::{
-    arguments::{EngineName, duration},
-    bugs::DIRECTORY,
+    bugs,
     exit::{Exit, Usage},
     scenarios,
     stopwatch::Stopwatch,
     terminal::{Terminal, bad, count, good, span, strong},
 };
-
-/// `shrink`
-#[derive(Debug, Args)]
-pub(crate) struct ShrinkArguments {
-    /// A seed, a bug of `dacapo bugs list`, or the file of a saved plan
-    #[arg(value_name = "SEED|BUG|FILE")]
-    pub(crate) what: String,
-    /// What to simulate, when a seed is given
-    #[arg(long, default_value = "bank")]
-    pub(crate) scenario: String,
-    /// The profile that the seed was explored with
-    #[arg(long, default_value = "swarm")]
-    pub(crate) profile: String,
-    /// What runs the plans
-    #[arg(long, value_enum, default_value = "turmoil")]
-    pub(crate) engine: EngineName,
-    /// Plant a bug, to see it found; needs a build with `--features planted-bugs`
-    #[arg(long, value_name = "NAME")]
-    pub(crate) bug: Option<String>,
-    /// How long it may take: 90s, 15m, 2h
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
-    pub(crate) time: std::time::Duration,
-    /// Plans tried at once
-    #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024))]
-    pub(crate) jobs: u64,
-    /// Where to write the smaller plan; beside the bug base if left out
-    #[arg(long, value_name = "FILE")]
-    pub(crate) out: Option<PathBuf>,
-    /// The bug base
-    #[arg(long, value_name = "DIR", default_value = DIRECTORY)]
-    pub(crate) bugs: PathBuf,
-}
 
 /// The answer, for a program.
 #[derive(Serialize)]
@@ -60,41 +31,38 @@ struct Line<'a> {
     property: &'a str,
     message: &'a str,
     minimality: Minimality,
-    operations: (usize, usize),
-    faults: (usize, usize),
+    operations: usize,
+    faults: usize,
+    operations_before: usize,
+    faults_before: usize,
     runs: u64,
     wall_s: f64,
-    file: String,
+    file: Option<String>,
+    bug: Option<&'a str>,
     plan: &'a Plan,
 }
 
 /// Shrinks.
 pub(crate) fn run(terminal: &Terminal, arguments: &ShrinkArguments) -> anyhow::Result<Exit> {
-    let naming = Naming {
-        what: &arguments.what,
-        scenario: &arguments.scenario,
-        profile: &arguments.profile,
-        bug: arguments.bug.as_deref(),
-        bugs: &arguments.bugs,
-    };
-    let whole = subject::find(&naming)?.plan;
+    let subject = arguments.subject.subject()?;
+    let engine = arguments.subject.engine(&subject)?;
+    let whole = &subject.plan;
     let scenario = scenarios::named(&whole.scenario)?;
     terminal.note(format_args!(
-        "{} seed {}, {}: {} operations, {} faults, within {}",
+        "{} seed {}, {}: {}, for {} at most",
         strong("shrink"),
         whole.seed,
         whole.scenario,
-        whole.operations.len(),
-        whole.faults.len(),
+        words::size(whole),
         span(arguments.time.as_secs_f64()),
     ));
     let options = ShrinkOptions {
-        run: RunOptions { engine: arguments.engine.one()?, ..RunOptions::default() },
+        run: RunOptions { engine, ..RunOptions::default() },
         budget: Some((Arc::new(SystemClock::default()), arguments.time)),
-        jobs: arguments.jobs as usize,
+        jobs: arguments.subject.jobs as usize,
     };
     let watch = Stopwatch::start();
-    let shrunk = match shrink_plan(&*scenario, &whole, &options) {
+    let shrunk = match shrink_plan(&*scenario, whole, &options) {
         Ok(shrunk) => shrunk,
         Err(ShrinkError::Passes) => {
             terminal.line(format_args!("{}: the plan breaks nothing, so there is nothing to shrink", good("passed")));
@@ -103,14 +71,15 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ShrinkArguments) -> anyhow::R
         Err(ShrinkError::Plan(error)) => return Err(Usage::error(error.to_string())),
     };
     let wall_s = watch.elapsed().as_secs_f64();
-    let out = match &arguments.out {
-        Some(out) => out.clone(),
-        None => PathBuf::from(format!("shrunk-{}-seed-{}.json", shrunk.failing.property, whole.seed)),
+    let known = subject.known.as_ref().filter(|bug| bug.engine == engine && bug.plan == *whole);
+    let file = save(arguments, known, &shrunk)?;
+    tell(terminal, whole, &shrunk, wall_s);
+    let again = match (&file, known) {
+        (Some(file), _) => file.display().to_string(),
+        (None, Some(bug)) => format!("{}{}", bug.id, bugs::flag(&arguments.subject.bugs)),
+        (None, None) => unreachable!("where there is no bug, there is a file"),
     };
-    fs::write(&out, shrunk.plan.to_json())
-        .with_context(|| format!("cannot write the smaller plan to {}", out.display()))?;
-    tell(terminal, &whole, &shrunk, wall_s);
-    terminal.line(format_args!("{:<10} dacapo replay {}", "again", out.display()));
+    terminal.line(format_args!("{:<10} dacapo replay {again}", "again"));
     terminal.object(
         "shrunk",
         &Line {
@@ -118,19 +87,42 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ShrinkArguments) -> anyhow::R
             property: &shrunk.failing.property,
             message: &shrunk.violation.message,
             minimality: shrunk.minimality,
-            operations: (whole.operations.len(), shrunk.plan.operations.len()),
-            faults: (whole.faults.len(), shrunk.plan.faults.len()),
+            operations: shrunk.plan.operations.len(),
+            faults: shrunk.plan.faults.len(),
+            operations_before: whole.operations.len(),
+            faults_before: whole.faults.len(),
             runs: shrunk.runs,
             wall_s: (wall_s * 1e3).round() / 1e3,
-            file: out.display().to_string(),
+            file: file.map(|file| file.display().to_string()),
+            bug: known.map(|bug| bug.id.as_str()),
             plan: &shrunk.plan,
         },
     );
     Ok(Exit::Violated)
 }
 
-/// Says what is left, a line each.
-pub(crate) fn tell(terminal: &Terminal, whole: &Plan, shrunk: &Shrunk, wall_s: f64) {
+/// Into the file that was asked for, and into the bug base if it is a bug of it; else beside where we are.
+fn save(arguments: &ShrinkArguments, known: Option<&KnownBug>, shrunk: &Shrunk) -> anyhow::Result<Option<PathBuf>> {
+    if let Some(bug) = known {
+        let small = Small { minimality: shrunk.minimality, plan: shrunk.plan.clone() };
+        BugBase::at(&arguments.subject.bugs).keep_small(bug.clone(), small)?;
+    }
+    let out = match (&arguments.out, known) {
+        (Some(out), _) => out.clone(),
+        (None, Some(_)) => return Ok(None),
+        (None, None) => {
+            Path::new(".dacapo").join(format!("{}-seed-{}-small.json", shrunk.failing.property, shrunk.plan.seed))
+        }
+    };
+    let directory = out.parent().unwrap_or(Path::new(""));
+    fs::create_dir_all(directory)
+        .and_then(|()| fs::write(&out, shrunk.plan.to_json()))
+        .with_context(|| format!("cannot write the smaller plan to {}", out.display()))?;
+    Ok(Some(out))
+}
+
+/// Says what is left, a line each, and what it was.
+fn tell(terminal: &Terminal, whole: &Plan, shrunk: &Shrunk, wall_s: f64) {
     let Shrunk { plan, violation, .. } = shrunk;
     terminal.line(format_args!("{} {}: {}", bad("VIOLATED"), strong(violation.property), violation.sentence));
     terminal.line(&violation.message);
@@ -139,21 +131,14 @@ pub(crate) fn tell(terminal: &Terminal, whole: &Plan, shrunk: &Shrunk, wall_s: f
         terminal.line(format_args!("  {line}"));
     }
     terminal.line("");
-    terminal.line(format_args!(
-        "small      {} and {}, of {} and {}; {}",
-        count(plan.operations.len() as u64, "operation", "operations"),
-        count(plan.faults.len() as u64, "fault", "faults"),
-        whole.operations.len(),
-        whole.faults.len(),
-        minimality(shrunk.minimality),
-    ));
-    terminal.line(format_args!("           found in {} with {}", span(wall_s), count(shrunk.runs, "run", "runs")));
-}
-
-/// In words.
-pub(crate) fn minimality(minimality: Minimality) -> &'static str {
-    match minimality {
-        Minimality::Minimal => "minimal: without any one of them it fails no more",
-        Minimality::TimeRanOut => "time ran out, so it may not be minimal; give more with --time",
+    terminal.line(format_args!("small      {}; {}", words::size(plan), words::minimality(shrunk.minimality)));
+    for (index, line) in words::taken_out(whole, plan).iter().enumerate() {
+        terminal.line(format_args!("{:<10} {line}", if index == 0 { "taken out" } else { "" }));
     }
+    terminal.line(format_args!(
+        "found      in {} with {}; {} more were known",
+        span(wall_s),
+        count(shrunk.runs, "run", "runs"),
+        shrunk.known
+    ));
 }

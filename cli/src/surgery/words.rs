@@ -2,7 +2,9 @@
 
 use dacapo_core::Timestamp;
 use dacapo_properties::Operation;
-use dacapo_sim::{Fault, Plan, fault::Trigger};
+use dacapo_sim::{Fault, Minimality, Plan, fault::Trigger};
+
+use crate::terminal::count;
 
 /// The lines of a plan: what customers do and what goes wrong, in the order of their times. What begins at a point of
 /// the run, and not at a time, comes last.
@@ -39,6 +41,41 @@ pub(crate) fn fault_line(fault: &Fault) -> String {
         Trigger::On { .. } => String::new(),
     };
     format!("fault #{:<7} {at:>9}  {}", fault.id, fault.describe())
+}
+
+/// `7 operations and 1 fault`
+pub(crate) fn size(plan: &Plan) -> String {
+    let (operations, faults) = (plan.operations.len() as u64, plan.faults.len() as u64);
+    format!("{} and {}", count(operations, "operation", "operations"), count(faults, "fault", "faults"))
+}
+
+/// Whether it could be smaller.
+pub(crate) fn minimality(minimality: Minimality) -> &'static str {
+    match minimality {
+        Minimality::Minimal => "minimal: without any one of them it fails no more",
+        Minimality::TimeRanOut => "time ran out, so it may not be minimal: give more with --time",
+    }
+}
+
+/// What the smaller plan is without, a line for each kind.
+pub(crate) fn taken_out(whole: &Plan, small: &Plan) -> Vec<String> {
+    let gone = |before: usize, after: usize, one: &str, many: &str| {
+        (before > after).then(|| format!("{} of {}", before - after, count(before as u64, one, many)))
+    };
+    let mut lines: Vec<String> = [
+        gone(whole.operations.len(), small.operations.len(), "operation", "operations"),
+        gone(whole.faults.len(), small.faults.len(), "fault", "faults"),
+        gone(whole.settings.customers as usize, small.settings.customers as usize, "customer", "customers"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let lost: Vec<&str> =
+        whole.mask.keys().filter(|family| !small.mask.contains_key(family)).map(|family| family.name()).collect();
+    if !lost.is_empty() {
+        lines.push(format!("every fault of {}", lost.join(", ")));
+    }
+    lines
 }
 
 #[cfg(test)]

@@ -3,7 +3,13 @@
 //! Axum's own chooses at random between a connection that is ready and the word to end, which no seed could repeat; and
 //! it waits for ever for a caller that sends nothing. This one does neither.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{Router, serve::Listener};
 use hyper::server::conn::http1;
@@ -11,7 +17,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::{pin, sync::watch, task::JoinSet};
+use tokio::{pin, sync::Notify, task::JoinSet};
 
 /// A caller that has not sent its headers by then is closed.
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
@@ -19,16 +25,39 @@ const HEADER_DEADLINE: Duration = Duration::from_secs(10);
 /// The smallest that hyper allows: bounds the headers of a request.
 const BUFFER_BYTES: usize = 16 << 10;
 
-/// Accepts until `stop` is true, then lets every request finish. Dropping it drops the connections.
-pub(super) async fn serve<L: Listener>(mut listener: L, router: Router, mut stop: watch::Receiver<bool>) {
+/// The word to end. Whoever waits for it hears it in the order in which they began to wait; tokio's `watch` would draw
+/// lots.
+#[derive(Debug, Default)]
+pub(super) struct Stop {
+    said: AtomicBool,
+    hearers: Notify,
+}
+
+impl Stop {
+    pub(super) fn say(&self) {
+        self.said.store(true, Ordering::Release);
+        self.hearers.notify_waiters();
+    }
+
+    async fn said(&self) {
+        // Made before the look, so that what is said in between is heard.
+        let heard = self.hearers.notified();
+        if !self.said.load(Ordering::Acquire) {
+            heard.await;
+        }
+    }
+}
+
+/// Accepts until `stop` is said, then lets every request finish. Dropping it drops the connections.
+pub(super) async fn serve<L: Listener>(mut listener: L, router: Router, stop: Arc<Stop>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             biased;
-            () = stopped(&mut stop) => break,
+            () = stop.said() => break,
             Some(_) = connections.join_next() => {}
             (io, _) = listener.accept() => {
-                connections.spawn(serve_connection(io, router.clone(), stop.clone()));
+                connections.spawn(serve_connection(io, router.clone(), Arc::clone(&stop)));
             }
         }
     }
@@ -36,12 +65,7 @@ pub(super) async fn serve<L: Listener>(mut listener: L, router: Router, mut stop
     while connections.join_next().await.is_some() {}
 }
 
-/// Both a word and a dropped sender mean the end.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
-}
-
-async fn serve_connection<I>(io: I, router: Router, mut stop: watch::Receiver<bool>)
+async fn serve_connection<I>(io: I, router: Router, stop: Arc<Stop>)
 where
     I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
@@ -56,7 +80,7 @@ where
     pin!(connection);
     let result = tokio::select! {
         biased;
-        () = stopped(&mut stop) => {
+        () = stop.said() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

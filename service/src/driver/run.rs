@@ -96,7 +96,7 @@ where
 /// axum's accepting task; it ends with the driver, however that ends.
 struct Served {
     task: JoinHandle<()>,
-    stop: watch::Sender<bool>,
+    stop: Arc<accept::Stop>,
 }
 
 impl Served {
@@ -105,14 +105,14 @@ impl Served {
         L: Listener,
         L::Addr: Debug,
     {
-        let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(accept::serve(listener, door.router(), stopped));
+        let stop = Arc::new(accept::Stop::default());
+        let task = tokio::spawn(accept::serve(listener, door.router(), Arc::clone(&stop)));
         Self { task, stop }
     }
 
     /// Lets answers that are under way leave.
     async fn finish(mut self) {
-        self.stop.send_replace(true);
+        self.stop.say();
         let _ = timeout(FAREWELL_DEADLINE, &mut self.task).await;
     }
 }
@@ -291,6 +291,11 @@ impl<C: Connect> Driver<'_, C> {
         if let Some(point) = point_of(&output, asked) {
             match self.world.hooks.before(point) {
                 Verdict::Go | Verdict::Fail(_) => {}
+                Verdict::Twice => {
+                    if let Output::Send(frame) = &output {
+                        self.send(frame.clone()).await;
+                    }
+                }
                 Verdict::Delay(delay) => sleep(delay).await,
                 Verdict::Lose => {
                     self.lose(&output);

@@ -20,7 +20,7 @@ pub(super) struct Delivery {
     pub(super) token: Token,
     pub(super) previous: Version,
     pub(super) event: Arc<Event>,
-    /// When the bus must be told that it takes longer.
+    /// When the bus must be told that it takes longer, or, after its session, be asked once more what became of it.
     pub(super) extend_at: Timestamp,
     /// What was sent and is not answered yet; none while it is handled.
     pub(super) decided: Option<Complete>,
@@ -30,6 +30,14 @@ pub(super) struct Delivery {
     pub(super) heads: Vec<Head>,
     /// The states that its last run read or lacked.
     pub(super) needs: BTreeSet<Key>,
+}
+
+impl Delivery {
+    /// Whether it would be forgotten if this instance did not speak of it: the bus watches over what it gave to the
+    /// present session, and knows nothing of a decision of a former one until it hears it.
+    pub(super) fn is_ours_to_ask(&self) -> bool {
+        self.decided.is_none() || self.of_former_session
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -134,8 +142,9 @@ impl Deliveries {
         self.open.values_mut().for_each(|delivery| delivery.of_former_session = true);
     }
 
+    /// When the next delivery is due to be extended or asked about.
     pub(super) fn due(&self) -> Option<Timestamp> {
-        self.open.values().filter(|open| open.decided.is_none()).map(|open| open.extend_at).min()
+        self.open.values().filter(|open| open.is_ours_to_ask()).map(|open| open.extend_at).min()
     }
 
     pub(super) fn check_invariants(&self) {

@@ -162,8 +162,12 @@ impl<S: Service> Instance<S> {
 
     /// On a new session: what became of the completions whose answer got lost?
     pub(super) fn ask_completions_again(&mut self) {
+        let Some(half) = self.line.session().map(|session| session.delivery_deadline() / 2) else { return };
         let decided: Vec<Complete> = self.deliveries.iter().filter_map(|(_, open)| open.decided.clone()).collect();
         for complete in decided {
+            if let Some(open) = self.deliveries.get_mut(complete.position) {
+                open.extend_at = self.now.monotonic + half;
+            }
             self.send(complete);
         }
     }
@@ -259,21 +263,21 @@ impl<S: Service> Instance<S> {
         }
     }
 
-    /// Tells the bus of deliveries that take longer than half their deadline.
+    /// Tells the bus of deliveries that take longer than half their deadline, and asks once more for answers that a
+    /// former session owes.
     pub(super) fn tick_deliveries(&mut self) {
         let now = self.now.monotonic;
         let Some(half) = self.line.session().map(|session| session.delivery_deadline() / 2) else { return };
-        let due: Vec<(Position, Token)> = self
-            .deliveries
-            .iter()
-            .filter(|(_, open)| open.decided.is_none() && open.extend_at <= now)
-            .map(|(position, open)| (*position, open.token))
-            .collect();
-        for (position, token) in due {
-            if let Some(open) = self.deliveries.get_mut(position) {
-                open.extend_at = now + half;
+        let due = self.deliveries.iter().filter(|(_, open)| open.is_ours_to_ask() && open.extend_at <= now);
+        let due: Vec<Position> = due.map(|(position, _)| *position).collect();
+        for position in due {
+            let Some(open) = self.deliveries.get_mut(position) else { continue };
+            open.extend_at = now + half;
+            let token = open.token;
+            match open.decided.clone() {
+                None => self.send(Extend { position, token }),
+                Some(complete) => self.send(complete),
             }
-            self.send(Extend { position, token });
         }
     }
 }

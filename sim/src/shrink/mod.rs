@@ -21,17 +21,14 @@ mod lower;
 mod settings;
 mod trials;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::fmt;
 
-use dacapo_core::hooks::Clock;
 use dacapo_properties::{Scenario, Violation};
 
 pub use self::failure::Failing;
-use self::{
-    items::Item,
-    trials::{Deadline, OutOfTime, Trials},
-};
+use self::{items::Item, trials::Trials};
 use crate::{
+    deadline::{Budget, Deadline, OutOfTime},
     plan::{Plan, PlanError},
     recorder::Keep,
     run::{Outcome, RunOptions, run},
@@ -46,7 +43,7 @@ pub struct ShrinkOptions {
     /// How candidates are carried out; only its engine matters.
     pub run: RunOptions,
     /// How long it may take, by this clock; none: as long as it takes.
-    pub budget: Option<(Arc<dyn Clock>, Duration)>,
+    pub budget: Option<Budget>,
     /// Candidates tried at once; 0 counts as 1. It changes nothing in the result.
     pub jobs: usize,
 }
@@ -100,7 +97,7 @@ pub enum ShrinkError {
 
 /// Shrinks a plan that fails.
 pub fn shrink(scenario: &dyn Scenario, plan: &Plan, options: &ShrinkOptions) -> Result<Shrunk, ShrinkError> {
-    let deadline = options.budget.as_ref().map(|(clock, budget)| Deadline::within(clock, *budget));
+    let deadline = options.budget.as_ref().map(Deadline::within);
     let plain_run = RunOptions { keep: Keep::None, until: None, branch: None, ..options.run.clone() };
     let first = run(scenario, plan, &plain_run)?;
     let Some(violation) = first.violation.as_deref() else { return Err(ShrinkError::Passes) };

@@ -3,40 +3,18 @@
 //! A plan is tried once; what came of it is remembered. Several threads may try a batch at once: the first of the batch
 //! that fails is taken, so that they change nothing but the time it takes.
 
-use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
+use std::{collections::BTreeMap, thread};
 
-use dacapo_core::{Timestamp, digest::digest_of, hooks::Clock};
+use dacapo_core::digest::digest_of;
 use dacapo_properties::Scenario;
 
 use super::failure::Failing;
 use crate::{
+    deadline::{Deadline, OutOfTime},
     plan::Plan,
     recorder::Keep,
     run::{RunOptions, run},
 };
-
-/// Time ran out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct OutOfTime;
-
-/// When to stop trying.
-#[derive(Clone)]
-pub(super) struct Deadline {
-    clock: Arc<dyn Clock>,
-    at: Timestamp,
-}
-
-impl Deadline {
-    pub(super) fn within(clock: &Arc<dyn Clock>, budget: Duration) -> Self {
-        let now = clock.now().monotonic;
-        let us = u64::try_from(budget.as_micros()).unwrap_or(u64::MAX);
-        Self { clock: Arc::clone(clock), at: Timestamp(now.0.saturating_add(us)) }
-    }
-
-    fn is_over(&self) -> bool {
-        self.clock.now().monotonic >= self.at
-    }
-}
 
 /// The step at which a candidate failed the same way (0: at its end); none if it passes, or fails in another way.
 type Fate = Option<u64>;
@@ -106,8 +84,8 @@ impl<'a> Trials<'a> {
         if new.is_empty() {
             return Ok(fates.into_iter().flatten().collect());
         }
-        if self.deadline.as_ref().is_some_and(Deadline::is_over) {
-            return Err(OutOfTime);
+        if let Some(deadline) = &self.deadline {
+            deadline.check()?;
         }
         let this = &*self;
         let tried: Vec<Fate> = match &new[..] {

@@ -3,11 +3,11 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use dacapo_core::Timestamp;
-use dacapo_properties::Violation;
+use dacapo_backends::clock::SystemClock;
+use dacapo_core::{Timestamp, trace::Fingerprint};
 
 use super::{
     Checked, Simulation,
@@ -19,9 +19,10 @@ use super::{
     which::{Environment, Which},
 };
 use crate::{
-    plan::Plan,
+    plan::{Plan, PlanError},
     recorder::Keep,
     run::{Outcome, RunOptions, run},
+    shrink::{Minimality, ShrinkError, ShrinkOptions, Shrunk, shrink},
     verify::verify,
 };
 
@@ -41,11 +42,11 @@ pub(super) fn check(simulation: &Simulation, which: Which, environment: Environm
         campaign.regressions(folder)?;
     }
     match which {
-        Which::Plan(file) => campaign.one(&read(&file)?, None)?,
+        Which::Plan(file) => campaign.one(&read(&file)?, Origin::File(&file))?,
         Which::Seeds(seeds) if seeds.is_empty() => return Err(SetupError::NoSeeds.into()),
         Which::Seeds(seeds) => {
             for seed in seeds {
-                campaign.one(&simulation.draw(&scenario, seed)?, None)?;
+                campaign.one(&simulation.draw(&scenario, seed)?, Origin::Seed)?;
                 campaign.checked.seeds.push(seed);
             }
         }
@@ -107,6 +108,26 @@ impl Simulation {
     }
 }
 
+/// Where a plan comes from.
+#[derive(Debug, Clone, Copy)]
+enum Origin<'a> {
+    /// It was drawn.
+    Seed,
+    /// The test names its file.
+    File(&'a Path),
+    /// It lies in the folder of the regressions.
+    Regression(&'a Path),
+}
+
+impl Origin<'_> {
+    fn whose(self, plan: &Plan) -> String {
+        match self {
+            Self::Seed => format!("the plan of seed {}", plan.seed),
+            Self::File(file) | Self::Regression(file) => file.display().to_string(),
+        }
+    }
+}
+
 struct Campaign<'a> {
     simulation: &'a Simulation,
     scenario: &'a Composed,
@@ -116,8 +137,8 @@ struct Campaign<'a> {
 }
 
 impl Campaign<'_> {
-    fn options(&self) -> RunOptions {
-        RunOptions { engine: self.simulation.engine, ..RunOptions::default() }
+    fn options(&self, plan: &Plan) -> RunOptions {
+        RunOptions { engine: self.simulation.engine_of(plan.seed), ..RunOptions::default() }
     }
 
     fn regressions(&mut self, folder: &Path) -> Result<(), CheckError> {
@@ -129,73 +150,85 @@ impl Campaign<'_> {
         files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
         files.sort();
         for file in files {
-            self.one(&read(&file)?, Some(&file))?;
+            self.one(&read(&file)?, Origin::Regression(&file))?;
             self.checked.regressions += 1;
         }
         Ok(())
     }
 
     /// Runs one plan and adds it up.
-    fn one(&mut self, plan: &Plan, regression: Option<&Path>) -> Result<(), CheckError> {
-        let wrong = |error| SetupError::Plan {
-            whose: regression
-                .map_or_else(|| format!("the plan of seed {}", plan.seed), |file| file.display().to_string()),
-            error,
-        };
+    fn one(&mut self, plan: &Plan, origin: Origin<'_>) -> Result<(), CheckError> {
+        let wrong = |error| SetupError::Plan { whose: origin.whose(plan), error };
         let outcome = if self.simulation.twice || !self.verified {
             self.verified = true;
-            let verified = verify(self.scenario, plan, &self.options()).map_err(wrong)?;
+            let verified = verify(self.scenario, plan, &self.options(plan)).map_err(wrong)?;
             if let Some(difference) = verified.difference {
                 return Err(CheckError::NotDeterministic(difference));
             }
             verified.outcome
         } else {
-            run(self.scenario, plan, &self.options()).map_err(wrong)?
+            run(self.scenario, plan, &self.options(plan)).map_err(wrong)?
         };
-        match &outcome.violation {
-            Some(violation) => Err(self.broken(plan, violation, regression).map_err(wrong)?),
-            None => {
-                self.checked.add(&outcome);
-                Ok(())
-            }
+        if outcome.violation.is_some() {
+            return Err(self.broken(plan, outcome.fingerprint, origin).map_err(wrong)?);
         }
+        self.checked.add(&outcome);
+        Ok(())
     }
 
-    /// Runs the plan again with its records kept, to tell what led to the violation.
-    fn broken(
-        &self,
-        drawn: &Plan,
-        violation: &Violation,
-        regression: Option<&Path>,
-    ) -> Result<CheckError, crate::plan::PlanError> {
-        let plan = drawn.clone();
-        let keeping = RunOptions { keep: Keep::All, ..self.options() };
-        let Outcome { violation: again, records, simulated, fingerprint, .. } = run(self.scenario, &plan, &keeping)?;
-        let Some(again) = again.filter(|again| again.property == violation.property) else {
-            let verified = verify(self.scenario, drawn, &self.options())?;
-            let difference = verified.difference.expect("a plan that broke a promise and did not is run in two ways");
+    /// What there is to tell of a plan that breaks a promise.
+    fn broken(&self, drawn: &Plan, fingerprint: Fingerprint, origin: Origin<'_>) -> Result<CheckError, PlanError> {
+        let again = verify(self.scenario, drawn, &self.options(drawn))?;
+        if let Some(difference) = again.difference {
             return Ok(CheckError::NotDeterministic(difference));
+        }
+        assert_eq!(again.outcome.fingerprint, fingerprint, "two more runs were equal, and the first one was not");
+        let (plan, minimality) = match origin {
+            Origin::Seed => self.smaller(drawn)?,
+            Origin::File(_) | Origin::Regression(_) => (drawn.clone(), None),
         };
-        let at_step = records.iter().find(|record| record.step == again.step).map(|record| record.at);
-        let saved = match regression {
-            Some(file) => Ok(file.to_owned()),
-            None => save::save(self.simulation.plans.as_deref(), &plan, again.property),
-        };
-        let name = std::thread::current().name().filter(|name| *name != "main").map(str::to_owned);
+        // Once more, with its records kept, to tell what led to the violation.
+        let keeping = RunOptions { keep: Keep::All, ..self.options(&plan) };
+        let Outcome { violation, records, simulated, fingerprint, .. } = run(self.scenario, &plan, &keeping)?;
+        let violation = violation.expect("this very plan was seen to break a promise");
+        let at_step = records.iter().find(|record| record.step == violation.step).map(|record| record.at);
         Ok(CheckError::Broken(Box::new(Failure {
-            property: again.property.to_owned(),
-            sentence: again.sentence.to_owned(),
-            message: again.message.clone(),
+            property: violation.property.to_owned(),
+            sentence: violation.sentence.to_owned(),
+            message: violation.message.clone(),
             seed: drawn.seed,
-            step: again.step,
+            step: violation.step,
             at: at_step.unwrap_or(Timestamp(simulated.as_micros() as u64)),
-            story: Failure::story(&again, &records),
-            plan,
+            story: Failure::story(&violation, &records),
+            saved: match origin {
+                Origin::Seed => save::save(self.simulation.plans.as_deref(), &plan, violation.property),
+                Origin::File(file) | Origin::Regression(file) => Ok(file.to_owned()),
+            },
+            regression: match origin {
+                Origin::Regression(file) => Some(file.to_owned()),
+                Origin::Seed | Origin::File(_) => None,
+            },
+            engine: keeping.engine,
             drawn: drawn.clone(),
-            saved,
-            regression: regression.map(Path::to_owned),
+            plan,
+            minimality,
             fingerprint,
-            test: name,
+            test: std::thread::current().name().filter(|name| *name != "main").map(str::to_owned),
         })))
+    }
+
+    /// The smallest plan that breaks the same promise, as far as there is time.
+    fn smaller(&self, plan: &Plan) -> Result<(Plan, Option<Minimality>), PlanError> {
+        let budget = self.simulation.shrink_within;
+        if budget.is_zero() {
+            return Ok((plan.clone(), None));
+        }
+        let clock = Arc::new(SystemClock::new());
+        let options = ShrinkOptions { run: self.options(plan), budget: Some((clock, budget)), jobs: 1 };
+        match shrink(self.scenario, plan, &options) {
+            Ok(Shrunk { plan, minimality, .. }) => Ok((plan, Some(minimality))),
+            Err(ShrinkError::Plan(error)) => Err(error),
+            Err(ShrinkError::Passes) => unreachable!("this very plan was seen to break a promise"),
+        }
     }
 }

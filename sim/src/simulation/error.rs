@@ -112,7 +112,7 @@ pub enum CheckError {
     #[error("{}", differs(.0))]
     NotDeterministic(Box<Difference>),
     /// Nothing was broken, but what should have been put to the test was not.
-    #[error("inconclusive: {} in {seeds} seeds; {}", .missed.join(", "), "ask for more seeds, or let the workload come there more often")]
+    #[error("inconclusive after {seeds} seeds: {}; ask for more seeds, or let the workload come there more often", .missed.join(", "))]
     Inconclusive {
         /// What did not happen, in sentences.
         missed: Vec<String>,

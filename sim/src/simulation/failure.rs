@@ -14,9 +14,11 @@ use dacapo_properties::{Operation, Violation};
 use dacapo_service::Method;
 
 use crate::{
+    engine::Engine,
     fault::Fault,
     narrate::{StoryLine, line},
     plan::Plan,
+    shrink::Minimality,
 };
 
 /// Records that are told.
@@ -45,6 +47,10 @@ pub struct Failure {
     pub plan: Plan,
     /// The plan as it was drawn or read.
     pub drawn: Plan,
+    /// Whether it could be smaller; none if that was not tried.
+    pub minimality: Option<Minimality>,
+    /// What carried it out.
+    pub engine: Engine,
     /// The file that the smallest plan is in, or why it could not be written.
     pub saved: Result<PathBuf, String>,
     /// The regression that failed, if it was one.
@@ -101,10 +107,14 @@ impl fmt::Display for Failure {
             format!("{}, {}", count(plan.operations.len(), "operation"), count(plan.faults.len(), "fault"))
         };
         write!(f, "plan       {}", counts(&self.plan))?;
-        if self.plan == self.drawn {
-            writeln!(f)?;
-        } else {
-            writeln!(f, " (made smaller from {})", counts(&self.drawn))?;
+        match self.minimality {
+            None => writeln!(f)?,
+            Some(Minimality::Minimal) => {
+                writeln!(f, ", each of which it takes; {} were drawn", counts(&self.drawn))?;
+            }
+            Some(Minimality::TimeRanOut) => {
+                writeln!(f, "; {} were drawn, and time ran out before it was as small as can be", counts(&self.drawn))?;
+            }
         }
         items(f, &self.plan.operations, operation_words)?;
         items(f, &self.plan.faults, |fault: &Fault| format!("fault #{}: {}", fault.id, fault.describe()))?;
@@ -121,8 +131,9 @@ impl Failure {
         }
         match &self.saved {
             Ok(file) => {
-                let file = shown(file);
-                writeln!(f, "           .check(plan({file:?}))")?;
+                // As a literal that can be pasted, whatever is in the path.
+                let literal = format!("{:?}", shown(file).display().to_string());
+                writeln!(f, "           .check(plan({literal}))")?;
                 write!(f, "keep it    copy that file into the folder that `.regressions(…)` names")
             }
             Err(error) => write!(f, "           the plan could not be saved: {error}"),

@@ -1,31 +1,6 @@
 //! Your own services under your own promises: a test in a few lines.
 //!
-//! ```no_run
-//! # use dacapo_sim::prelude::*;
-//! # use dacapo_service::prelude::*;
-//! # #[derive(Clone)] struct Seats;
-//! # impl Service for Seats {
-//! #     type State = u64;
-//! #     fn name(&self) -> ServiceName { ServiceName::of("seats") }
-//! #     fn types(&self) -> Vec<EventType> { vec![EventType::of("SeatSold")] }
-//! #     fn apply(&self, _: &Key, sold: &mut u64, _: &Event) { *sold += 1; }
-//! # }
-//! Simulation::of([service(Seats, 3)])
-//!     .workload(|draw, shape| {
-//!         shape.operations(draw, |draw, customer| {
-//!             let seat = draw.below(6);
-//!             Operation::post("seats", format!("/seats/{seat}/book")).body(&customer)
-//!         })
-//!     })
-//!     .always(promise("a_seat_is_sold_once", "no seat is sold to two at once").states(Seats, |seat, sold| {
-//!         if *sold > 1 { Err(format!("{seat} was sold {sold} times")) } else { Ok(()) }
-//!     }))
-//!     .sometimes(situation("a customer was refused").events_and_answers((), |(), seen| {
-//!         matches!(seen, Seen::Answer(answer) if answer.status == 409)
-//!     }))
-//!     .faults(Faults::swarm())
-//!     .check(seeds(500));
-//! ```
+//! [The crate's front page](crate) has an example, and the folder `seats/` of the repository is a whole one.
 //!
 //! From each seed a plan is drawn: what customers do, what goes wrong and when. The services run on the real bus, under
 //! crashes, partitions and lost answers, and the promises of the bus itself are judged along with yours. A broken promise
@@ -76,6 +51,12 @@ pub fn service<S: Service>(service: S, instances: usize) -> ServiceSpec {
     ServiceSpec::of(service, instances)
 }
 
+/// A failing test should not keep a person waiting for much longer than it took to compile.
+const SHRINK_WITHIN: Duration = Duration::from_secs(20);
+
+/// The full stack takes many times as long as the event engine, and says the same about a service.
+const FULL_STACK_EVERY: u64 = 10;
+
 type LimitsChange = Arc<dyn Fn(&mut Limits) + Send + Sync>;
 
 /// Services, customers and promises; [`check`](Self::check) runs them. What is wrong with it is told there.
@@ -90,7 +71,8 @@ pub struct Simulation {
     situations: Vec<Sometimes>,
     profile: Profile,
     limits: Vec<LimitsChange>,
-    engine: Engine,
+    engine: Option<Engine>,
+    shrink_within: Duration,
     twice: bool,
     regressions: Option<PathBuf>,
     plans: Option<PathBuf>,
@@ -108,7 +90,8 @@ impl Simulation {
             situations: Vec::new(),
             profile: Profile::swarm(),
             limits: Vec::new(),
-            engine: Engine::default(),
+            engine: None,
+            shrink_within: SHRINK_WITHIN,
             twice: false,
             regressions: None,
             plans: None,
@@ -194,9 +177,17 @@ impl Simulation {
         self
     }
 
-    /// What carries the runs out.
+    /// Carries every run out with this engine. If nothing is said it is the event engine, and the full stack (server,
+    /// connections, HTTP) for every tenth seed.
     pub fn engine(mut self, engine: Engine) -> Self {
-        self.engine = engine;
+        self.engine = Some(engine);
+        self
+    }
+
+    /// How long a failing plan may be made smaller, by the system's clock; 20 seconds if nothing is said. Zero: it is
+    /// told as it is.
+    pub fn shrink_within(mut self, budget: Duration) -> Self {
+        self.shrink_within = budget;
         self
     }
 
@@ -235,6 +226,12 @@ impl Simulation {
     /// [`check`](Self::check) for those who want to look at what failed.
     pub fn try_check(&self, which: Which) -> Result<Checked, CheckError> {
         check::check(self, which, which::Environment::read()?)
+    }
+
+    /// The engine for a plan of this seed: the same whenever that seed is run.
+    fn engine_of(&self, seed: u64) -> Engine {
+        let whole = seed.is_multiple_of(FULL_STACK_EVERY);
+        self.engine.unwrap_or(if whole { Engine::Turmoil } else { Engine::Event })
     }
 
     /// What an engine takes. Everything that can be wrong before a plan is drawn is told here.

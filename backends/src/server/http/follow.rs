@@ -14,7 +14,6 @@ use axum::{
 };
 use dacapo_core::{event::Event, names::Position, store::Query};
 use futures_util::stream;
-use tokio::sync::watch;
 
 use super::{
     HttpError,
@@ -41,12 +40,11 @@ pub(super) fn stream(
         None | Some("") => None,
         Some(id) => Some(Position(of_number("Last-Event-ID", id)?)),
     };
-    let now = *shared.position.borrow();
+    let now = shared.position.get();
     let follower = Follower {
         after: resumed.or(query.cursor).unwrap_or(now),
         query,
         page: VecDeque::new(),
-        position: shared.position.clone(),
         failed: false,
         shared,
     };
@@ -64,7 +62,6 @@ struct Follower {
     /// Everything up to here has been looked at.
     after: Position,
     page: VecDeque<Arc<Event>>,
-    position: watch::Receiver<Position>,
     failed: bool,
 }
 
@@ -75,14 +72,14 @@ impl Follower {
             if let Some(event) = self.page.pop_front() {
                 return Some(encode(&event));
             }
-            if self.failed || self.shared.phase() == Phase::Closing {
+            if self.failed || matches!(self.shared.phase(), Phase::Closing | Phase::Dead) {
                 return None;
             }
             let after = self.after;
             tokio::select! {
                 biased;
                 () = self.shared.closing() => return None,
-                grown = self.position.wait_for(|position| *position > after) => drop(grown.ok()?),
+                _ = self.shared.position.until(|position| *position > after) => {}
             }
             let query = Query { cursor: Some(after), limit: PAGE_EVENTS, ..self.query.clone() };
             match self.shared.port.query(query).await {

@@ -100,7 +100,7 @@ fn running(shared: &Shared) -> Result<(), HttpError> {
     match shared.phase() {
         Phase::Ready { .. } => Ok(()),
         Phase::Recovering => Err(HttpError::unavailable("the bus is recovering from its store")),
-        Phase::Closing => Err(HttpError::unavailable("the bus is shutting down")),
+        Phase::Closing | Phase::Dead => Err(HttpError::unavailable("the bus is shutting down")),
     }
 }
 
@@ -120,10 +120,10 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Result<Response, HttpError>
     running(&shared)?;
     match shared.phase() {
         Phase::Ready { term } => {
-            let position = *shared.position.borrow();
+            let position = shared.position.get();
             Ok(json(StatusCode::OK, &Ready { status: "ready", term, position }))
         }
-        Phase::Recovering | Phase::Closing => Err(HttpError::unavailable("the bus is not running")),
+        Phase::Recovering | Phase::Closing | Phase::Dead => Err(HttpError::unavailable("the bus is not running")),
     }
 }
 

@@ -6,14 +6,7 @@ use std::sync::Arc;
 use dacapo_core::NodeName;
 
 use super::network::HostId;
-use crate::{
-    engine::{
-        chance::Chance,
-        faults::{FaultTable, Way},
-        times,
-    },
-    plan::Plan,
-};
+use crate::engine::faults::{FaultTable, Way};
 
 /// One way of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,20 +15,20 @@ pub(super) struct Link {
     pub(super) way: Way,
 }
 
+/// How long a link takes while nothing is wrong with it.
+pub(super) type Standing = Box<dyn Fn(&NodeName, &NodeName) -> u64 + Send>;
+
 /// All links.
-#[derive(Debug)]
 pub(super) struct Links {
-    plan: Arc<Plan>,
-    chance: Chance,
     names: Arc<[NodeName]>,
+    standing: Standing,
     /// By (from, to): what was computed last, and the fault table's count of changes then.
     known: Vec<Option<(u64, Link)>>,
 }
 
 impl Links {
-    pub(super) fn new(plan: &Arc<Plan>, chance: &Chance, names: &Arc<[NodeName]>) -> Self {
-        let known = vec![None; names.len() * names.len()];
-        Self { plan: Arc::clone(plan), chance: chance.clone(), names: Arc::clone(names), known }
+    pub(super) fn new(names: &Arc<[NodeName]>, standing: Standing) -> Self {
+        Self { names: Arc::clone(names), standing, known: vec![None; names.len() * names.len()] }
     }
 
     pub(super) fn link(&mut self, faults: &FaultTable, from: HostId, to: HostId) -> Link {
@@ -46,8 +39,8 @@ impl Links {
             return *link;
         }
         let (one, other) = (&self.names[from.0], &self.names[to.0]);
-        let standing_us = times::link_us(&self.plan.settings, &self.chance, one, other);
-        let link = Link { latency_us: standing_us + faults.extra_latency_us(one, other), way: faults.way(one, other) };
+        let latency_us = (self.standing)(one, other) + faults.extra_latency_us(one, other);
+        let link = Link { latency_us, way: faults.way(one, other) };
         *known = Some((faults.changes(), link));
         link
     }

@@ -18,6 +18,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
+use tokio::io::ReadBuf;
 
 use super::{links::Links, stage::Life};
 use crate::engine::faults::{FaultTable, Way};
@@ -189,7 +190,6 @@ struct Listening {
 }
 
 /// All connections, and what is on its way on them.
-#[derive(Debug)]
 pub(super) struct Network {
     links: Links,
     tick_us: u64,
@@ -417,23 +417,24 @@ impl Network {
         }
     }
 
-    /// Reads into `room` what has arrived; 0 bytes at the end.
+    /// Reads into `room` what has arrived; nothing at the end.
     pub(super) fn poll_read(
         &mut self,
         (id, side): EndId,
         context: &Context<'_>,
-        room: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let Some(connection) = self.connection(id) else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
         let end = connection.end(side);
         let mut read = 0;
-        while read < room.len()
+        while room.remaining() > 0
             && let Some(bytes) = end.inbox.front_mut()
         {
-            let count = bytes.len().min(room.len() - read);
-            bytes.copy_to_slice(&mut room[read..read + count]);
+            let count = bytes.len().min(room.remaining());
+            room.put_slice(&bytes[..count]);
+            bytes.advance(count);
             read += count;
             if bytes.is_empty() {
                 end.inbox.pop_front();
@@ -443,8 +444,8 @@ impl Network {
             if end.reset {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
             }
-            if end.ended || room.is_empty() {
-                return Poll::Ready(Ok(0));
+            if end.ended || room.remaining() == 0 {
+                return Poll::Ready(Ok(()));
             }
             end.reader = Some(context.waker().clone());
             return Poll::Pending;
@@ -454,7 +455,7 @@ impl Network {
         if let Some(waker) = writer.writer.take() {
             waker.wake();
         }
-        Poll::Ready(Ok(read))
+        Poll::Ready(Ok(()))
     }
 
     /// Sends some of these bytes; how many.
@@ -533,3 +534,6 @@ impl Network {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

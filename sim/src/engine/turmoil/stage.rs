@@ -30,11 +30,12 @@ use crate::{
         faults::{Down, FaultTable},
         phases::simulator,
         store::{Ending, Passed, RunStore},
+        times,
     },
     fault::{Harm, points},
     liveness::LogProgress,
     marks,
-    plan::Plan,
+    plan::{Plan, StoreKind},
     recorder::Recorder,
 };
 
@@ -121,7 +122,8 @@ impl Stage {
         instances: BTreeMap<ServiceName, u64>,
     ) -> Self {
         let names: Arc<[NodeName]> = names.into();
-        let links = Links::new(&plan, &chance, &names);
+        let (settings, drawn) = (plan.settings.clone(), chance.clone());
+        let links = Links::new(&names, Box::new(move |one, other| times::link_us(&settings, &drawn, one, other)));
         Self {
             began: Instant::now(),
             ended_us: AtomicU64::new(u64::MAX),
@@ -221,6 +223,7 @@ impl Stage {
     /// A commit is durable.
     pub(super) fn observe(&self, commit: &Commit) {
         self.progress().observe(commit);
+        self.faults().observe(commit);
         self.note_work();
     }
 
@@ -300,10 +303,13 @@ impl Stage {
 
     /// Calls the store with the disk as the faults have it, and tells what the call has met.
     pub(super) fn call_store<T>(&self, call: impl FnOnce(&mut RunStore) -> T) -> (T, Passed) {
-        let disk = self.faults().disk(&cast::bus());
+        let has_disk = self.plan.settings.store == StoreKind::Disk;
+        let disk = has_disk.then(|| self.faults().disk(&cast::bus()));
         let now_us = self.now().0;
         let mut store = self.store();
-        store.prepare(&disk, now_us);
+        if let Some(disk) = disk {
+            store.prepare(&disk, now_us);
+        }
         let answer = call(&mut store);
         (answer, store.passed())
     }
