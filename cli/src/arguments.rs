@@ -187,6 +187,9 @@ pub(crate) struct SearchArguments {
     /// Events that are published
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
     pub(crate) events: u8,
+    /// Requests to a real service instead: its instances are the machines that are deployed
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with_all = ["events", "nacks", "late", "retries", "rebuilds"], value_parser = clap::value_parser!(u8).range(0..=4))]
+    pub(crate) requests: u8,
     /// Keys that they are about, in turn
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=9))]
     pub(crate) keys: u8,

@@ -1,12 +1,12 @@
 //! `search`: every order of a few events, and of what may go wrong with them.
 
 use dacapo_core::planted::Planted;
-use dacapo_sim::search::{Budget, Ended, Finding, Scope, Standing, search};
+use dacapo_sim::search::{Budget, Ended, Finding, Reach, Scope, Standing, reach, search};
 use serde_json::json;
 
 use crate::{
     arguments::SearchArguments,
-    exit::Exit,
+    exit::{Exit, Usage},
     interrupt::Interrupt,
     sim_command::planted,
     stopwatch::Stopwatch,
@@ -17,7 +17,7 @@ use crate::{
 pub(crate) const HELP: &str = "\
 A seed tries one order of things; a search tries all, within these bounds: the bus is the one that is deployed, the
 store is in memory, instances answer in any order, and everything else happens as often as the options allow, at any
-moment. The number of states grows steeply with each of them. It ends with 0 when every state was seen and every
+moment. The number of states grows steeply with each of them. With --bug and no bounds the scope is one that shows the bug. It ends with 0 when every state was seen and every
 promise held, with 1 at the first that is broken (told with a shortest way to it), and with 3 when it gave up.";
 
 /// Seconds between two lines about how far it is.
@@ -76,9 +76,10 @@ pub(crate) fn run(terminal: &Terminal, arguments: &SearchArguments) -> anyhow::R
 
 fn scope(arguments: &SearchArguments) -> anyhow::Result<Scope> {
     let bug = arguments.bug.as_deref().map(planted).transpose()?;
+    let real = arguments.requests > 0;
     let budget = Budget {
         crashes: arguments.crashes,
-        nacks: arguments.nacks,
+        nacks: if real { 0 } else { arguments.nacks },
         timeouts: arguments.timeouts,
         drops: arguments.drops,
         repeats: arguments.repeats,
@@ -87,21 +88,37 @@ fn scope(arguments: &SearchArguments) -> anyhow::Result<Scope> {
         retries: arguments.retries,
         rebuilds: arguments.rebuilds,
     };
-    Ok(Scope {
-        events: usize::from(arguments.events),
+    let scope = Scope {
+        events: if real { 0 } else { usize::from(arguments.events) },
+        requests: usize::from(arguments.requests),
         keys: usize::from(arguments.keys),
         instances: usize::from(arguments.instances),
         credit: u32::from(arguments.credit),
         budget,
         states_max: arguments.states_max,
         planted: bug.map_or(Planted::NONE, Planted::bug),
-    })
+    };
+    match bug {
+        Some(bug)
+            if (Scope { planted: Planted::NONE, states_max: Scope::default().states_max, ..scope.clone() })
+                == Scope::default() =>
+        {
+            match reach(bug) {
+                Reach::Within(within) => Ok(Scope { states_max: scope.states_max, ..within }),
+                Reach::Beyond(reason) => Err(Usage::error(format!(
+                    "no search finds {bug}: {reason}; look for it with `dacapo sim --bug {bug}`"
+                ))),
+            }
+        }
+        _ => Ok(scope),
+    }
 }
 
 fn describe(scope: &Scope) -> String {
     let Budget { crashes, nacks, timeouts, drops, repeats, late, failed_commits, retries, rebuilds } = scope.budget;
     let bounds = [
         (scope.events as u64, "event", "events"),
+        (scope.requests as u64, "request", "requests"),
         (scope.keys as u64, "key", "keys"),
         (scope.instances as u64, "instance", "instances"),
         (u64::from(crashes), "crash", "crashes"),

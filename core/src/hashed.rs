@@ -12,7 +12,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::digest::digest_of;
+use crate::digest::StableHasher;
 
 /// A shared value beside its digest. It is written, compared and printed as the value is.
 pub struct Hashed<T>(Arc<(u64, T)>);
@@ -20,7 +20,7 @@ pub struct Hashed<T>(Arc<(u64, T)>);
 impl<T: Hash> Hashed<T> {
     /// Hashes the value.
     pub fn new(value: T) -> Self {
-        Self(Arc::new((digest_of(0, &value), value)))
+        Self(Arc::new((StableHasher::digest(0, &value), value)))
     }
 }
 
@@ -91,7 +91,7 @@ mod tests {
         let one = Hashed::new(vec![1_u64, 2]);
         let read: Hashed<Vec<u64>> = serde_json::from_str("[1,2]").expect("is a list");
         assert_eq!((&one, one.digest()), (&read, read.digest()));
-        assert_eq!(digest_of(7, &one), digest_of(7, &read));
+        assert_eq!(StableHasher::digest(7, &one), StableHasher::digest(7, &read));
         assert_ne!(one.digest(), Hashed::new(vec![1_u64, 3]).digest());
         assert_eq!(serde_json::to_string(&one).expect("encodes"), "[1,2]");
     }

@@ -55,6 +55,8 @@ pub enum Verdict {
     Delay(Duration),
     /// Lose this one thing: it is not done, and nobody is told.
     Lose,
+    /// Do this one thing twice, as a process that lost count would. Only where a driver can: an instance that sends.
+    Twice,
     /// Fail here with this reason (only where the process could fail by itself, as in a handler).
     Fail(String),
     /// Stop dead: the driver returns at once, and nothing further is done.

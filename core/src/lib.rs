@@ -29,6 +29,7 @@ pub mod marks;
 pub mod names;
 pub mod planted;
 pub mod store;
+mod text;
 pub mod time;
 pub mod trace;
 pub mod wire;

@@ -5,9 +5,9 @@
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::limits;
+use crate::{limits, text::Text};
 
 /// Why a text cannot be a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +45,10 @@ fn check(what: &'static str, text: &str, bytes_max: usize) -> Result<(), NameErr
     if text.len() > bytes_max {
         return Err(NameError::TooLong { what, bytes: text.len(), bytes_max });
     }
+    // Nearly all names are plain ASCII, which is told in one pass over the bytes.
+    if text.bytes().all(|byte| (b' '..0x7F).contains(&byte)) {
+        return Ok(());
+    }
     match text.chars().find(|character| character.is_control()) {
         Some(character) => Err(NameError::Control { what, character }),
         None => Ok(()),
@@ -54,9 +58,8 @@ fn check(what: &'static str, text: &str, bytes_max: usize) -> Result<(), NameErr
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident = $what:literal, $bytes_max:expr;)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "Arc<str>")]
-        pub struct $name(Arc<str>);
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Text);
 
         impl $name {
             /// The most bytes that it may have.
@@ -65,7 +68,7 @@ macro_rules! names {
             /// Checks the text: 1 to [`Self::BYTES_MAX`] bytes, no control character.
             pub fn new(text: impl AsRef<str> + Into<Arc<str>>) -> Result<Self, NameError> {
                 check($what, text.as_ref(), Self::BYTES_MAX)?;
-                Ok(Self(text.into()))
+                Ok(Self(Text::from(text.into())))
             }
 
             /// For a text that is known to be right, such as a literal.
@@ -112,7 +115,29 @@ macro_rules! names {
 
         impl From<$name> for Arc<str> {
             fn from(name: $name) -> Arc<str> {
-                name.0
+                name.0.into()
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Visitor;
+                impl de::Visitor<'_> for Visitor {
+                    type Value = $name;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("a string")
+                    }
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$name, E> {
+                        $name::new(text).map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_str(Visitor)
             }
         }
 

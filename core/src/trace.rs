@@ -8,7 +8,7 @@ use std::{hash::Hash, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    digest::digest_of,
+    digest::StableHasher,
     hashed::Hashed,
     names::{InstanceName, Key, NodeName, Position, ServiceName, Version},
     store::{Commit, Recovered},
@@ -297,7 +297,7 @@ impl Fingerprint {
     /// The fingerprint after one more record (or after another run's fingerprint).
     #[must_use]
     pub fn then<T: Hash + ?Sized>(self, next: &T) -> Self {
-        Self(digest_of(self.0, next))
+        Self(StableHasher::digest(self.0, next))
     }
 }
 

@@ -160,10 +160,7 @@ impl Connections {
     }
 
     fn received(&mut self, bus: &NodeName, number: u64, frame: &ToBus, now: Moment) {
-        if !self.by_node.contains_key(bus) {
-            self.by_node.insert(bus.clone(), BTreeMap::new());
-        }
-        let connections = self.by_node.get_mut(bus).expect("it was put in above");
+        let connections = self.by_node.entry(bus.clone()).or_default();
         if let ToBus::Hello(hello) = frame {
             Self::introduce(connections, number, hello, now);
         }

@@ -4,6 +4,7 @@ use dacapo_core::{Limits, trace::Record};
 use serde::Serialize;
 
 use crate::{
+    kinds::Kinds,
     known::Known,
     observer::{Observer, bus_observers},
     property::{Property, Verdict, Violation},
@@ -30,13 +31,35 @@ pub struct Judge {
     known: Known,
     observers: Vec<Box<dyn Observer>>,
     properties: Vec<Box<dyn Property>>,
+    /// Who looks at a record of each kind.
+    lookers: Vec<Lookers>,
     violation: Option<Box<Violation>>,
+}
+
+/// Who looks at records of one kind: places among the observers and among the scenario's properties.
+#[derive(Debug, Clone, Default)]
+struct Lookers {
+    observers: Vec<usize>,
+    properties: Vec<usize>,
+}
+
+impl Lookers {
+    /// By the kinds' places.
+    fn of(observers: &[Box<dyn Observer>], properties: &[Box<dyn Property>]) -> Vec<Self> {
+        let by_kind = |kind: Kinds| Self {
+            observers: (0..observers.len()).filter(|index| observers[*index].looks_at().holds(kind)).collect(),
+            properties: (0..properties.len()).filter(|index| properties[*index].looks_at().holds(kind)).collect(),
+        };
+        Kinds::each().map(by_kind).collect()
+    }
 }
 
 impl Judge {
     /// The promises of a bus with these limits, and the scenario's own properties.
     pub fn new(limits: &Limits, scenario: Vec<Box<dyn Property>>) -> Self {
-        Self { known: Known::default(), observers: bus_observers(limits), properties: scenario, violation: None }
+        let (observers, properties) = (bus_observers(limits), scenario);
+        let lookers = Lookers::of(&observers, &properties);
+        Self { known: Known::default(), observers, properties, lookers, violation: None }
     }
 
     /// Looks at the next record. The first violation is told here, and afterwards only by [`violation`](Self::violation)
@@ -95,10 +118,11 @@ impl Judge {
     }
 
     fn judge(&mut self, record: &Record) -> Verdict {
-        for observer in &mut self.observers {
-            observer.observe(&self.known, record)?;
+        let lookers = &self.lookers[Kinds::of(&record.what).place()];
+        for index in &lookers.observers {
+            self.observers[*index].observe(&self.known, record)?;
         }
-        self.properties.iter_mut().try_for_each(|property| property.observe(record))
+        lookers.properties.iter().try_for_each(|index| self.properties[*index].observe(record))
     }
 
     fn remember(&mut self, verdict: Verdict) -> Verdict {

@@ -10,6 +10,7 @@ pub mod connections;
 mod cursors;
 pub mod eventually;
 pub mod judge;
+pub mod kinds;
 pub mod known;
 pub mod log;
 mod members;
@@ -23,6 +24,7 @@ mod streams;
 mod testing;
 
 pub use judge::{Judge, Judged};
+pub use kinds::Kinds;
 pub use known::Known;
 pub use observer::{Observer, PROMISES, bus_observers, bus_properties};
 pub use property::{Moment, Promise, Property, Verdict, Violation};

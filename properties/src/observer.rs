@@ -9,6 +9,7 @@ use dacapo_core::{Limits, Timestamp, digest::StableHasher, trace::Record};
 
 use crate::{
     always, eventually,
+    kinds::Kinds,
     known::Known,
     property::{Promise, Property, Verdict},
 };
@@ -29,6 +30,10 @@ impl<T: Observer + Clone + 'static> BoxedClone for T {
 pub trait Observer: Send + BoxedClone {
     /// What is promised.
     fn promise(&self) -> &'static Promise;
+    /// The records that it has to see; the others change nothing for it.
+    fn looks_at(&self) -> Kinds {
+        Kinds::ALL
+    }
     /// Looks at one record, which `known` has already taken in.
     fn observe(&mut self, known: &Known, record: &Record) -> Verdict;
     /// Looks back at the end of a run.

@@ -5,6 +5,8 @@ use std::fmt;
 use dacapo_core::{Timestamp, trace::Record};
 use serde::Serialize;
 
+use crate::kinds::Kinds;
+
 /// A promise was broken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Violation {
@@ -82,6 +84,10 @@ pub trait Property: Send {
     fn sentence(&self) -> &'static str;
     /// Where the rule is written.
     fn source(&self) -> &'static str;
+    /// The records that it has to see; the others change nothing for it.
+    fn looks_at(&self) -> Kinds {
+        Kinds::ALL
+    }
     /// Looks at one record.
     fn observe(&mut self, record: &Record) -> Verdict;
     /// Looks back at the end of a run. What must come eventually is judged here.

@@ -10,7 +10,7 @@ use dacapo_core::{
     wire::{Events, FromBus, ToBus},
 };
 
-use crate::{known::Known, log::Log, property::Moment};
+use crate::{kinds::Kinds, known::Known, log::Log, property::Moment};
 
 /// A stream that an instance asked for.
 #[derive(Debug, Clone)]
@@ -34,6 +34,16 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
+    /// The records that tell of streams.
+    pub(crate) const KINDS: Kinds = Kinds::REBUILD
+        .and(Kinds::CREDIT)
+        .and(Kinds::EVENTS)
+        .and(Kinds::REBUILT)
+        .and(Kinds::ERROR)
+        .and(Kinds::DISCONNECTED)
+        .and(Kinds::STARTED)
+        .and(Kinds::RECOVERED);
+
     /// How many pages were held against the log.
     pub(crate) fn pages(&self) -> u64 {
         self.pages

@@ -10,7 +10,7 @@ use dacapo_core::{
     wire::{self, FromBus, ToBus, Token},
 };
 
-use crate::{known::Known, observer::Observer, property::Verdict};
+use crate::{kinds::Kinds, known::Known, observer::Observer, property::Verdict};
 
 /// A run in the making.
 #[derive(Debug, Clone)]
@@ -446,7 +446,9 @@ impl Run {
         let mut known = Known::default();
         for record in &self.records {
             known.observe(record);
-            observer.observe(&known, record)?;
+            if observer.looks_at().holds(Kinds::of(&record.what)) {
+                observer.observe(&known, record)?;
+            }
         }
         observer.finish(&known)
     }

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::Engine;
+use crate::{engine::Engine, fault::Family};
 
 /// With both engines every so many-th seed runs on the full stack, which takes about ten times as long as the event
 /// engine: each has its half of a campaign's time.
@@ -32,6 +32,11 @@ impl Engines {
             Self::Both if seed.is_multiple_of(FULL_STACK_EVERY) => Engine::Turmoil,
             Self::Both => Engine::Event,
         }
+    }
+
+    /// Whether faults of this family do anything in some run of a campaign with these.
+    pub const fn can_do(self, family: Family) -> bool {
+        self.holds(Engine::Event) || !family.needs_event_engine()
     }
 
     /// Whether a campaign with these can run this one.

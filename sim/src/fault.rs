@@ -103,6 +103,26 @@ families! {
     FsyncLies = "fsync-lies",
     /// Bits of the only copy change. No store survives that; it must be refused.
     BitRot = "bit-rot",
+    /// Parcels are lost on their way and sent again later. Needs the event engine.
+    PacketLoss = "packet-loss",
+    /// Customers' requests reach a second instance too.
+    DuplicateAttempt = "duplicate-attempt",
+    /// One end of a connection is gone, and the other believes that it lives. Needs the event engine.
+    HalfOpen = "half-open",
+    /// Links are stalled one by one, and let go in reverse.
+    Swizzle = "swizzle",
+    /// A host does not read what is sent to it. Needs the event engine.
+    SlowReader = "slow-reader",
+    /// A host's clocks run too fast or too slow.
+    ClockDrift = "clock-drift",
+    /// A host's clocks jump, and stay where they are.
+    ClockStep = "clock-step",
+    /// The instances of a service are asked to end and started again, one after the other.
+    RollingRestart = "rolling-restart",
+    /// Several hosts die at once.
+    CrashSeveral = "crash-several",
+    /// Completions are sent twice.
+    CompletionTwice = "completion-twice",
     /// An instance answers no delivery for longer than the deadline, and seems alive.
     MuteInstance = "mute-instance",
     /// An instance dies in the middle of playing the past, or just before or after, and plays it again.
@@ -129,6 +149,12 @@ impl Family {
                 | Self::FsyncLies
                 | Self::BitRot
         )
+    }
+
+    /// Whether only the event engine can do it: the network of the full stack knows no single parcel, and its
+    /// connections no end that is gone without the other hearing of it. Elsewhere such a fault begins and does nothing.
+    pub const fn needs_event_engine(self) -> bool {
+        matches!(self, Self::PacketLoss | Self::HalfOpen | Self::SlowReader)
     }
 
     /// Whether it takes away what no store can do without: then it must be noticed, and nothing else is promised.
@@ -288,11 +314,6 @@ pub enum Harm {
         /// Their hosts.
         hosts: Vec<NodeName>,
     },
-    /// Several hosts die together, their connections closed, and are started again at the end.
-    CrashTogether {
-        /// The hosts.
-        hosts: Vec<NodeName>,
-    },
     /// A further instance runs.
     ScaleOut {
         /// Of which service.
@@ -403,6 +424,78 @@ pub enum Harm {
         /// For how long, in microseconds.
         stall_us: u64,
     },
+    /// Parcels between two hosts are lost and sent again after a wait that doubles; what is behind them waits too.
+    PacketLoss {
+        /// One host.
+        a: NodeName,
+        /// The other.
+        b: NodeName,
+        /// Which share is lost each time it is sent, in thousandths.
+        share_permille: u32,
+    },
+    /// An attempt of a customer reaches another instance too, whose answer nobody hears.
+    DuplicateAttempt {
+        /// Which share of the attempts, in thousandths.
+        share_permille: u32,
+    },
+    /// All connections between two hosts end at one of them. The other hears nothing of it, and what it sends is
+    /// swallowed.
+    HalfOpen {
+        /// Who believes that they live.
+        unaware: NodeName,
+        /// Where they end.
+        other: NodeName,
+    },
+    /// What travels on a link waits: first on the first link, a while later on the second too, and so on; they are let
+    /// go in reverse.
+    Swizzle {
+        /// The links, in the order in which they are stalled.
+        links: Vec<(NodeName, NodeName)>,
+        /// From one to the next, in microseconds.
+        step_us: u64,
+    },
+    /// The host does not read what is sent to it; it sends, and its timers run.
+    SlowReader {
+        /// The host.
+        host: NodeName,
+    },
+    /// The host's clocks run too fast or too slow. What they have gained or lost they keep.
+    ClockDrift {
+        /// The host.
+        host: NodeName,
+        /// Microseconds a second.
+        ppm: i64,
+    },
+    /// The host's clocks jump. They stay where they are, also when all is healed.
+    ClockStep {
+        /// The host.
+        host: NodeName,
+        /// The wall clock, by so many microseconds.
+        wall_us: i64,
+        /// The monotonic clock, which can only jump ahead, as that of a machine that was put to sleep.
+        monotonic_us: u64,
+    },
+    /// The hosts are asked to end and started again, one after the other.
+    RollingRestart {
+        /// The hosts.
+        hosts: Vec<NodeName>,
+        /// How long each is away, in microseconds.
+        each_us: u64,
+    },
+    /// The hosts die at once and are started again at the end.
+    CrashSeveral {
+        /// The hosts.
+        hosts: Vec<NodeName>,
+        /// Their peers hear nothing of it.
+        silent: bool,
+    },
+    /// Completions that an instance sends are sent twice.
+    CompletionTwice {
+        /// The instance's host.
+        host: NodeName,
+        /// Which share of them, in thousandths.
+        share_permille: u32,
+    },
 }
 
 impl Harm {
@@ -425,7 +518,6 @@ impl Harm {
             Self::Pause { host } => format!("pause of {host}"),
             Self::StateDestroyed { host } => format!("crash of {host} with its state destroyed"),
             Self::StatesDestroyed { hosts } => format!("crash of {} with their states destroyed", list(hosts)),
-            Self::CrashTogether { hosts } => format!("crash of {} together", list(hosts)),
             Self::ScaleOut { host, .. } => format!("{host} joins"),
             Self::Leave { host } => format!("{host} is asked to end"),
             Self::ClockOffset { host, offset_us } => {
@@ -464,6 +556,33 @@ impl Harm {
             Self::SlowDisk { write_us, sync_us, .. } => {
                 format!("disk slower by {} a write and {} a sync", seconds(*write_us), seconds(*sync_us))
             }
+            Self::PacketLoss { a, b, share_permille } => {
+                format!("{share_permille} in 1000 parcels between {a} and {b} lost")
+            }
+            Self::DuplicateAttempt { share_permille } => {
+                format!("{share_permille} in 1000 attempts of customers arrive twice")
+            }
+            Self::HalfOpen { unaware, other } => {
+                format!("connections with {unaware} end at {other}, of which {unaware} hears nothing")
+            }
+            Self::Swizzle { links, step_us } => {
+                format!("{} links stalled one by one, {} apart", links.len(), seconds(*step_us))
+            }
+            Self::SlowReader { host } => format!("{host} does not read"),
+            Self::ClockDrift { host, ppm } => format!("clocks of {host} off by {ppm} us a second"),
+            Self::ClockStep { host, wall_us, monotonic_us } => {
+                let sign = if *wall_us < 0 { "back" } else { "ahead" };
+                let (wall, monotonic) = (seconds(wall_us.unsigned_abs()), seconds(*monotonic_us));
+                format!("wall clock of {host} jumps {sign} by {wall}, its monotonic clock ahead by {monotonic}")
+            }
+            Self::RollingRestart { hosts, each_us } => {
+                format!("{} are asked to end one after the other, {} each", list(hosts), seconds(*each_us))
+            }
+            Self::CrashSeveral { hosts, silent: false } => format!("crash of {} at once", list(hosts)),
+            Self::CrashSeveral { hosts, silent: true } => format!("power cut of {} at once", list(hosts)),
+            Self::CompletionTwice { host, share_permille } => {
+                format!("{share_permille} in 1000 completions of {host} sent twice")
+            }
         }
     }
 
@@ -479,6 +598,7 @@ impl Harm {
             | Self::CrashLoop { host, .. }
             | Self::StateDestroyed { host }
             | Self::PowerCut { host, .. } => host == name,
+            Self::CrashSeveral { hosts, .. } => hosts.contains(name),
             _ => false,
         }
     }
@@ -486,10 +606,16 @@ impl Harm {
     /// The hosts that it names.
     pub fn hosts(&self) -> Vec<&NodeName> {
         match self {
-            Self::SlowPair { a, b, .. } | Self::Hold { a, b } | Self::Reset { a, b } => vec![a, b],
+            Self::SlowPair { a, b, .. }
+            | Self::Hold { a, b }
+            | Self::Reset { a, b }
+            | Self::PacketLoss { a, b, .. }
+            | Self::HalfOpen { unaware: a, other: b } => vec![a, b],
+            Self::Swizzle { links, .. } => links.iter().flat_map(|(a, b)| [a, b]).collect(),
+            Self::RollingRestart { hosts, .. } | Self::CrashSeveral { hosts, .. } => hosts.iter().collect(),
             Self::Partition { a, b } => a.iter().chain(b).collect(),
             Self::PartitionOneWay { from, to } => from.iter().chain(to).collect(),
-            Self::StatesDestroyed { hosts } | Self::CrashTogether { hosts } => hosts.iter().collect(),
+            Self::StatesDestroyed { hosts } => hosts.iter().collect(),
             Self::Isolate { host }
             | Self::Refuse { host, .. }
             | Self::Crash { host, .. }
@@ -499,6 +625,10 @@ impl Harm {
             | Self::ScaleOut { host, .. }
             | Self::Leave { host }
             | Self::ClockOffset { host, .. }
+            | Self::SlowReader { host }
+            | Self::ClockDrift { host, .. }
+            | Self::ClockStep { host, .. }
+            | Self::CompletionTwice { host, .. }
             | Self::CompletionLost { host, .. }
             | Self::CompletionLate { host, .. }
             | Self::PowerCut { host, .. } => vec![host],
@@ -512,7 +642,8 @@ impl Harm {
             | Self::ReadError { .. }
             | Self::DiskFull { .. }
             | Self::BitRot { .. }
-            | Self::SlowDisk { .. } => Vec::new(),
+            | Self::SlowDisk { .. }
+            | Self::DuplicateAttempt { .. } => Vec::new(),
         }
     }
 }

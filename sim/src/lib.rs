@@ -5,7 +5,34 @@
 //! clock, network, store latency and process lives in the simulator's hands. What happened is a trace of records;
 //! properties judge it as it passes. The same plan gives the same trace, record by record.
 //!
-//! Begin with [`Simulation`]: services, customers, promises, and a `check`.
+//! Begin with [`Simulation`]: services, customers, promises, and a `check`, in a test of your own crate.
+//!
+//! ```no_run
+//! # use dacapo_sim::prelude::*;
+//! # use dacapo_service::prelude::*;
+//! # #[derive(Clone)] struct Seats;
+//! # impl Service for Seats {
+//! #     type State = u64;
+//! #     fn name(&self) -> ServiceName { ServiceName::of("seats") }
+//! #     fn types(&self) -> Vec<EventType> { vec![EventType::of("SeatSold")] }
+//! #     fn apply(&self, _: &Key, sold: &mut u64, _: &Event) { *sold += 1; }
+//! # }
+//! Simulation::of([service(Seats, 3)])
+//!     .workload(|draw, shape| {
+//!         shape.operations(draw, |draw, customer| {
+//!             let seat = draw.below(6);
+//!             Operation::post("seats", format!("/seats/{seat}/book")).body(&customer)
+//!         })
+//!     })
+//!     .always(promise("a_seat_is_sold_once", "no seat is sold to two at once").states(Seats, |seat, sold| {
+//!         if *sold > 1 { Err(format!("{seat} was sold {sold} times")) } else { Ok(()) }
+//!     }))
+//!     .sometimes(situation("a customer was refused").events_and_answers((), |(), seen| {
+//!         matches!(seen, Seen::Answer(answer) if answer.status == 409)
+//!     }))
+//!     .faults(Faults::swarm())
+//!     .check(seeds(500));
+//! ```
 //!
 //! | module | what lives there |
 //! |---|---|

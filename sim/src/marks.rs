@@ -43,8 +43,8 @@ pub struct Reach {
 impl Reach {
     /// Whether these needs are met.
     pub fn meets(&self, needs: Needs) -> bool {
-        let one_of =
-            |needed: &[Family]| needed.is_empty() || needed.iter().any(|family| self.families.contains(family));
+        let can = |family: &Family| self.families.contains(family) && self.engines.can_do(*family);
+        let one_of = |needed: &[Family]| needed.is_empty() || needed.iter().any(can);
         match needs {
             Needs::Nothing => true,
             Needs::OneOf(needed) => one_of(needed),
@@ -85,6 +85,10 @@ pub const DOUBT_PROVED: &str = "doubtful commit kept";
 pub const DOUBT_DISPROVED: &str = "doubtful commit gone";
 /// Recorded by the event engine when a parcel was lost on its way and sent again.
 pub const PARCEL_LOST: &str = "parcel lost";
+/// Recorded by the event engine when an end of a connection was forgotten and the other did not hear of it.
+pub const HALF_OPEN: &str = "half-open connection";
+/// Recorded by the event engine when an attempt of a customer was sent to a second instance.
+pub const ATTEMPT_TWICE: &str = "attempt sent twice";
 /// Recorded by the event engine when the bus cut off a peer that did not read.
 pub const SLOW_READER_CUT: &str = "slow reader cut off";
 
@@ -146,6 +150,30 @@ const ENGINE: &[Mark] = &[
     },
 ];
 
+/// Marks of faults that only some engine can do: campaigns of others leave their families out of reach.
+const NETWORK: &[Mark] = &[
+    Mark {
+        name: PARCEL_LOST,
+        risk: "what is behind a lost parcel might overtake it",
+        needs: Needs::OneOf(&[Family::PacketLoss]),
+    },
+    Mark {
+        name: HALF_OPEN,
+        risk: "an end that hears nothing of the other's end might wait for ever",
+        needs: Needs::OneOf(&[Family::HalfOpen]),
+    },
+    Mark {
+        name: ATTEMPT_TWICE,
+        risk: "a request that arrives twice might take effect twice",
+        needs: Needs::OneOf(&[Family::DuplicateAttempt]),
+    },
+    Mark {
+        name: SLOW_READER_CUT,
+        risk: "a peer that does not read might fill the memory of the bus",
+        needs: Needs::OutOfReach("the queue for a peer that does not read holds more than a run sends"),
+    },
+];
+
 const BUS_ENDS: &[Family] = &[
     Family::CrashBus,
     Family::CrashAtPoint,
@@ -187,7 +215,7 @@ pub fn marks() -> Vec<Mark> {
     let situations = SITUATIONS.iter().map(|situation| (situation.name, situation.risk));
     let machines = dacapo_core::marks::all().map(|mark| (mark.name, mark.risk));
     let named = situations.chain(machines).map(|(name, risk)| Mark { name, risk, needs: needs::of(name) });
-    named.chain(ENGINE.iter().copied()).collect()
+    named.chain(ENGINE.iter().chain(NETWORK).copied()).collect()
 }
 
 /// Counts what was reached.

@@ -68,7 +68,7 @@ pub struct Settings {
     pub customers: u32,
     /// When all faults end.
     pub duration_us: u64,
-    /// The network's grain.
+    /// The grain of the full stack's network: what is sent takes at least this long and arrives at a whole multiple of it.
     pub tick_us: u64,
     /// A link's latency is drawn for each pair of hosts from this range.
     pub latency_us: (u64, u64),

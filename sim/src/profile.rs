@@ -32,7 +32,8 @@ pub struct Profile {
     pub operations: usize,
     /// How long faults may last, in microseconds of the run; operations begin in its first three quarters.
     pub duration_us: u64,
-    /// The simulated network's grain, in microseconds. Everything on the network takes at least one tick.
+    /// The grain of the full stack's network, in microseconds: what is sent takes at least one tick and arrives at a whole
+    /// multiple of it.
     pub tick_us: u64,
     /// How often a family is on, in thousandths.
     pub family_permille: u32,

@@ -78,6 +78,11 @@ impl Drawing<'_> {
         if self.stream.chance(500) { cast::bus() } else { self.stream.pick(&self.cast.hosts()).clone() }
     }
 
+    /// The bus or an instance.
+    fn process(&mut self) -> NodeName {
+        if self.stream.chance(400) { cast::bus() } else { self.instance() }
+    }
+
     /// Two hosts that talk to each other: the bus and an instance, or a customer and an instance.
     fn pair(&mut self) -> (NodeName, NodeName) {
         let other = if self.stream.chance(700) { cast::bus() } else { self.customer() };
@@ -290,11 +295,70 @@ impl Drawing<'_> {
             Family::LateService => {
                 let (service, standing) = self.stream.pick(&self.cast.services).clone();
                 let hosts = (0..standing).map(|n| cast::instance(&service, n)).collect();
-                (Trigger::At { us: 0 }, self.ms(200, 3_000), Harm::CrashTogether { hosts })
+                (Trigger::At { us: 0 }, self.ms(200, 3_000), Harm::CrashSeveral { hosts, silent: false })
             }
             Family::BitRot => {
                 let bits = *self.stream.pick(&[1, 4, 64]);
                 (trigger, MS, Harm::BitRot { bits })
+            }
+            Family::PacketLoss => {
+                let (a, b) = self.pair();
+                let share_permille = self.stream.between(20, 300) as u32;
+                (trigger, self.ms(200, 3_000), Harm::PacketLoss { a, b, share_permille })
+            }
+            Family::DuplicateAttempt => {
+                let share_permille = self.stream.between(100, 800) as u32;
+                (trigger, self.ms(500, 4_000), Harm::DuplicateAttempt { share_permille })
+            }
+            Family::HalfOpen => {
+                let (a, b) = self.pair();
+                let (unaware, other) = if self.stream.chance(500) { (a, b) } else { (b, a) };
+                (trigger, 0, Harm::HalfOpen { unaware, other })
+            }
+            Family::Swizzle => {
+                let mut links: Vec<(NodeName, NodeName)> =
+                    (0..self.stream.between(2, 6)).map(|_| self.pair()).collect();
+                links.sort();
+                links.dedup();
+                let duration_us = self.ms(300, 3_000);
+                let step_us = duration_us / (2 * links.len() as u64 + 1);
+                (trigger, duration_us, Harm::Swizzle { links, step_us })
+            }
+            Family::SlowReader => (trigger, self.ms(200, 3_000), Harm::SlowReader { host: self.instance() }),
+            Family::ClockDrift => {
+                let size = self.stream.between(10_000, 400_000) as i64;
+                let ppm = if self.stream.chance(500) { size } else { -size };
+                (trigger, self.ms(500, 6_000), Harm::ClockDrift { host: self.process(), ppm })
+            }
+            Family::ClockStep => {
+                let size = (self.stream.between(11, 288_000) * MS) as i64;
+                let wall_us = if self.stream.chance(500) { size } else { -size };
+                let deadline = self.settings.limits.delivery_deadline.as_millis() as u64;
+                let asleep_us = self.ms(deadline / 2, deadline * 3);
+                let host = self.process();
+                // A bus whose monotonic clock jumps is one that stood still: that is what a pause is.
+                let monotonic_us = if host == cast::bus() || self.stream.chance(500) { 0 } else { asleep_us };
+                (trigger, MS, Harm::ClockStep { host, wall_us, monotonic_us })
+            }
+            Family::RollingRestart => {
+                let (service, standing) = self.stream.pick(&self.cast.services).clone();
+                let hosts: Vec<NodeName> = (0..standing).map(|n| cast::instance(&service, n)).collect();
+                let each_us = self.ms(100, 1_200);
+                (trigger, each_us * hosts.len() as u64, Harm::RollingRestart { hosts, each_us })
+            }
+            Family::CrashSeveral => {
+                let mut hosts = self.cast.hosts();
+                let count = self.stream.between(2, (hosts.len() as u64 / 2).max(2)) as usize;
+                while hosts.len() > count {
+                    let drawn = self.stream.between(0, hosts.len() as u64 - 1);
+                    hosts.remove(drawn as usize);
+                }
+                let silent = self.stream.chance(500);
+                (trigger, self.ms(1, 1_500), Harm::CrashSeveral { hosts, silent })
+            }
+            Family::CompletionTwice => {
+                let (host, share_permille) = (self.instance(), self.stream.between(50, 600) as u32);
+                (trigger, self.ms(200, 3_000), Harm::CompletionTwice { host, share_permille })
             }
         }
     }

@@ -340,7 +340,7 @@ impl<'a> Driver<'a> {
 /// Asks the hooks; whether this one thing is lost.
 async fn interfere(shared: &Shared, point: Point) -> Result<bool, Ended> {
     match shared.world.hooks.before(point) {
-        Verdict::Go | Verdict::Fail(_) => Ok(false),
+        Verdict::Go | Verdict::Twice | Verdict::Fail(_) => Ok(false),
         Verdict::Lose => Ok(true),
         Verdict::Delay(duration) => {
             sleep(duration).await;

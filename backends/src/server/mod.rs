@@ -184,7 +184,7 @@ async fn recover(shared: &Shared) -> Result<Recovered, ServeError> {
     match shared.world.hooks.before(Point { name: "bus recover", identity: Identity::None }) {
         Verdict::Die => return Err(ServeError::Died),
         Verdict::Delay(duration) => sleep(duration).await,
-        Verdict::Go | Verdict::Lose | Verdict::Fail(_) => {}
+        Verdict::Go | Verdict::Lose | Verdict::Twice | Verdict::Fail(_) => {}
     }
     shared.port.recover().await.map_err(ServeError::Store)
 }

@@ -100,7 +100,7 @@ impl Snapshot<'_> {
             .connection
             .prepare_cached(
                 "SELECT events.id, type, keys.key, events.version, correlations.correlation, causation, source, time,
-                     data, checksum
+                     data, events.checksum
                  FROM events
                  JOIN keys ON keys.id = events.key
                  JOIN correlations ON correlations.id = events.correlation

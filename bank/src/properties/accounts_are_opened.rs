@@ -6,7 +6,7 @@ use dacapo_core::{
     Event,
     trace::{Record, What},
 };
-use dacapo_properties::{Property, Verdict};
+use dacapo_properties::{Kinds, Property, Verdict};
 
 use super::reading::{ParkedLanes, broken, durable, id_of, named, payload, text};
 
@@ -24,10 +24,9 @@ pub struct AccountsAreOpened {
 
 impl AccountsAreOpened {
     fn judge(&mut self, event: &Event, step: u64) -> Verdict {
-        let data = payload(event);
         if event.event_type.as_str() == "AccountCreationRequest" {
             if let Some(id) = id_of(&event.key, "creation-") {
-                self.asked.insert(id.to_owned(), (text(&data, "user"), step));
+                self.asked.insert(id.to_owned(), (text(payload(event).user), step));
             }
             return Ok(());
         }
@@ -35,15 +34,16 @@ impl AccountsAreOpened {
             return Ok(());
         };
         self.checks += 1;
+        let opened_for = text(payload(event).user);
         let steps: Vec<u64> = self.asked.get(id).map(|(_, step)| *step).into_iter().collect();
         if !self.open.insert(id.to_owned()) {
             return broken(self, step, format!("{} opens an account that is open", named(event)), steps);
         }
         match self.asked.get(id) {
-            Some((user, _)) if *user == text(&data, "user") => Ok(()),
+            Some((user, _)) if *user == opened_for => Ok(()),
             asked => {
                 let asked = asked.map_or("nobody", |(user, _)| user);
-                let message = format!("{} opens an account for {}; {asked} asked for it", named(event), data["user"]);
+                let message = format!("{} opens an account for {opened_for:?}; {asked} asked for it", named(event));
                 broken(self, step, message, steps)
             }
         }
@@ -61,6 +61,10 @@ impl Property for AccountsAreOpened {
 
     fn source(&self) -> &'static str {
         "liveness: every event is completed, skipped or parked"
+    }
+
+    fn looks_at(&self) -> Kinds {
+        Kinds::COMMIT_DURABLE.and(Kinds::HEALED)
     }
 
     fn observe(&mut self, record: &Record) -> Verdict {

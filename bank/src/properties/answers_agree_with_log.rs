@@ -1,15 +1,15 @@
 //! What a customer is told is what the log says.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use dacapo_core::{
     Event,
     trace::{Record, What},
 };
-use dacapo_properties::{Property, Verdict};
+use dacapo_properties::{Kinds, Property, Verdict};
 use serde_json::Value;
 
-use super::reading::{broken, durable, named, operation_of, payload, text};
+use super::reading::{broken, durable, named, operation_of, payload};
 
 /// An operation that was answered with a 2xx has its effect in the log, once, whatever was repeated; one whose only
 /// attempt was refused with a 4xx has none, ever; and one that took effect is not refused when it is asked again.
@@ -41,17 +41,14 @@ struct Operation {
 #[derive(Debug, Clone)]
 struct Asked {
     path: String,
-    body: Value,
+    body: Arc<str>,
     is_post: bool,
     step: u64,
 }
 
 #[derive(Debug, Clone)]
 struct Effect {
-    event_type: String,
-    key: String,
-    data: Value,
-    named: String,
+    event: Arc<Event>,
     step: u64,
 }
 
@@ -71,24 +68,25 @@ struct Demanded {
 impl Demanded {
     /// None: the property knows no such route.
     fn by(asked: &Asked) -> Option<Self> {
-        let body = &asked.body;
+        let body: Value = serde_json::from_str(&asked.body).unwrap_or(Value::Null);
+        let text = |field: &str| body[field].as_str().unwrap_or_default();
         let same =
             |fields: &[&'static str]| -> Vec<_> { fields.iter().map(|field| (*field, body[*field].clone())).collect() };
         let moved = |why: &str| vec![("pence", body["pence"].clone()), ("why", Value::from(why))];
         let path = asked.path.split('?').next().unwrap_or_default();
         let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
         let (event_type, key, fields) = match segments[..] {
-            ["users"] => ("UserCreated", format!("user-{}", text(body, "id")), same(&["name"])),
+            ["users"] => ("UserCreated", format!("user-{}", text("id")), same(&["name"])),
             ["users", user, "accounts"] => {
                 let mut fields = same(&["account"]);
                 fields.push(("user", Value::from(user)));
-                ("AccountCreationRequest", format!("creation-{}", text(body, "account")), fields)
+                ("AccountCreationRequest", format!("creation-{}", text("account")), fields)
             }
             ["accounts", id, "deposit"] => ("ConfirmedCredit", format!("acc-{id}"), moved("deposit")),
             ["accounts", id, "withdraw"] => ("ConfirmedDebit", format!("acc-{id}"), moved("withdrawal")),
             ["transactions"] => {
                 let fields = same(&["from", "to", "pence", "reference"]);
-                ("PendingTransaction", format!("trans-{}", text(body, "id")), fields)
+                ("PendingTransaction", format!("trans-{}", text("id")), fields)
             }
             _ => return None,
         };
@@ -97,19 +95,12 @@ impl Demanded {
 }
 
 impl AnswersAgreeWithLog {
-    fn judge_effect(&mut self, event: &Event, step: u64) -> Verdict {
-        let data = payload(event);
-        let Some(id) = operation_of(&data) else { return Ok(()) };
+    fn judge_effect(&mut self, event: &Arc<Event>, step: u64) -> Verdict {
+        let Some(id) = operation_of(&payload(event)) else { return Ok(()) };
         let operation = self.operations.entry(id).or_default();
-        let effect = Effect {
-            event_type: event.event_type.to_string(),
-            key: event.key.to_string(),
-            data,
-            named: named(event),
-            step,
-        };
-        if let Some(first) = operation.effect.replace(effect) {
-            let message = format!("operation {id} took effect twice: first {}, then {}", first.named, named(event));
+        if let Some(first) = operation.effect.replace(Effect { event: Arc::clone(event), step }) {
+            let (before, now) = (named(&first.event), named(event));
+            let message = format!("operation {id} took effect twice: first {before}, then {now}");
             return broken(self, step, message, vec![first.step]);
         }
         if let Some(refused_at) = operation.refused_at {
@@ -132,7 +123,8 @@ impl AnswersAgreeWithLog {
             }
             return match effect {
                 Some(effect) if known_when_sent || attempts == 1 => {
-                    let message = format!("operation {id} was refused with {status} {body}, but {}", effect.named);
+                    let message =
+                        format!("operation {id} was refused with {status} {body}, but {}", named(&effect.event));
                     broken(self, step, message, vec![asked.step, effect.step])
                 }
                 _ => Ok(()),
@@ -149,11 +141,16 @@ impl AnswersAgreeWithLog {
                 format!("operation {id} was answered with {status}, but the log has no {event_type} on {key} of it");
             return broken(self, step, message, vec![asked.step]);
         };
-        let differs = fields.iter().find(|(field, value)| !value.is_null() && effect.data[*field] != *value);
-        if effect.event_type != event_type || effect.key != key || differs.is_some() {
+        let event = &effect.event;
+        let data: Value = event.data.to().unwrap_or(Value::Null);
+        let differs = fields.iter().find(|(field, value)| !value.is_null() && data[*field] != *value);
+        if event.event_type.as_str() != event_type || event.key.as_str() != key || differs.is_some() {
             let message = format!(
                 "operation {id} ({} {}) was answered with {status}, but its effect is {}: {}",
-                asked.path, asked.body, effect.named, effect.data
+                asked.path,
+                asked.body,
+                named(event),
+                event.data.as_str()
             );
             return broken(self, step, message, vec![asked.step, effect.step]);
         }
@@ -175,6 +172,10 @@ impl Property for AnswersAgreeWithLog {
         "promises 1 and 4, as a customer sees them"
     }
 
+    fn looks_at(&self) -> Kinds {
+        Kinds::OPERATION_SENT.and(Kinds::OPERATION_ANSWERED).and(Kinds::COMMIT_DURABLE)
+    }
+
     fn observe(&mut self, record: &Record) -> Verdict {
         match &record.what {
             What::OperationSent { operation, method, path, body, .. } => {
@@ -184,7 +185,7 @@ impl Property for AnswersAgreeWithLog {
                 operation.refused_at = None;
                 operation.asked.get_or_insert_with(|| Asked {
                     path: path.clone(),
-                    body: serde_json::from_str(body).unwrap_or(Value::Null),
+                    body: body.as_str().into(),
                     is_post: method == "POST",
                     step: record.step,
                 });

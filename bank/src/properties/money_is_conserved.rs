@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::reading::{Payload, broken, durable, id_of, named, payload, pence, text, text_of};
 use dacapo_core::{Event, store::Commit, trace::Record};
-use dacapo_properties::{Property, Verdict};
-use serde_json::Value;
-
-use super::reading::{broken, durable, id_of, named, payload, pence, text};
+use dacapo_properties::{Kinds, Property, Verdict};
 
 /// In every commit an accepted transfer has exactly one debit of its sender and one credit of its recipient, of its
 /// amount and correlation, and there is no other transfer of money; a transfer is decided once; all balances together
@@ -50,8 +48,8 @@ struct Move<'a> {
 }
 
 impl Order {
-    fn of(data: &Value) -> Option<Self> {
-        Some(Self { from: text(data, "from"), to: text(data, "to"), pence: pence(data)? })
+    fn of(data: &Payload<'_>) -> Option<Self> {
+        Some(Self { from: text(data.from), to: text(data.to), pence: pence(data)? })
     }
 }
 
@@ -64,10 +62,14 @@ impl<'a> Move<'a> {
         };
         let data = payload(event);
         let (Some(pence), Some(account)) = (pence(&data).filter(|pence| *pence > 0), id_of(&event.key, "acc-")) else {
-            return Some(Err(format!("{} is no move of at least 1 penny on an account: {data}", named(event))));
+            return Some(Err(format!(
+                "{} is no move of at least 1 penny on an account: {:?}",
+                named(event),
+                event.data
+            )));
         };
-        let transaction = data["transaction"].as_str().map(str::to_owned);
-        Some(Ok(Self { event, account, is_debit, pence, why: text(&data, "why"), transaction }))
+        let transaction = text_of(data.transaction);
+        Some(Ok(Self { event, account, is_debit, pence, why: text(data.why), transaction }))
     }
 }
 
@@ -163,12 +165,12 @@ impl MoneyIsConserved {
         };
         let data = payload(event);
         if decision == "RejectedTransaction" {
-            self.rejected_for_funds += u64::from(data["reason"] == "insufficient_funds");
+            self.rejected_for_funds += u64::from(text(data.reason) == "insufficient_funds");
             return Ok(());
         }
         self.accepted += 1;
         if Order::of(&data).as_ref() != Some(&ordered) {
-            let message = format!("{} accepts {data}, but {ordered:?} was ordered", named(event));
+            let message = format!("{} accepts {:?}, but {ordered:?} was ordered", named(event), event.data);
             return broken(self, step, message, steps);
         }
         let of_it: Vec<&Move<'_>> =
@@ -219,6 +221,10 @@ impl Property for MoneyIsConserved {
         "promise 13"
     }
 
+    fn looks_at(&self) -> Kinds {
+        Kinds::COMMIT_DURABLE
+    }
+
     fn observe(&mut self, record: &Record) -> Verdict {
         durable(record).map_or(Ok(()), |commit| self.judge(commit, record.step))
     }
@@ -238,7 +244,7 @@ impl Property for MoneyIsConserved {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::properties::story::Story;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dacapo_core::{Event, trace::Record};
-use dacapo_properties::{Property, Verdict};
+use dacapo_properties::{Kinds, Property, Verdict};
 
 use super::reading::{broken, durable, id_of, named, payload, pence};
 
@@ -74,6 +74,10 @@ impl Property for NoOverdraft {
 
     fn source(&self) -> &'static str {
         "promise 12"
+    }
+
+    fn looks_at(&self) -> Kinds {
+        Kinds::COMMIT_DURABLE
     }
 
     fn observe(&mut self, record: &Record) -> Verdict {

@@ -6,7 +6,7 @@ use dacapo_core::{
     Event, Position,
     trace::{Record, What},
 };
-use dacapo_properties::{Property, Verdict};
+use dacapo_properties::{Kinds, Property, Verdict};
 use serde_json::Value;
 
 use super::reading::{broken, durable, id_of, payload, pence, text};
@@ -57,7 +57,8 @@ impl Subject {
             Self::Status(_) => body["status"].clone(),
             Self::Accounts(_) => {
                 let ids = body["accounts"].as_array().into_iter().flatten();
-                let ids: BTreeSet<String> = ids.map(|account| text(account, "id")).collect();
+                let ids: BTreeSet<String> =
+                    ids.filter_map(|account| account["id"].as_str()).map(str::to_owned).collect();
                 Value::from_iter(ids)
             }
         }
@@ -75,13 +76,12 @@ impl ReadModelsAgree {
 
     fn fold(&mut self, event: &Event) {
         self.position = event.position;
-        let data = payload(event);
         let id = |prefix| id_of(&event.key, prefix).unwrap_or_default().to_owned();
         match event.event_type.as_str() {
             "UserCreated" => self.set(Subject::Accounts(id("user-")), Value::Array(Vec::new())),
             "AccountCreated" => {
                 self.set(Subject::Balance(id("acc-")), Value::from(0));
-                let user = Subject::Accounts(text(&data, "user"));
+                let user = Subject::Accounts(text(payload(event).user));
                 let mut accounts: BTreeSet<String> = self
                     .held(&user)
                     .as_array()
@@ -93,8 +93,8 @@ impl ReadModelsAgree {
                 accounts.insert(id("acc-"));
                 self.set(user, Value::from_iter(accounts));
             }
-            "ConfirmedCredit" => self.add(id("acc-"), pence(&data).unwrap_or_default()),
-            "ConfirmedDebit" => self.add(id("acc-"), -pence(&data).unwrap_or_default()),
+            "ConfirmedCredit" => self.add(id("acc-"), pence(&payload(event)).unwrap_or_default()),
+            "ConfirmedDebit" => self.add(id("acc-"), -pence(&payload(event)).unwrap_or_default()),
             "PendingTransaction" => self.set(Subject::Status(id("trans-")), Value::from("pending")),
             "AcceptedTransaction" => self.set(Subject::Status(id("trans-")), Value::from("accepted")),
             "RejectedTransaction" => self.set(Subject::Status(id("trans-")), Value::from("rejected")),
@@ -147,6 +147,10 @@ impl Property for ReadModelsAgree {
 
     fn source(&self) -> &'static str {
         "liveness: read models agree with the log"
+    }
+
+    fn looks_at(&self) -> Kinds {
+        Kinds::HEALED.and(Kinds::COMMIT_DURABLE).and(Kinds::OPERATION_SENT).and(Kinds::OPERATION_ANSWERED)
     }
 
     fn observe(&mut self, record: &Record) -> Verdict {

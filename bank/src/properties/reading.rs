@@ -1,4 +1,6 @@
-//! How the bank's properties read the log: as plain JSON, with none of the services' types.
+//! How the bank's properties read the log: as plain JSON, with none of the services' types. Of a payload they take the
+//! fields that they judge by, as they stand there, and read what is in them only when they need it: every event passes
+//! several properties in every run.
 
 use dacapo_core::{
     Event, Key, ServiceName,
@@ -6,7 +8,8 @@ use dacapo_core::{
     trace::{Record, What},
 };
 use dacapo_properties::{Property, Verdict, Violation};
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 /// The events of a commit, if the record is one that became durable.
 pub(super) fn durable(record: &Record) -> Option<&Commit> {
@@ -16,20 +19,40 @@ pub(super) fn durable(record: &Record) -> Option<&Commit> {
     }
 }
 
-/// The payload as a JSON value.
-pub(super) fn payload(event: &Event) -> Value {
-    event.data.to().unwrap_or(Value::Null)
+/// The fields of payloads that properties judge by.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Payload<'a> {
+    #[serde(borrow)]
+    pub(super) from: Option<&'a RawValue>,
+    pub(super) pence: Option<&'a RawValue>,
+    pub(super) reason: Option<&'a RawValue>,
+    pub(super) request: Option<&'a RawValue>,
+    pub(super) to: Option<&'a RawValue>,
+    pub(super) transaction: Option<&'a RawValue>,
+    pub(super) user: Option<&'a RawValue>,
+    pub(super) why: Option<&'a RawValue>,
 }
 
-/// A text of a payload.
-pub(super) fn text(data: &Value, field: &str) -> String {
-    data[field].as_str().unwrap_or_default().to_owned()
+/// The payload's fields; none of them if it is no object.
+pub(super) fn payload(event: &Event) -> Payload<'_> {
+    event.data.to().unwrap_or_default()
+}
+
+/// A text of a payload; none if it is no text.
+pub(super) fn text_of(field: Option<&RawValue>) -> Option<String> {
+    serde_json::from_str(field?.get()).ok()
+}
+
+/// A text of a payload, or the empty one.
+pub(super) fn text(field: Option<&RawValue>) -> String {
+    text_of(field).unwrap_or_default()
 }
 
 /// The whole number of pence of a payload, with its sign; none if it is no whole number.
-pub(super) fn pence(data: &Value) -> Option<i128> {
-    let pence = &data["pence"];
-    pence.as_i64().map(i128::from).or_else(|| pence.as_u64().map(i128::from))
+pub(super) fn pence(data: &Payload<'_>) -> Option<i128> {
+    let pence = data.pence?.get();
+    pence.parse::<i64>().map(i128::from).ok().or_else(|| pence.parse::<u64>().map(i128::from).ok())
 }
 
 /// What stands behind the prefix of a key.
@@ -38,8 +61,8 @@ pub(super) fn id_of<'a>(key: &'a Key, prefix: &str) -> Option<&'a str> {
 }
 
 /// The operation whose request this event answers, by its idempotency key.
-pub(super) fn operation_of(data: &Value) -> Option<u64> {
-    data["request"].as_str()?.strip_prefix("op-")?.parse().ok()
+pub(super) fn operation_of(data: &Payload<'_>) -> Option<u64> {
+    text_of(data.request)?.strip_prefix("op-")?.parse().ok()
 }
 
 /// How an event is called in a message.

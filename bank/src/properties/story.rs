@@ -8,7 +8,7 @@ use dacapo_core::{
     store::{Commit, LaneChange, LaneRecord},
     trace::{Record, What},
 };
-use dacapo_properties::{Property, Violation};
+use dacapo_properties::{Kinds, Property, Violation};
 use serde_json::Value;
 
 /// Records, one after the other. Each method adds one; the first has step 1.
@@ -100,7 +100,11 @@ impl Story {
 
     /// Shows it all to a property, to its end.
     pub(super) fn judge(self, property: &mut dyn Property) -> Result<(), Box<Violation>> {
-        self.records.iter().try_for_each(|record| property.observe(record))?;
+        for record in &self.records {
+            if property.looks_at().holds(Kinds::of(&record.what)) {
+                property.observe(record)?;
+            }
+        }
         property.finish()
     }
 }

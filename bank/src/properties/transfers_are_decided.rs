@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dacapo_core::trace::{Record, What};
-use dacapo_properties::{Property, Verdict};
+use dacapo_properties::{Kinds, Property, Verdict};
 
 use super::reading::{ParkedLanes, broken, durable, id_of};
 
@@ -29,6 +29,10 @@ impl Property for TransfersAreDecided {
 
     fn source(&self) -> &'static str {
         "liveness: every event is completed, skipped or parked"
+    }
+
+    fn looks_at(&self) -> Kinds {
+        Kinds::COMMIT_DURABLE.and(Kinds::HEALED)
     }
 
     fn observe(&mut self, record: &Record) -> Verdict {

@@ -17,6 +17,7 @@ use dacapo_core::{
 use std::hash::Hash as _;
 
 use crate::{
+    kinds::Kinds,
     known::Known,
     observer::Observer,
     property::{Moment, Promise, Verdict},
@@ -53,6 +54,23 @@ pub struct Bounded {
 impl Observer for Bounded {
     fn promise(&self) -> &'static Promise {
         &PROMISE
+    }
+
+    fn looks_at(&self) -> Kinds {
+        Kinds::SIZES
+            .and(Kinds::WELCOME)
+            .and(Kinds::DELIVER)
+            .and(Kinds::CONFLICT)
+            .and(Kinds::COMPLETED)
+            .and(Kinds::FENCED)
+            .and(Kinds::RECEIPTS)
+            .and(Kinds::COMPLETE)
+            .and(Kinds::NACK)
+            .and(Kinds::EXTEND)
+            .and(Kinds::CREDIT)
+            .and(Kinds::COMMIT_DURABLE)
+            .and(Kinds::DISCONNECTED)
+            .and(Kinds::STARTED)
     }
 
     fn observe(&mut self, known: &Known, record: &Record) -> Verdict {

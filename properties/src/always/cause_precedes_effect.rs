@@ -10,6 +10,7 @@ use dacapo_core::{
 };
 
 use crate::{
+    kinds::Kinds,
     known::Known,
     observer::Observer,
     property::{Promise, Verdict},
@@ -32,6 +33,10 @@ pub struct CausePrecedesEffect {
 impl Observer for CausePrecedesEffect {
     fn promise(&self) -> &'static Promise {
         &PROMISE
+    }
+
+    fn looks_at(&self) -> Kinds {
+        Kinds::COMMIT_DURABLE
     }
 
     fn observe(&mut self, known: &Known, record: &Record) -> Verdict {

@@ -12,6 +12,7 @@ use dacapo_core::{
 use std::hash::Hash as _;
 
 use crate::{
+    kinds::Kinds,
     known::Known,
     observer::Observer,
     property::{Moment, Promise, Verdict},
@@ -40,6 +41,10 @@ pub struct CompletesOnce {
 impl Observer for CompletesOnce {
     fn promise(&self) -> &'static Promise {
         &PROMISE
+    }
+
+    fn looks_at(&self) -> Kinds {
+        Kinds::COMPLETE.and(Kinds::COMPLETED).and(Kinds::COMMIT_DURABLE)
     }
 
     fn observe(&mut self, known: &Known, record: &Record) -> Verdict {

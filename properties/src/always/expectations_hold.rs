@@ -14,12 +14,14 @@ use std::{
 use dacapo_core::{
     Event, EventId, Expectation, Guard, NewEvent, NodeName, Position, Receipt, Timestamp,
     digest::StableHasher,
+    hashed::Hashed,
     trace::{Frame, Record, What},
-    wire::{FromBus, ToBus},
+    wire::{FromBus, ToBus, Token},
 };
 use std::hash::Hash as _;
 
 use crate::{
+    kinds::Kinds,
     known::Known,
     log::Log,
     observer::Observer,
@@ -46,13 +48,23 @@ enum Asked {
 struct Batch {
     from: u64,
     asked: Asked,
-    events: Vec<NewEvent>,
-    guards: Vec<Guard>,
+    /// What was sent, as it came.
+    frame: Hashed<ToBus>,
     received: Moment,
 }
 
-/// Questions of one bus that wait for their answers, oldest first, with the first id of their batch (none: no events).
-type Waiting = BTreeMap<(u64, Asked), VecDeque<(Option<EventId>, u64)>>;
+/// A question that waits for its answer.
+#[derive(Debug, Clone)]
+struct Open {
+    /// The first id of its batch; none: no events.
+    first: Option<EventId>,
+    /// The delivery that it answers, if it is a completion.
+    token: Option<Token>,
+    step: u64,
+}
+
+/// Questions of one bus that wait for their answers, oldest first.
+type Waiting = BTreeMap<(u64, Asked), VecDeque<Open>>;
 
 /// Judges [`PROMISE`].
 #[derive(Debug, Clone, Default)]
@@ -74,22 +86,29 @@ impl Observer for ExpectationsHold {
         &PROMISE
     }
 
+    fn looks_at(&self) -> Kinds {
+        Kinds::PUBLISH
+            .and(Kinds::COMPLETE)
+            .and(Kinds::RECEIPTS)
+            .and(Kinds::COMPLETED)
+            .and(Kinds::CONFLICT)
+            .and(Kinds::FENCED)
+            .and(Kinds::REJECTED)
+            .and(Kinds::COMMIT_DURABLE)
+            .and(Kinds::RECOVERED)
+            .and(Kinds::DISCONNECTED)
+    }
+
     fn observe(&mut self, known: &Known, record: &Record) -> Verdict {
         match &record.what {
             What::FrameReceived { connection, frame: Frame::ToBus(frame) } => {
                 match &**frame {
                     ToBus::Publish(publish) => {
-                        self.asked(
-                            record,
-                            *connection,
-                            Asked::Publish(publish.request),
-                            &publish.events,
-                            &publish.guards,
-                        );
+                        self.asked(record, *connection, Asked::Publish(publish.request), None, frame);
                     }
                     ToBus::Complete(complete) => {
                         let asked = Asked::Complete(complete.position);
-                        self.asked(record, *connection, asked, &complete.events, &complete.guards);
+                        self.asked(record, *connection, asked, Some(complete.token), frame);
                     }
                     _ => {}
                 }
@@ -129,18 +148,19 @@ impl Observer for ExpectationsHold {
 
     fn memory(&self, _known: &Known, _now: Timestamp, to: &mut StableHasher) {
         for (first, batches) in &self.batches {
-            for Batch { from, asked, events, guards, received } in batches {
-                (first, from, asked, events, guards, received.step >= self.recovered).hash(to);
+            for batch in batches {
+                let (events, guards) = (batch.events(), batch.guards());
+                (first, batch.from, batch.asked, events, guards, batch.received.step >= self.recovered).hash(to);
             }
         }
         for ((node, waiting), (asked, queue)) in
             self.waiting.iter().flat_map(|of| of.1.iter().map(move |asked| (of, asked)))
         {
             (node, waiting.len(), asked, queue.len()).hash(to);
-            for (first, step) in queue {
+            for Open { first, token, step } in queue {
                 let batches = first.as_ref().and_then(|first| self.batches.get(first));
                 let index = batches.and_then(|them| them.iter().position(|batch| batch.received.step == *step));
-                (first, index).hash(to);
+                (first, token, index).hash(to);
             }
         }
     }
@@ -160,47 +180,52 @@ impl Observer for ExpectationsHold {
 }
 
 impl ExpectationsHold {
-    fn asked(&mut self, record: &Record, from: u64, asked: Asked, events: &[NewEvent], guards: &[Guard]) {
-        let first = events.first().map(|event| event.id.clone());
+    fn asked(&mut self, record: &Record, from: u64, asked: Asked, token: Option<Token>, frame: &Hashed<ToBus>) {
+        let batch = Batch { from, asked, frame: frame.clone(), received: Moment::from(record) };
+        let first = batch.events().first().map(|event| event.id.clone());
         if !self.waiting.contains_key(&record.node) {
             self.waiting.insert(record.node.clone(), Waiting::new());
         }
         if let Some(waiting) = self.waiting.get_mut(&record.node) {
-            waiting.entry((from, asked)).or_default().push_back((first.clone(), record.step));
+            waiting.entry((from, asked)).or_default().push_back(Open {
+                first: first.clone(),
+                token,
+                step: record.step,
+            });
         }
         if let Some(first) = first {
-            let batch =
-                Batch { from, asked, events: events.to_vec(), guards: guards.to_vec(), received: Moment::from(record) };
             self.batches.entry(first).or_default().push(batch);
         }
     }
 
     fn answered(&mut self, record: &Record, connection: u64, frame: &FromBus) {
-        let (asked, entered) = match frame {
+        let (asked, token, entered) = match frame {
             FromBus::Receipts(receipts) => {
                 let mut entered = true;
                 for receipt in &receipts.receipts {
                     self.inconsistent += u64::from(matches!(receipt, Receipt::Inconsistent { .. }));
                     entered &= matches!(receipt, Receipt::Accepted { .. });
                 }
-                (Asked::Publish(receipts.request), entered)
+                (Asked::Publish(receipts.request), None, entered)
             }
-            FromBus::Completed(completed) => (Asked::Complete(completed.position), !completed.already),
+            FromBus::Completed(completed) => (Asked::Complete(completed.position), None, !completed.already),
             FromBus::Conflict(conflict) => {
                 self.conflicts += 1;
-                (Asked::Complete(conflict.position), false)
+                (Asked::Complete(conflict.position), Some(conflict.token), false)
             }
-            FromBus::Fenced(fenced) => (Asked::Complete(fenced.position), false),
-            FromBus::Rejected(rejected) => (Asked::Complete(rejected.position), false),
+            // It may also answer a nack, or nothing at all: of a completion it speaks only with that one's token.
+            FromBus::Fenced(fenced) => (Asked::Complete(fenced.position), Some(fenced.token), false),
+            FromBus::Rejected(rejected) => (Asked::Complete(rejected.position), Some(rejected.token), false),
             _ => return,
         };
         let Some(waiting) = self.waiting.get_mut(&record.node) else { return };
         let Some(queue) = waiting.get_mut(&(connection, asked)) else { return };
-        let answered = queue.pop_front();
+        let which = queue.iter().position(|open| token.is_none() || open.token == token);
+        let answered = which.and_then(|which| queue.remove(which));
         if queue.is_empty() {
             waiting.remove(&(connection, asked));
         }
-        let Some((Some(first), step)) = answered.filter(|_| !entered) else { return };
+        let Some(Open { first: Some(first), step, .. }) = answered.filter(|_| !entered) else { return };
         if let Some(batches) = self.batches.get_mut(&first) {
             batches.retain(|batch| batch.received.step != step);
             if batches.is_empty() {
@@ -233,10 +258,10 @@ impl ExpectationsHold {
         for batch in &batches {
             match batch.stands(log, events) {
                 Ok(()) => {
-                    let explicit = batch.events.iter().any(|event| event.expectation != Expectation::Any);
+                    let explicit = batch.events().iter().any(|event| event.expectation != Expectation::Any);
                     self.explicit += u64::from(explicit);
-                    self.guarded += u64::from(!batch.guards.is_empty());
-                    return Ok(batch.events.len());
+                    self.guarded += u64::from(!batch.guards().is_empty());
+                    return Ok(batch.events().len());
                 }
                 Err(reason) => {
                     let _ = write!(why, "; {} says: {reason}", batch.describe());
@@ -252,7 +277,7 @@ impl ExpectationsHold {
     }
 
     fn unexplained(&self, record: &Record, event: &Event) -> Verdict {
-        let inside = self.batches.values().flatten().find(|batch| batch.events.iter().any(|new| new.id == event.id));
+        let inside = self.batches.values().flatten().find(|batch| batch.events().iter().any(|new| new.id == event.id));
         let (reason, earlier) = match inside {
             Some(batch) => {
                 (format!("it is in the middle of {}, which is not whole", batch.describe()), vec![batch.received])
@@ -268,6 +293,22 @@ impl ExpectationsHold {
 }
 
 impl Batch {
+    fn events(&self) -> &[NewEvent] {
+        match &*self.frame {
+            ToBus::Publish(publish) => &publish.events,
+            ToBus::Complete(complete) => &complete.events,
+            _ => &[],
+        }
+    }
+
+    fn guards(&self) -> &[Guard] {
+        match &*self.frame {
+            ToBus::Publish(publish) => &publish.guards,
+            ToBus::Complete(complete) => &complete.guards,
+            _ => &[],
+        }
+    }
+
     fn describe(&self) -> String {
         let asked = match self.asked {
             Asked::Publish(request) => format!("publish {request}"),
@@ -278,10 +319,10 @@ impl Batch {
 
     /// Whether the batch stands at the front of these events, by its own terms; or why not.
     fn stands(&self, log: &Log, events: &[Arc<Event>]) -> Result<(), String> {
-        if events.len() < self.events.len() {
-            return Err(format!("of its {} events only {} are in the commit", self.events.len(), events.len()));
+        if events.len() < self.events().len() {
+            return Err(format!("of its {} events only {} are in the commit", self.events().len(), events.len()));
         }
-        for (new, event) in self.events.iter().zip(events) {
+        for (new, event) in self.events().iter().zip(events) {
             if new.id != event.id {
                 return Err(format!("event {} should follow in the same commit, not {}", new.id, event.id));
             }
@@ -299,7 +340,7 @@ impl Batch {
             }
         }
         let before = Position(events[0].position.0.saturating_sub(1));
-        for guard in &self.guards {
+        for guard in self.guards() {
             let head = log.head_at(&guard.key, before);
             if head != guard.version {
                 return Err(format!(
@@ -384,5 +425,23 @@ mod tests {
         run.complete(7, 1, 1, 1, [new_event_at("b", "acc-1", 0)]);
         run.commit_completion(completion("accounts", 1, "acc-1", 1).producing([2]), [event("b", "acc-1", 2, 2)]);
         run.fails(ExpectationsHold::default(), "the completion of position 1 on connection 7");
+    }
+
+    #[test]
+    fn a_late_nack_of_an_earlier_delivery_says_nothing_about_the_completion() {
+        let mut run = Run::new();
+        run.publish(1, 1, [new_event("a", "acc-1")]);
+        run.commit_events([event("a", "acc-1", 1, 1)]);
+        run.hello(7, "accounts", "accounts-1", 1);
+        run.deliver(7, 1, 1, 2);
+        run.complete(7, 1, 1, 2, [new_event("b", "acc-2")]);
+        run.nack(7, 1, 1, 1);
+        run.fenced(7, 1, 1, 1);
+        let mut entered = run.clone();
+        entered.commit_completion(completion("accounts", 1, "acc-1", 1).producing([2]), [event("b", "acc-2", 2, 1)]);
+        entered.holds(ExpectationsHold::default());
+        run.fenced(7, 1, 1, 2);
+        run.commit_events([event("b", "acc-2", 2, 1)]);
+        run.fails(ExpectationsHold::default(), "no batch that may still enter the log holds it");
     }
 }

@@ -19,6 +19,7 @@ use std::hash::Hash as _;
 
 use crate::{
     cursors::Cursors,
+    kinds::Kinds,
     known::Known,
     log::{Entry, Log, ServiceLog},
     observer::Observer,
@@ -63,6 +64,10 @@ pub struct LaneOrder {
 impl Observer for LaneOrder {
     fn promise(&self) -> &'static Promise {
         &PROMISE
+    }
+
+    fn looks_at(&self) -> Kinds {
+        Kinds::COMMIT_DURABLE.and(Kinds::DELIVER)
     }
 
     fn observe(&mut self, known: &Known, record: &Record) -> Verdict {

@@ -10,6 +10,7 @@ use dacapo_core::{
 use std::hash::Hash as _;
 
 use crate::{
+    kinds::Kinds,
     known::Known,
     log::Log,
     observer::Observer,
@@ -42,6 +43,10 @@ pub struct NoDuplicateProcessing {
 impl Observer for NoDuplicateProcessing {
     fn promise(&self) -> &'static Promise {
         &PROMISE
+    }
+
+    fn looks_at(&self) -> Kinds {
+        Kinds::APPLIED.and(Kinds::FORGOTTEN)
     }
 
     fn observe(&mut self, known: &Known, record: &Record) -> Verdict {

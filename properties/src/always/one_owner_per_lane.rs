@@ -10,12 +10,13 @@ use dacapo_core::{
     digest::StableHasher,
     store::{Commit, Completion, Ended},
     trace::{Frame, Record, What},
-    wire::{Deliver, FromBus, ToBus},
+    wire::{Deliver, FromBus, ToBus, Token},
 };
 use std::hash::Hash as _;
 
 use crate::{
     connections::{Delivery, Introduced},
+    kinds::Kinds,
     known::Known,
     observer::Observer,
     property::{Moment, Promise, Verdict},
@@ -58,25 +59,37 @@ impl Observer for OneOwnerPerLane {
         &PROMISE
     }
 
+    fn looks_at(&self) -> Kinds {
+        Kinds::DELIVER
+            .and(Kinds::FENCED)
+            .and(Kinds::CONFLICT)
+            .and(Kinds::NACK)
+            .and(Kinds::EXTEND)
+            .and(Kinds::RECOVERED)
+            .and(Kinds::COMMIT_DURABLE)
+    }
+
     fn observe(&mut self, known: &Known, record: &Record) -> Verdict {
         match &record.what {
             What::FrameSent { connection, frame: Frame::FromBus(frame) } => match &**frame {
                 FromBus::Deliver(deliver) => self.delivered(known, record, *connection, deliver),
                 FromBus::Fenced(fenced) => {
                     self.fenced += 1;
-                    self.touch(known, record, *connection, fenced.position, true);
+                    self.touch(known, record, *connection, (fenced.position, fenced.token), true);
                     Ok(())
                 }
                 FromBus::Conflict(conflict) => {
-                    self.touch(known, record, *connection, conflict.position, false);
+                    self.touch(known, record, *connection, (conflict.position, conflict.token), false);
                     Ok(())
                 }
                 _ => Ok(()),
             },
             What::FrameReceived { connection, frame: Frame::ToBus(frame) } => {
                 match &**frame {
-                    ToBus::Nack(nack) => self.touch(known, record, *connection, nack.position, true),
-                    ToBus::Extend(extend) => self.touch(known, record, *connection, extend.position, false),
+                    ToBus::Nack(nack) => self.touch(known, record, *connection, (nack.position, nack.token), true),
+                    ToBus::Extend(extend) => {
+                        self.touch(known, record, *connection, (extend.position, extend.token), false);
+                    }
                     _ => {}
                 }
                 Ok(())
@@ -144,12 +157,20 @@ impl OneOwnerPerLane {
         Ok(())
     }
 
-    /// The owner or the bus said something about an open delivery.
-    fn touch(&mut self, known: &Known, record: &Record, connection: u64, position: Position, closes: bool) {
+    /// The owner or the bus said something about an open delivery; what is said of an earlier one means nothing.
+    fn touch(
+        &mut self,
+        known: &Known,
+        record: &Record,
+        connection: u64,
+        (position, token): (Position, Token),
+        closes: bool,
+    ) {
         let Some(owner) = known.connections().introduced(&record.node, connection) else { return };
         let Some(entry) = known.log().at(position) else { return };
         let lane = self.lanes.get_mut(&owner.service).and_then(|lanes| lanes.get_mut(&entry.event.key));
-        let Some(lane) = lane.filter(|lane| lane.delivery.connection == connection) else { return };
+        let last = |lane: &&mut Owned| lane.delivery.connection == connection && lane.delivery.token == token;
+        let Some(lane) = lane.filter(last) else { return };
         lane.closed |= closes;
         lane.renewed = Moment::from(record);
     }
@@ -326,5 +347,15 @@ mod tests {
         run.recovered(2, 2);
         run.commit_events([event("c", "acc-1", 3, 3)]);
         run.fails(OneOwnerPerLane::default(), "committed under term 1, although a bus had recovered with term 2");
+    }
+
+    #[test]
+    fn a_late_nack_of_an_earlier_delivery_gives_nothing_back() {
+        let mut run = two_instances();
+        run.deliver(7, 1, 1, 2);
+        run.nack(7, 1, 1, 1);
+        run.fenced(7, 1, 1, 1);
+        run.deliver(8, 1, 2, 3);
+        run.fails(OneOwnerPerLane::default(), "position 1 of the lane is open: it was delivered to accounts-1");
     }
 }

@@ -12,6 +12,7 @@ use std::hash::Hash as _;
 
 use crate::{
     connections::Asked,
+    kinds::Kinds,
     known::Known,
     observer::Observer,
     property::{Moment, Promise, Verdict},
@@ -37,6 +38,10 @@ pub struct PublishingIsIdempotent {
 impl Observer for PublishingIsIdempotent {
     fn promise(&self) -> &'static Promise {
         &PROMISE
+    }
+
+    fn looks_at(&self) -> Kinds {
+        Kinds::COMMIT_DURABLE.and(Kinds::RECEIPTS).and(Kinds::COMPLETED)
     }
 
     fn observe(&mut self, known: &Known, record: &Record) -> Verdict {

@@ -15,6 +15,7 @@ use dacapo_core::{
 use std::hash::Hash as _;
 
 use crate::{
+    kinds::Kinds,
     known::Known,
     observer::Observer,
     property::{Moment, Promise, Verdict},
@@ -54,6 +55,10 @@ pub struct RebuildEqualsLive {
 impl Observer for RebuildEqualsLive {
     fn promise(&self) -> &'static Promise {
         &PROMISE
+    }
+
+    fn looks_at(&self) -> Kinds {
+        Streams::KINDS.and(Kinds::APPLIED).and(Kinds::VIEWED).and(Kinds::REBUILD_AT_INSTANCE)
     }
 
     fn observe(&mut self, known: &Known, record: &Record) -> Verdict {

@@ -14,6 +14,7 @@ use dacapo_core::{
 use std::hash::Hash as _;
 
 use crate::{
+    kinds::Kinds,
     known::Known,
     log::Log,
     observer::Observer,
@@ -41,6 +42,17 @@ pub struct ShownIsDurable {
 impl Observer for ShownIsDurable {
     fn promise(&self) -> &'static Promise {
         &PROMISE
+    }
+
+    fn looks_at(&self) -> Kinds {
+        Kinds::RECOVERED
+            .and(Kinds::WELCOME)
+            .and(Kinds::RECEIPTS)
+            .and(Kinds::DELIVER)
+            .and(Kinds::COMPLETED)
+            .and(Kinds::CONFLICT)
+            .and(Kinds::EVENTS)
+            .and(Kinds::REBUILT)
     }
 
     fn observe(&mut self, known: &Known, record: &Record) -> Verdict {
@@ -262,10 +274,11 @@ impl Sent<'_> {
             );
             return PROMISE.broken(self.record, message, &[]);
         };
-        let told: Vec<Position> = completed.produced.iter().map(|one| one.position).collect();
-        if told == done.produced {
+        let told = completed.produced.iter().map(|one| one.position);
+        if told.clone().eq(done.produced.iter().copied()) {
             return Ok(());
         }
+        let told: Vec<Position> = told.collect();
         let message = format!(
             "{} told {} that completing position {} produced the positions {}, but the log says {} ({})",
             self.node(),

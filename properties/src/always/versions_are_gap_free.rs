@@ -11,6 +11,7 @@ use dacapo_core::{
 };
 
 use crate::{
+    kinds::Kinds,
     known::Known,
     observer::Observer,
     property::{Moment, Promise, Verdict},
@@ -34,6 +35,10 @@ pub struct VersionsAreGapFree {
 impl Observer for VersionsAreGapFree {
     fn promise(&self) -> &'static Promise {
         &PROMISE
+    }
+
+    fn looks_at(&self) -> Kinds {
+        Kinds::COMMIT_DURABLE
     }
 
     fn observe(&mut self, _known: &Known, record: &Record) -> Verdict {

@@ -10,6 +10,7 @@ use dacapo_core::{
 use std::hash::Hash as _;
 
 use crate::{
+    kinds::Kinds,
     known::Known,
     observer::Observer,
     property::{Moment, Promise, Verdict},
@@ -39,6 +40,14 @@ pub struct EveryRequestIsAnswered {
 impl Observer for EveryRequestIsAnswered {
     fn promise(&self) -> &'static Promise {
         &PROMISE
+    }
+
+    fn looks_at(&self) -> Kinds {
+        Kinds::OPERATION_SENT
+            .and(Kinds::OPERATION_ANSWERED)
+            .and(Kinds::OPERATION_UNKNOWN)
+            .and(Kinds::OPERATION_SKIPPED)
+            .and(Kinds::HEALED)
     }
 
     fn observe(&mut self, _known: &Known, record: &Record) -> Verdict {

@@ -8,6 +8,7 @@ use dacapo_core::{
 use std::hash::Hash as _;
 
 use crate::{
+    kinds::Kinds,
     known::Known,
     log::{Entry, Log, ServiceLog},
     observer::Observer,
@@ -34,6 +35,10 @@ pub struct EverythingIsDone {
 impl Observer for EverythingIsDone {
     fn promise(&self) -> &'static Promise {
         &PROMISE
+    }
+
+    fn looks_at(&self) -> Kinds {
+        Kinds::HEALED
     }
 
     fn observe(&mut self, known: &Known, record: &Record) -> Verdict {

@@ -291,6 +291,11 @@ impl<C: Connect> Driver<'_, C> {
         if let Some(point) = point_of(&output, asked) {
             match self.world.hooks.before(point) {
                 Verdict::Go | Verdict::Fail(_) => {}
+                Verdict::Twice => {
+                    if let Output::Send(frame) = &output {
+                        self.send(frame.clone()).await;
+                    }
+                }
                 Verdict::Delay(delay) => sleep(delay).await,
                 Verdict::Lose => {
                     self.lose(&output);

@@ -1,14 +1,14 @@
 //! Handling deliveries: bring the event into its key's state, run the handler, complete, and take the bus's answer.
 
 use dacapo_core::{
-    Event, Key, NewEvent, Position, Timestamp, Version,
+    Event, Key, NewEvent, Position, Version,
     marks::instance as marks,
     planted::Bug,
     trace::{How, What},
     wire::{Complete, Completed, Conflict, Deliver, Extend, Fenced, Nack, Produced, Rejected, Token},
 };
 
-use super::{Instance, Waiter, context::Ran, decision::Batch, deliveries::Delivery, ids, session::Session};
+use super::{Instance, Waiter, context::Ran, decision::Batch, deliveries::Delivery, ids};
 use crate::service::{HandlerFault, Interrupt, Service};
 
 /// Completions under way, as a multiple of the credit, beyond which handlers wait: the bus takes a completion's credit
@@ -40,7 +40,7 @@ impl<S: Service> Instance<S> {
             token: deliver.token,
             previous: deliver.previous,
             event: deliver.event,
-            wake_at: self.now.monotonic + half,
+            extend_at: self.now.monotonic + half,
             decided: None,
             of_former_session: false,
             heads: Vec::new(),
@@ -140,15 +140,8 @@ impl<S: Service> Instance<S> {
     }
 
     fn complete(&mut self, complete: Complete) {
-        let ask_at = self.ask_at();
-        self.deliveries.decide(complete.position, complete.clone(), ask_at);
+        self.deliveries.decide(complete.position, complete.clone());
         self.send(complete);
-    }
-
-    /// When to ask again what became of a completion: the bus would have taken the delivery back by then.
-    fn ask_at(&self) -> Timestamp {
-        let deadline = self.line.session().map(Session::delivery_deadline).unwrap_or_default();
-        self.now.monotonic + deadline
     }
 
     fn nack(&mut self, position: Position, token: Token, reason: &str) {
@@ -171,9 +164,13 @@ impl<S: Service> Instance<S> {
 
     /// On a new session: what became of the completions whose answer got lost?
     pub(super) fn ask_completions_again(&mut self) {
+        let Some(half) = self.line.session().map(|session| session.delivery_deadline() / 2) else { return };
         let decided: Vec<Complete> = self.deliveries.iter().filter_map(|(_, open)| open.decided.clone()).collect();
         for complete in decided {
-            self.complete(complete);
+            if let Some(open) = self.deliveries.get_mut(complete.position) {
+                open.extend_at = self.now.monotonic + half;
+            }
+            self.send(complete);
         }
     }
 
@@ -251,7 +248,7 @@ impl<S: Service> Instance<S> {
         if let Some(half) = self.line.session().map(|session| session.delivery_deadline() / 2)
             && let Some(open) = self.deliveries.get_mut(conflict.position)
         {
-            open.wake_at = self.now.monotonic + half;
+            open.extend_at = self.now.monotonic + half;
         }
         self.runnable.push_back(Waiter::Delivery(conflict.position));
     }
@@ -269,26 +266,24 @@ impl<S: Service> Instance<S> {
         }
     }
 
-    /// Tells the bus of deliveries that take longer than half their deadline, and asks again for answers that are overdue.
+    /// Tells the bus of deliveries that take longer than half their deadline, and asks once more for answers that a
+    /// former session owes.
     pub(super) fn tick_deliveries(&mut self) {
         let now = self.now.monotonic;
         let Some(half) = self.line.session().map(|session| session.delivery_deadline() / 2) else { return };
-        let due: Vec<(Position, Token, Option<Complete>)> = self
-            .deliveries
-            .iter()
-            .filter(|(_, open)| open.wake_at <= now)
-            .map(|(position, open)| (*position, open.token, open.decided.clone()))
-            .collect();
-        for (position, token, decided) in due {
-            if let Some(complete) = decided {
-                self.mark(marks::COMPLETION_ASKED_AGAIN);
-                self.complete(complete);
-                continue;
+        let due = self.deliveries.iter().filter(|(_, open)| open.is_ours_to_ask() && open.extend_at <= now);
+        let due: Vec<Position> = due.map(|(position, _)| *position).collect();
+        for position in due {
+            let Some(open) = self.deliveries.get_mut(position) else { continue };
+            open.extend_at = now + half;
+            let token = open.token;
+            match open.decided.clone() {
+                None => self.send(Extend { position, token }),
+                Some(complete) => {
+                    self.mark(marks::COMPLETION_ASKED_AGAIN);
+                    self.send(complete);
+                }
             }
-            if let Some(open) = self.deliveries.get_mut(position) {
-                open.wake_at = now + half;
-            }
-            self.send(Extend { position, token });
         }
     }
 }

@@ -41,7 +41,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use dacapo_core::{
     Event, EventType, Key, Now, ServiceName, Timestamp,
-    digest::digest_of,
+    digest::{StableHasher, digest_of},
     marks::Mark,
     trace::{How, What},
     wire::{FromBus, ToBus},
@@ -161,7 +161,7 @@ impl<S: Service> Instance<S> {
         if !self.config.record {
             return;
         }
-        let digest = self.states.get(&event.key).map_or(0, |entry| digest_of(0, &entry.state));
+        let digest = self.states.get(&event.key).map_or(0, |entry| StableHasher::digest(0, &entry.state));
         self.record(What::Applied {
             service: self.name.clone(),
             instance: self.config.name.clone(),

@@ -10,7 +10,7 @@ use std::{
 
 use dacapo_core::{
     Event, Key, Position, Timestamp,
-    digest::digest_of,
+    digest::StableHasher,
     trace::What,
     wire::{Credit, Events, Rebuild},
 };
@@ -119,7 +119,7 @@ impl<S: Service> Instance<S> {
                 instance: self.config.name.clone(),
                 incarnation: self.config.incarnation,
                 position: event.position,
-                digest: digest_of(0, &self.view.gathered.get(&gather)),
+                digest: StableHasher::digest(0, &self.view.gathered.get(&gather)),
             });
         }
     }

@@ -215,6 +215,7 @@ impl Run {
         self.recover(&mut store)?;
         self.expected.check_all(&mut store)?;
         store.check()?;
+        self.disk.kill();
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use std::{
     ffi::{CStr, CString, c_char, c_int, c_void},
     ptr, slice,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, Once, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -86,6 +86,7 @@ unsafe impl Sync for Vfs {}
 impl Vfs {
     /// Registers a VFS for this model.
     pub(super) fn register(model: Model) -> Self {
+        leave_out_statistics();
         // Names must differ within the process, and nothing depends on them.
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let name = format!("dacapo-disk-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -143,6 +144,16 @@ impl Drop for Vfs {
             std::mem::forget(Arc::clone(&self.shared));
         }
     }
+}
+
+/// SQLite counts its memory under a lock of the whole process, for which runs in several threads would queue. Nobody here
+/// asks for the figures; where SQLite was in use before, it says no and goes on counting.
+fn leave_out_statistics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: the operation takes one integer, and SQLite refuses it where it would come too late.
+        let _ = unsafe { ffi::sqlite3_config(ffi::SQLITE_CONFIG_MEMSTATUS, 0 as c_int) };
+    });
 }
 
 /// Makes SQLite's own generator, which the whole process shares, begin anew from a seed. It ends up in the salts of

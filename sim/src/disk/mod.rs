@@ -51,8 +51,9 @@ pub(crate) struct Disk {
 impl Disk {
     /// An empty disk.
     pub(crate) fn new(chance: &Chance, omissions: Omissions) -> Self {
+        let vfs = Vfs::register(Model::new(chance.clone(), omissions));
         ffi::seed_generator(chance.number("generator", &0));
-        Self { vfs: Vfs::register(Model::new(chance.clone(), omissions)) }
+        Self { vfs }
     }
 
     /// A disk with a store on it that nobody has written to yet.

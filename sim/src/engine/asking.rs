@@ -22,6 +22,20 @@ pub(crate) fn instance(chance: &Chance, operation: &Operation, attempt: u32, mut
     among.swap_remove(n as usize)
 }
 
+/// Which of these instances an attempt reaches that arrives twice.
+pub(crate) fn second_instance(
+    chance: &Chance,
+    operation: &Operation,
+    attempt: u32,
+    mut among: Vec<NodeName>,
+) -> NodeName {
+    if among.is_empty() {
+        return cast::instance(&operation.service, 0);
+    }
+    let n = chance.number("which second instance", &(operation.id, attempt)) % among.len() as u64;
+    among.swap_remove(n as usize)
+}
+
 /// How long a customer waits after an attempt of unknown outcome.
 pub(crate) fn back_off_us(settings: &Settings, chance: &Chance, operation: u64, attempt: u32) -> u64 {
     let high = settings.retry_us << attempt.min(3);

@@ -4,13 +4,17 @@
 //! for, so that the end of one fault never ends another.
 
 use dacapo_core::{
-    NodeName, ServiceName, Term, Timestamp,
+    NodeName, ServiceName, Timestamp,
     hooks::{Identity, Point},
+    store::Commit,
 };
 
 use crate::{
     disk::{Cut, Trouble},
-    engine::chance::Chance,
+    engine::{
+        chance::Chance,
+        identity::{self, Identities},
+    },
     fault::{Fault, Harm, Trigger, points},
 };
 
@@ -20,6 +24,10 @@ struct State {
     counted: u64,
     begun_us: Option<u64>,
     ended: bool,
+    /// When it ended, if it did.
+    ended_us: u64,
+    /// Of a fault that changes while it lasts: how far it is.
+    stage: usize,
 }
 
 /// A directed link.
@@ -44,10 +52,22 @@ pub(crate) enum Down {
     Silent,
 }
 
+/// What a host's clocks show beside the run's time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct ClocksOff {
+    /// By how much the monotonic clock is ahead, at the time that was asked for.
+    pub(crate) monotonic_us: i64,
+    /// By how much the wall clock is, besides.
+    pub(crate) wall_us: i64,
+    /// How much both gain in a second.
+    pub(crate) ppm: i64,
+}
+
 /// What a completion meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Completing {
     Lost,
+    Twice,
     Late(u64),
 }
 
@@ -64,15 +84,57 @@ pub(crate) struct DiskFaults {
     pub(crate) cut: Cut,
 }
 
+impl DiskFaults {
+    fn add(&mut self, fault: &Fault, name: &NodeName) {
+        let trouble = &mut self.trouble;
+        match &fault.what {
+            Harm::FsyncFails { share_permille } => trouble.syncs_fail_permille += share_permille,
+            Harm::FsyncLies { share_permille } => trouble.syncs_lie_permille += share_permille,
+            Harm::ReadError { share_permille } => trouble.reads_fail_permille += share_permille,
+            Harm::DiskFull { room_bytes } => self.full.push((fault.id, *room_bytes)),
+            Harm::SlowDisk { write_us, sync_us, stalls_permille, stall_us } => {
+                trouble.write_us += write_us;
+                trouble.sync_us += sync_us;
+                trouble.stalls_permille += stalls_permille;
+                trouble.stall_us = trouble.stall_us.max(*stall_us);
+            }
+            Harm::PowerCut { host, written_permille, torn_permille, entries_lost_permille } if host == name => {
+                self.cut = Cut {
+                    written_permille: *written_permille,
+                    torn_permille: *torn_permille,
+                    entries_lost_permille: *entries_lost_permille,
+                };
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Trouble {
+    /// The host dies at a point of its disk once it has been there so many times more.
+    fn arm(&mut self, point: &str, left: u64) {
+        let dies_at = match point {
+            points::DISK_WRITE => &mut self.dies_at_write,
+            points::DISK_SYNC => &mut self.dies_at_sync,
+            _ => return,
+        };
+        *dies_at = Some(dies_at.map_or(left, |other| other.min(left)));
+    }
+}
+
 /// All faults of a plan with their states.
 #[derive(Debug)]
 pub(crate) struct FaultTable {
     chance: Chance,
     faults: Vec<Fault>,
+    /// What deliveries are about.
+    identities: Identities,
     /// In the order of `faults`.
     states: Vec<State>,
     /// The faults that begin at points, by index.
     at_points: Vec<usize>,
+    /// Those that have to do with a disk, by index: it is asked about with every call of the store.
+    on_disk: Vec<usize>,
     /// The active faults, by index, with when they began: asked for with every message, and made anew with every change.
     active: Vec<(usize, u64)>,
     healed: bool,
@@ -82,19 +144,25 @@ pub(crate) struct FaultTable {
 
 impl FaultTable {
     pub(crate) fn new(chance: Chance, faults: &[Fault]) -> Self {
-        let begins_at_point = |(index, fault): (usize, &Fault)| match fault.trigger {
-            Trigger::On { .. } => Some(index),
-            Trigger::At { .. } => None,
+        let those = |of: fn(&Fault) -> bool| {
+            faults.iter().enumerate().filter(|(_, fault)| of(fault)).map(|(index, _)| index).collect()
         };
         Self {
             chance,
             faults: faults.to_vec(),
+            identities: Identities::default(),
             states: vec![State::default(); faults.len()],
-            at_points: faults.iter().enumerate().filter_map(begins_at_point).collect(),
+            at_points: those(|fault| matches!(fault.trigger, Trigger::On { .. })),
+            on_disk: those(is_on_disk),
             active: Vec::new(),
             healed: false,
             changes: 0,
         }
+    }
+
+    /// Takes a durable commit.
+    pub(crate) fn observe(&mut self, commit: &Commit) {
+        self.identities.observe(commit);
     }
 
     pub(crate) fn changes(&self) -> u64 {
@@ -161,10 +229,15 @@ impl FaultTable {
         for (fault, state) in self.faults.iter().zip(&mut self.states) {
             if let Some(begun) = state.begun_us
                 && !state.ended
-                && begun + fault.duration_us <= now_us
             {
-                state.ended = true;
-                ended.push(fault.id);
+                if begun + fault.duration_us <= now_us {
+                    (state.ended, state.ended_us) = (true, now_us);
+                    ended.push(fault.id);
+                } else if let Harm::Swizzle { links, step_us } = &fault.what {
+                    let stage = stalled(links.len(), *step_us, now_us - begun, begun + fault.duration_us - now_us);
+                    self.changes += u64::from(stage != state.stage);
+                    state.stage = stage;
+                }
             }
         }
         self.changed(ended.len());
@@ -172,14 +245,14 @@ impl FaultTable {
     }
 
     /// Ends everything for good: the faults that end now, and those that never began.
-    pub(crate) fn heal(&mut self) -> (Vec<u32>, Vec<u32>) {
+    pub(crate) fn heal(&mut self, now_us: u64) -> (Vec<u32>, Vec<u32>) {
         self.healed = true;
         let (mut ended, mut never) = (Vec::new(), Vec::new());
         for (fault, state) in self.faults.iter().zip(&mut self.states) {
             match state.begun_us {
                 None => never.push(fault.id),
                 Some(_) if !state.ended => {
-                    state.ended = true;
+                    (state.ended, state.ended_us) = (true, now_us);
                     ended.push(fault.id);
                 }
                 Some(_) => {}
@@ -200,7 +273,7 @@ impl FaultTable {
             (Some(_), _) if state.ended => None,
             (Some(begun), _) => {
                 let end = begun + fault.duration_us;
-                Some(within_us(&fault.what, begun, now_us).map_or(end, |within| within.min(end)))
+                Some(within_us(&fault.what, (begun, end), now_us).map_or(end, |within| within.min(end)))
             }
         };
         self.faults.iter().zip(&self.states).filter_map(next).min()
@@ -214,14 +287,23 @@ impl FaultTable {
     /// Whether a fault is active that may strike what somebody completes.
     pub(crate) fn may_strike_completions(&self) -> bool {
         self.active().any(|(fault, _)| {
-            matches!(fault.what, Harm::CompletionLost { .. } | Harm::CompletionLate { .. } | Harm::SlowHandler { .. })
+            matches!(
+                fault.what,
+                Harm::CompletionLost { .. }
+                    | Harm::CompletionTwice { .. }
+                    | Harm::CompletionLate { .. }
+                    | Harm::SlowHandler { .. }
+            )
         })
     }
 
     /// How many in a thousand parcels are lost at a time on their way, and sent again later.
     pub(crate) fn loss_permille(&self, from: &NodeName, to: &NodeName) -> u32 {
-        let _ = (from, to);
-        0
+        let lost = |(fault, _): (&Fault, u64)| match &fault.what {
+            Harm::PacketLoss { a, b, share_permille } if is_pair(a, b, from, to) => *share_permille,
+            _ => 0,
+        };
+        self.active().map(lost).sum::<u32>().min(900)
     }
 
     pub(crate) fn is_healed(&self) -> bool {
@@ -230,6 +312,11 @@ impl FaultTable {
 
     fn active(&self) -> impl Iterator<Item = (&Fault, u64)> {
         self.active.iter().map(|(index, begun_us)| (&self.faults[*index], *begun_us))
+    }
+
+    fn stage(&self, fault: u32) -> usize {
+        let states = self.faults.iter().zip(&self.states);
+        states.into_iter().find(|(of, _)| of.id == fault).map_or(0, |(_, state)| state.stage)
     }
 
     /// What is added to the latency between two hosts.
@@ -253,6 +340,10 @@ impl FaultTable {
                 Harm::PartitionOneWay { from: mute, to: deaf } => cut |= mute.contains(from) && deaf.contains(to),
                 Harm::Isolate { host } => cut |= host == from || host == to,
                 Harm::Hold { a, b } => held |= is_pair(a, b, from, to),
+                Harm::Swizzle { links, .. } => {
+                    let stalled = links.iter().take(self.stage(fault.id));
+                    held |= stalled.into_iter().any(|(a, b)| is_pair(a, b, from, to));
+                }
                 _ => {}
             }
         }
@@ -279,14 +370,20 @@ impl FaultTable {
         let down = |(fault, begun): (&Fault, u64)| match &fault.what {
             Harm::Crash { host, silent } if host == name => Some(if *silent { Down::Silent } else { Down::Killed }),
             Harm::StateDestroyed { host } if host == name => Some(Down::Killed),
-            Harm::StatesDestroyed { hosts } | Harm::CrashTogether { hosts } if hosts.contains(name) => {
-                Some(Down::Killed)
-            }
+            Harm::StatesDestroyed { hosts } if hosts.contains(name) => Some(Down::Killed),
             Harm::CrashLoop { host, down_us, up_us } if host == name => {
                 let phase = now_us.saturating_sub(begun) % (down_us + up_us).max(1);
                 (phase < *down_us).then_some(Down::Killed)
             }
             Harm::Leave { host } if host == name => Some(Down::Leaving),
+            Harm::RollingRestart { hosts, each_us } => {
+                let turn = now_us.saturating_sub(begun) / (*each_us).max(1);
+                let whose = usize::try_from(turn).ok().and_then(|turn| hosts.get(turn));
+                (whose == Some(name)).then_some(Down::Leaving)
+            }
+            Harm::CrashSeveral { hosts, silent } if hosts.contains(name) => {
+                Some(if *silent { Down::Silent } else { Down::Killed })
+            }
             Harm::PowerCut { host, .. } if host == name => Some(Down::Silent),
             _ => None,
         };
@@ -316,13 +413,41 @@ impl FaultTable {
         self.active().filter_map(until).max()
     }
 
-    /// By how much the host's wall clock is off.
-    pub(crate) fn clock_offset_us(&self, name: &NodeName) -> i64 {
-        let offset = |(fault, _): (&Fault, u64)| match &fault.what {
-            Harm::ClockOffset { host, offset_us } if host == name => *offset_us,
-            _ => 0,
-        };
-        self.active().map(offset).sum()
+    /// What the host's clocks show at a time of the run.
+    pub(crate) fn clocks(&self, name: &NodeName, now_us: u64) -> ClocksOff {
+        let mut off = ClocksOff::default();
+        for (fault, state) in self.faults.iter().zip(&self.states) {
+            let Some(begun) = state.begun_us else { continue };
+            match &fault.what {
+                Harm::ClockOffset { host, offset_us } if host == name && !state.ended => off.wall_us += offset_us,
+                Harm::ClockDrift { host, ppm } if host == name => {
+                    let until = if state.ended { state.ended_us } else { now_us };
+                    off.monotonic_us += (until.saturating_sub(begun) as i64).saturating_mul(*ppm) / 1_000_000;
+                    off.ppm += if state.ended { 0 } else { *ppm };
+                }
+                Harm::ClockStep { host, wall_us, monotonic_us } if host == name => {
+                    off.wall_us += wall_us;
+                    off.monotonic_us += *monotonic_us as i64;
+                }
+                _ => {}
+            }
+        }
+        off
+    }
+
+    /// Whether the host reads what is sent to it.
+    pub(crate) fn reads(&self, name: &NodeName) -> bool {
+        !self.active().any(|(fault, _)| matches!(&fault.what, Harm::SlowReader { host } if host == name))
+    }
+
+    /// Whether this attempt of a customer arrives twice.
+    pub(crate) fn duplicates(&self, operation: u64, attempt: u32) -> bool {
+        self.active().any(|(fault, _)| match &fault.what {
+            Harm::DuplicateAttempt { share_permille } => {
+                self.chance.happens("attempt twice", &(fault.id, operation, attempt), *share_permille)
+            }
+            _ => false,
+        })
     }
 
     /// How much longer the store takes.
@@ -333,11 +458,12 @@ impl FaultTable {
     }
 
     /// Whether this commit fails, and whether it is made all the same.
-    pub(crate) fn fails_commit(&self, commit: (Term, u64)) -> Option<bool> {
+    pub(crate) fn fails_commit(&self, commit: &Commit) -> Option<bool> {
         self.active().find_map(|(fault, _)| match &fault.what {
-            Harm::StoreFails { share_permille, applied } => {
-                self.chance.happens("commit fails", &(fault.id, commit), *share_permille).then_some(*applied)
-            }
+            Harm::StoreFails { share_permille, applied } => self
+                .chance
+                .happens("commit fails", &(fault.id, identity::of_commit(commit)), *share_permille)
+                .then_some(*applied),
             _ => None,
         })
     }
@@ -345,42 +471,16 @@ impl FaultTable {
     /// What is wrong with a host's disk.
     pub(crate) fn disk(&self, name: &NodeName) -> DiskFaults {
         let mut disk = DiskFaults::default();
-        for (fault, _) in self.active() {
-            let trouble = &mut disk.trouble;
-            match &fault.what {
-                Harm::FsyncFails { share_permille } => trouble.syncs_fail_permille += share_permille,
-                Harm::FsyncLies { share_permille } => trouble.syncs_lie_permille += share_permille,
-                Harm::ReadError { share_permille } => trouble.reads_fail_permille += share_permille,
-                Harm::DiskFull { room_bytes } => disk.full.push((fault.id, *room_bytes)),
-                Harm::SlowDisk { write_us, sync_us, stalls_permille, stall_us } => {
-                    trouble.write_us += write_us;
-                    trouble.sync_us += sync_us;
-                    trouble.stalls_permille += stalls_permille;
-                    trouble.stall_us = trouble.stall_us.max(*stall_us);
-                }
-                Harm::PowerCut { host, written_permille, torn_permille, entries_lost_permille } if host == name => {
-                    disk.cut = Cut {
-                        written_permille: *written_permille,
-                        torn_permille: *torn_permille,
-                        entries_lost_permille: *entries_lost_permille,
-                    };
-                }
-                _ => {}
+        for (fault, state) in self.on_disk.iter().map(|index| (&self.faults[*index], self.states[*index])) {
+            if state.begun_us.is_some() && !state.ended {
+                disk.add(fault, name);
             }
-        }
-        for (fault, state) in self.faults.iter().zip(&self.states) {
             match (&fault.what, &fault.trigger) {
                 (Harm::BitRot { bits }, _) if state.begun_us.is_some() => disk.rotten.push((fault.id, *bits)),
                 (what, Trigger::On { host, point, identity: None, nth })
                     if host == name && state.begun_us.is_none() && !self.healed && what.takes_down(name) =>
                 {
-                    let left = nth.saturating_sub(state.counted);
-                    let nearer = |now: Option<u64>| Some(now.map_or(left, |now| now.min(left)));
-                    match point.as_str() {
-                        points::DISK_WRITE => disk.trouble.dies_at_write = nearer(disk.trouble.dies_at_write),
-                        points::DISK_SYNC => disk.trouble.dies_at_sync = nearer(disk.trouble.dies_at_sync),
-                        _ => {}
-                    }
+                    disk.trouble.arm(point, nth.saturating_sub(state.counted));
                 }
                 _ => {}
             }
@@ -390,7 +490,8 @@ impl FaultTable {
 
     /// What a completion that the host is about to send meets.
     pub(crate) fn completing(&self, name: &NodeName, service: &ServiceName, identity: Identity) -> Option<Completing> {
-        let mut late_us = 0;
+        let (mut late_us, mut twice) = (0, false);
+        let identity = self.identities.of(identity);
         for (fault, _) in self.active() {
             let hit = |permille| self.chance.happens("completion", &(fault.id, name.as_str(), identity), permille);
             match &fault.what {
@@ -400,17 +501,38 @@ impl FaultTable {
                 Harm::CompletionLate { host, share_permille, delay_us } if host == name && hit(*share_permille) => {
                     late_us = late_us.max(*delay_us);
                 }
+                Harm::CompletionTwice { host, share_permille } if host == name => twice |= hit(*share_permille),
                 Harm::SlowHandler { service: of, extra_us } if of == service => late_us = late_us.max(*extra_us),
                 _ => {}
             }
         }
-        (late_us > 0).then_some(Completing::Late(late_us))
+        match late_us {
+            0 => twice.then_some(Completing::Twice),
+            late_us => Some(Completing::Late(late_us)),
+        }
     }
 }
 
+/// How many of so many links are stalled, so long after the first was and before the last is let go.
+fn stalled(links: usize, step_us: u64, since_us: u64, left_us: u64) -> usize {
+    let step_us = step_us.max(1);
+    let (stalled, kept) = (since_us / step_us + 1, left_us.div_ceil(step_us));
+    usize::try_from(stalled.min(kept)).map_or(links, |count| count.min(links))
+}
+
 /// When a fault that began then next changes by itself, after now.
-fn within_us(what: &Harm, begun_us: u64, now_us: u64) -> Option<u64> {
+fn within_us(what: &Harm, (begun_us, end_us): (u64, u64), now_us: u64) -> Option<u64> {
     match what {
+        Harm::Swizzle { links, step_us } => {
+            let steps = || (1..links.len() as u64).map(|n| n * step_us);
+            let edges =
+                steps().map(|after| begun_us + after).chain(steps().map(|before| end_us.saturating_sub(before)));
+            edges.filter(|at_us| *at_us > now_us).min()
+        }
+        Harm::RollingRestart { each_us, .. } => {
+            let each_us = (*each_us).max(1);
+            Some(begun_us + (now_us.saturating_sub(begun_us) / each_us + 1) * each_us)
+        }
         Harm::CrashLoop { down_us, up_us, .. } => {
             let period = (down_us + up_us).max(1);
             let into = now_us.saturating_sub(begun_us) % period;
@@ -418,6 +540,21 @@ fn within_us(what: &Harm, begun_us: u64, now_us: u64) -> Option<u64> {
         }
         _ => None,
     }
+}
+
+fn is_on_disk(fault: &Fault) -> bool {
+    let at_disk = |point: &String| [points::DISK_WRITE, points::DISK_SYNC].contains(&point.as_str());
+    matches!(&fault.trigger, Trigger::On { point, .. } if at_disk(point))
+        || matches!(
+            fault.what,
+            Harm::FsyncFails { .. }
+                | Harm::FsyncLies { .. }
+                | Harm::ReadError { .. }
+                | Harm::DiskFull { .. }
+                | Harm::BitRot { .. }
+                | Harm::SlowDisk { .. }
+                | Harm::PowerCut { .. }
+        )
 }
 
 fn is_pair(a: &NodeName, b: &NodeName, one: &NodeName, other: &NodeName) -> bool {
@@ -454,7 +591,7 @@ mod tests {
         assert_eq!(table.way(&one, &bus), Way::Cut, "the second partition goes on");
         assert_eq!(table.end_due(150), vec![2]);
         assert_eq!(table.way(&bus, &one), Way::Held);
-        assert_eq!(table.heal(), (vec![3], vec![]));
+        assert_eq!(table.heal(1_000), (vec![3], vec![]));
         assert_eq!(table.way(&bus, &one), Way::Open);
     }
 
@@ -485,6 +622,29 @@ mod tests {
             Chance::new(1, None),
             &[Fault { id: 7, family: Family::SlowStore, trigger, duration_us: 10, what }],
         );
-        assert_eq!(table.heal(), (vec![], vec![7]));
+        assert_eq!(table.heal(1_000), (vec![], vec![7]));
+    }
+
+    #[test]
+    fn what_meets_a_completion_depends_on_its_event_and_not_on_its_place_in_the_log() {
+        let host = NodeName::of("mirrors-0");
+        let what = Harm::CompletionLost { host: host.clone(), share_permille: 500 };
+        let faults = [fault(1, 0, 100, what)];
+        let table = |ids: &[&str]| {
+            let mut table = FaultTable::new(Chance::new(1, None), &faults);
+            table.begin_due(0);
+            table.observe(&identity::tests::commit(1, 1, ids));
+            table
+        };
+        let ids = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        let (whole, without) = (table(&ids), table(&ids[1..]));
+        let met = |table: &FaultTable, position| {
+            let delivery = Identity::Delivery(dacapo_core::Position(position), 1);
+            table.completing(&host, &ServiceName::of("mirrors"), delivery)
+        };
+        let of_whole: Vec<_> = (2..=8).map(|position| met(&whole, position)).collect();
+        let of_rest: Vec<_> = (1..=7).map(|position| met(&without, position)).collect();
+        assert_eq!(of_whole, of_rest);
+        assert!(of_whole.contains(&None) && of_whole.contains(&Some(Completing::Lost)), "{of_whole:?}");
     }
 }

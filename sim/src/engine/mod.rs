@@ -23,6 +23,7 @@ pub(crate) mod chance;
 pub(crate) mod clock;
 pub mod event;
 pub(crate) mod faults;
+pub(crate) mod identity;
 pub(crate) mod lives;
 pub(crate) mod panics;
 pub(crate) mod phases;
@@ -34,7 +35,7 @@ pub mod turmoil;
 use serde::{Deserialize, Serialize};
 
 pub use self::{chance::Branch, clock::EPOCH_US};
-use crate::recorder::Recorded;
+use crate::{fault::Family, recorder::Recorded};
 
 /// What carries a plan out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -54,6 +55,11 @@ impl Engine {
             Self::Turmoil => "turmoil",
             Self::Event => "event",
         }
+    }
+
+    /// Whether faults of this family do anything there.
+    pub fn can_do(self, family: Family) -> bool {
+        self == Self::Event || !family.needs_event_engine()
     }
 }
 

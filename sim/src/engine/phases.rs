@@ -33,12 +33,13 @@ pub(crate) enum Phase {
 /// Ends all faults and records it; the bound within which everything must be done.
 pub(crate) fn heal(
     settings: &Settings,
+    now_us: u64,
     faults: &mut FaultTable,
     progress: &LogProgress,
     book: &Book,
     mut record: impl FnMut(What),
 ) -> u64 {
-    let (ended, never) = faults.heal();
+    let (ended, never) = faults.heal(now_us);
     for fault in ended {
         record(What::FaultEnded { fault });
     }

@@ -177,11 +177,6 @@ impl RunStore {
         }
     }
 
-    /// Whether the process died in the midst of a call.
-    pub(crate) fn is_frozen(&self) -> bool {
-        self.disk.as_ref().is_some_and(Disk::is_frozen)
-    }
-
     fn begin(&mut self, context: u64) {
         if let Some(disk) = &self.disk {
             disk.begin(context);
@@ -296,6 +291,15 @@ impl RunStore {
         if ending == Ending::Orderly
             && let Some(disk) = &self.disk
         {
+            disk.kill();
+        }
+    }
+}
+
+impl Drop for RunStore {
+    /// Nobody looks at the disk any more: SQLite need not bring its log into the file when it is closed.
+    fn drop(&mut self) {
+        if let Some(disk) = &self.disk {
             disk.kill();
         }
     }

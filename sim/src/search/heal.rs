@@ -4,10 +4,13 @@
 //! A state is quiet when the store has answered all. From every other state a quiet one is reached without anything
 //! going wrong, so to look at quiet states is enough.
 
+use std::collections::BTreeSet;
+
 use dacapo_core::{Position, trace::What};
 use dacapo_properties::{Promise, Verdict};
 
 use super::{
+    counter::COUNTED,
     peers::{self, service_name},
     step::Step,
     world::World,
@@ -22,6 +25,12 @@ const IDLE: Promise = Promise {
     source: "ARCHITECTURE.md, liveness",
 };
 
+const COUNT: Promise = Promise {
+    name: "requests_count_once",
+    sentence: "a request takes effect once, however often it is repeated, and no two are told the same number",
+    source: "ARCHITECTURE.md, the rules of services",
+};
+
 /// Lets everything heal. An instance that is `hung` stays connected and never answers again.
 pub(super) fn heal(world: &mut World, hung: Option<usize>) -> Verdict {
     world.left = super::scope::Budget::default();
@@ -31,37 +40,40 @@ pub(super) fn heal(world: &mut World, hung: Option<usize>) -> Verdict {
     });
     world.jury.observe(world.now, What::Healed { bound_us: super::scope::HORIZON.as_micros() as u64 })?;
     for _ in 0..STEPS_MAX {
-        if let Some(step) = next(world, hung) {
+        if let Some(step) = world.duty(hung) {
             world.act(&step)?;
             continue;
         }
-        if hung.is_none() {
+        if hung.is_none() && world.nodes.is_empty() {
             nothing_lies_idle(world)?;
         }
-        if world.wait().is_none() {
-            return world.jury.finish();
+        if world.next_timeout().is_none() {
+            world.jury.finish()?;
+            return requests_count_once(world);
         }
         world.act(&Step::TimePasses)?;
     }
     IDLE.broken_at_end("the bus goes round in circles: after 10,000 steps it still waits for something", &[])
 }
 
-/// What anybody has to do before time passes.
-fn next(world: &World, hung: Option<usize>) -> Option<Step> {
-    world.first_of_store().or_else(|| {
-        world.peers.iter().enumerate().find_map(|(index, peer)| {
-            if peer.conn.is_none() {
-                Some(Step::Join(index))
-            } else if peer.welcomed && !peer.ready {
-                Some(Step::Ready(index))
-            } else if hung == Some(index) {
-                None
-            } else {
-                let which = peer.held.iter().position(|held| !held.stale)?;
-                Some(Step::Complete(index, which))
-            }
-        })
-    })
+/// What the customers were told is what the log says.
+fn requests_count_once(world: &World) -> Verdict {
+    let counted = world.jury.known.log().entries().iter().filter(|entry| entry.event.event_type.as_str() == COUNTED);
+    let asked = world.customers.iter().filter(|customer| customer.attempts > 0).count();
+    let counted = counted.count();
+    if counted != asked {
+        let message = format!("{asked} customers asked, each for one event, and {counted} events are in the log");
+        return COUNT.broken_at_end(message, &[]);
+    }
+    let mut told = BTreeSet::new();
+    for (index, customer) in world.customers.iter().enumerate().filter(|(_, customer)| customer.attempts > 0) {
+        let key = peers::key(&world.scope, index);
+        if !told.insert((key.clone(), customer.answer.clone())) {
+            let message = format!("two customers were told {:?} of {key}", customer.answer);
+            return COUNT.broken_at_end(message, &[]);
+        }
+    }
+    Ok(())
 }
 
 /// Everybody is there, has answered everything and could take more: what is undone and has not failed is with somebody.

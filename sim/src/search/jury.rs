@@ -36,8 +36,13 @@ impl Jury {
 
     /// Looks at something that happened at the bus.
     pub(super) fn observe(&mut self, at: Timestamp, what: What) -> Verdict {
+        self.observe_at(&self.bus.clone(), at, what)
+    }
+
+    /// Looks at something that happened.
+    pub(super) fn observe_at(&mut self, node: &NodeName, at: Timestamp, what: What) -> Verdict {
         self.step += 1;
-        let record = Record { step: self.step, at, node: self.bus.clone(), what };
+        let record = Record { step: self.step, at, node: node.clone(), what };
         self.known.observe(&record);
         let known = &self.known;
         self.observers.iter_mut().try_for_each(|observer| observer.observe(known, &record))

@@ -10,7 +10,10 @@ use dacapo_core::{Limits, planted::Planted};
 pub struct Scope {
     /// Events that a publisher sends, one after the other, without waiting for receipts.
     pub events: usize,
-    /// Keys that they are about, in turn.
+    /// Requests to a real service, which counts them; then its instances are the machines that are deployed, and what is
+    /// between them and the bus may be long on its way. 0: the instances are scripted, and do all that one might.
+    pub requests: usize,
+    /// Keys that events and requests are about, in turn.
     pub keys: usize,
     /// Instances of the one service that takes them.
     pub instances: usize,
@@ -50,7 +53,16 @@ pub struct Budget {
 impl Default for Scope {
     fn default() -> Self {
         let budget = Budget { crashes: 1, nacks: 1, timeouts: 1, ..Budget::default() };
-        Self { events: 3, keys: 2, instances: 2, credit: 1, budget, states_max: 50_000_000, planted: Planted::NONE }
+        Self {
+            events: 3,
+            requests: 0,
+            keys: 2,
+            instances: 2,
+            credit: 1,
+            budget,
+            states_max: 50_000_000,
+            planted: Planted::NONE,
+        }
     }
 }
 
@@ -58,18 +70,16 @@ impl Default for Scope {
 /// behind it, so that a search is about lanes and not about pings.
 pub(super) const HORIZON: Duration = Duration::from_secs(15 * 60);
 
-impl Scope {
-    /// The limits of the bus: small where a search should reach them.
-    pub(super) fn limits(&self) -> Limits {
-        Limits {
-            heartbeat_deadline: HORIZON * 4,
-            grace: Duration::from_secs(20),
-            delivery_deadline: Duration::from_secs(30),
-            backoff_first: Duration::from_secs(10),
-            backoff_max: Duration::from_secs(10),
-            failures_max: 2,
-            disconnects_max: 3,
-            ..Limits::default()
-        }
+/// The limits of the bus: small where a search should reach them.
+pub(super) fn limits() -> Limits {
+    Limits {
+        heartbeat_deadline: HORIZON * 4,
+        grace: Duration::from_secs(20),
+        delivery_deadline: Duration::from_secs(30),
+        backoff_first: Duration::from_secs(10),
+        backoff_max: Duration::from_secs(10),
+        failures_max: 2,
+        disconnects_max: 3,
+        ..Limits::default()
     }
 }

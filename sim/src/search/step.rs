@@ -11,6 +11,12 @@ pub enum Step {
     Join(usize),
     /// A welcomed instance says that it is ready.
     Ready(usize),
+    /// A customer asks a real instance.
+    Ask(usize),
+    /// The bus hears the next frame of a real instance, or that it has closed its end.
+    BusHears(usize),
+    /// A real instance hears the next frame of the bus.
+    NodeHears(usize),
     /// The publisher sends its next event.
     Publish,
     /// The publisher sends the n-th event again.
@@ -83,8 +89,11 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let instance = |index: &usize| super::peers::instance_name(*index);
         match self {
-            Self::Join(index) => write!(f, "{} connects and says hello", instance(index)),
+            Self::Join(index) => write!(f, "{} connects", instance(index)),
             Self::Ready(index) => write!(f, "{} is ready", instance(index)),
+            Self::Ask(index) => write!(f, "customer {} asks", index + 1),
+            Self::BusHears(index) => write!(f, "the bus hears from {}", instance(index)),
+            Self::NodeHears(index) => write!(f, "{} hears from the bus", instance(index)),
             Self::Publish => f.write_str("the publisher sends its next event"),
             Self::Repeat(index) => write!(f, "the publisher sends event {} again", index + 1),
             Self::Complete(index, _) => write!(f, "{} completes", instance(index)),

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     engine::{
+        identity,
         store::{Ending, Passed, RunStore},
         times,
     },
@@ -102,6 +103,7 @@ impl Stage {
         }
         for commit in passed.proved {
             self.progress.observe(&commit);
+            self.faults.observe(&commit);
             self.progressed = true;
             self.record(host, What::CommitDurable { commit });
         }
@@ -130,11 +132,12 @@ impl Stage {
 
     pub(super) fn store_commits(&mut self, asker: Asker, commit: Arc<Commit>) -> bool {
         let sequence = commit.sequence;
-        let after_us = times::commit_us(&self.plan.settings, &self.chance, &(commit.term, sequence));
-        let fails = self.faults.fails_commit((commit.term, sequence));
+        let after_us = times::commit_us(&self.plan.settings, &self.chance, &identity::of_commit(&commit));
+        let fails = self.faults.fails_commit(&commit);
         let (committed, passed) = self.call_store(|store| store.commit(&commit, fails));
         if committed.durable {
             self.progress.observe(&commit);
+            self.faults.observe(&commit);
             self.progressed = true;
             self.record(asker.host, What::CommitDurable { commit });
         } else if let Err(error) = &committed.told {

@@ -13,7 +13,10 @@ use super::{
     queue::{ConnectionId, HostId},
     stage::Stage,
 };
-use crate::engine::{asking, book::Next};
+use crate::{
+    engine::{asking, book::Next},
+    marks,
+};
 
 /// An attempt under way.
 struct Attempt {
@@ -30,6 +33,8 @@ pub(super) struct CustomerProcess {
     host: HostId,
     number: u32,
     attempt: Option<Attempt>,
+    /// Requests that a fault sends a second time; nobody waits for their answers.
+    twice: Vec<(ConnectionId, Asked)>,
     heard: VecDeque<(ConnectionId, Heard)>,
     /// It does nothing before this time.
     rests_until_us: u64,
@@ -44,7 +49,7 @@ impl CustomerProcess {
             let error = "the customer crashed".to_owned();
             stage.record(host, What::OperationUnknown { operation, attempt, error });
         }
-        Self { host, number, attempt: None, heard: VecDeque::new(), rests_until_us: 0 }
+        Self { host, number, attempt: None, twice: Vec::new(), heard: VecDeque::new(), rests_until_us: 0 }
     }
 
     /// Takes in what came on a connection.
@@ -85,7 +90,7 @@ impl CustomerProcess {
                 }
                 Next::Skip { operation, because } => {
                     stage.book.skip(operation);
-                    stage.progressed = true;
+                    (stage.progressed, stage.operation_ended) = (true, true);
                     stage.record(self.host, What::OperationSkipped { operation, because });
                 }
                 Next::Do(operation) => self.begin(stage, operation),
@@ -120,11 +125,34 @@ impl CustomerProcess {
         };
         let identity = net::identity(&("operation", operation.id, number));
         let connection = stage.connect(self.host, to, Speech::Http, identity);
+        if stage.faults.duplicates(operation.id, number) {
+            self.ask_twice(stage, &operation, number, asked.clone());
+        }
         let until_us = stage.now_us + stage.plan.settings.attempt_deadline_us;
         self.attempt = Some(Attempt { operation, number, to, connection, until_us, asked });
     }
 
+    fn ask_twice(&mut self, stage: &mut Stage, operation: &Operation, number: u32, asked: Asked) {
+        let among = stage.instances_of(&operation.service);
+        let to = asking::second_instance(&stage.chance, operation, number, among);
+        if let Some(to) = stage.id(&to) {
+            let identity = net::identity(&("operation twice", operation.id, number));
+            let connection = stage.connect(self.host, to, Speech::Http, identity);
+            self.twice.push((connection, asked));
+        }
+    }
+
     fn listen(&mut self, stage: &mut Stage, connection: ConnectionId, heard: Heard) {
+        if let Some(index) = self.twice.iter().position(|(twice, _)| *twice == connection) {
+            if matches!(heard, Heard::Opened) {
+                stage.request(connection, self.twice[index].1.clone());
+                stage.mark(self.host, marks::ATTEMPT_TWICE);
+            } else {
+                self.twice.swap_remove(index);
+                stage.close(connection, self.host);
+            }
+            return;
+        }
         let Some(attempt) = self.attempt.as_ref().filter(|attempt| attempt.connection == connection) else { return };
         match heard {
             Heard::Opened => stage.request(connection, attempt.asked.clone()),
@@ -143,7 +171,7 @@ impl CustomerProcess {
         let Some(Attempt { operation, number, .. }) = self.attempt.take() else { return };
         let Response { status, body, .. } = response;
         stage.book.answered(operation.id, status);
-        stage.progressed = true;
+        (stage.progressed, stage.operation_ended) = (true, true);
         stage.record(self.host, What::OperationAnswered { operation: operation.id, attempt: number, status, body });
     }
 

@@ -67,6 +67,8 @@ pub(super) struct InstanceProcess {
     exit: bool,
     delayed: Option<(u64, Output)>,
     turns: u64,
+    /// The machine is asked after this turn whether it broke a rule of its own.
+    looks: bool,
 }
 
 /// The simulated process died at a point.
@@ -99,6 +101,7 @@ impl InstanceProcess {
             exit: false,
             delayed: None,
             turns: 0,
+            looks: false,
         }
     }
 
@@ -179,6 +182,8 @@ impl InstanceProcess {
             let now = stage.clock(self.host);
             self.machine.handle_input(now, input);
             self.turns += 1;
+            self.looks = self.turns.is_multiple_of(INVARIANTS_EVERY);
+            stage.count_turn();
         }
     }
 
@@ -190,7 +195,9 @@ impl InstanceProcess {
         if self.asked_to_end && !std::mem::replace(&mut self.told_to_end, true) {
             return Some(Input::Shutdown);
         }
-        while let Some(said) = self.said.pop_front() {
+        while stage.view(self.host).reads
+            && let Some(said) = self.said.pop_front()
+        {
             if let Some(input) = self.listen(stage, said) {
                 return Some(input);
             }
@@ -269,6 +276,11 @@ impl InstanceProcess {
             if let Some(point) = point_of(&output, identity) {
                 match stage.before(self.host, Some(&self.service), point) {
                     Verdict::Go | Verdict::Fail(_) => {}
+                    Verdict::Twice => {
+                        if let Output::Send(frame) = &output {
+                            self.send(stage, frame.clone());
+                        }
+                    }
                     Verdict::Delay(wait) => {
                         let until_us = stage.now_us + wait.as_micros() as u64;
                         self.delayed = Some((until_us, output));
@@ -283,7 +295,7 @@ impl InstanceProcess {
             }
             self.carry_out(stage, output);
         }
-        if self.turns.is_multiple_of(INVARIANTS_EVERY) {
+        if std::mem::take(&mut self.looks) {
             self.machine.check_invariants();
         }
         Ok(None)

@@ -90,6 +90,8 @@ struct Run {
     hosts: Hosts,
     services: Vec<ServiceName>,
     phase: Phase,
+    /// When the faults are looked at next.
+    change_us: Option<u64>,
     panicked: bool,
     stuck: bool,
 }
@@ -130,7 +132,7 @@ impl Run {
         let mut stage = Stage::new(Arc::new(plan.clone()), chance, recorder, names, standing);
         stage.progress = liveness::LogProgress::new(scenario.may_be_skipped());
         let services = services.into_iter().map(|service| service.name).collect();
-        Self { stage, hosts, services, phase: Phase::Faults, panicked: false, stuck: false }
+        Self { stage, hosts, services, phase: Phase::Faults, change_us: None, panicked: false, stuck: false }
     }
 
     fn go(&mut self, scenario: &dyn Scenario) {
@@ -141,14 +143,15 @@ impl Run {
                 // Machines have heartbeats, so this is the end of a run that nobody lives in.
                 return self.give_up();
             };
-            debug_assert!(at_us >= self.stage.now_us, "time went back");
-            self.stage.now_us = at_us;
+            self.stage.set_now(at_us);
             self.happen(scenario, event);
             while std::mem::take(&mut self.stage.faults_stirred) {
                 self.change_faults();
             }
-            if std::mem::take(&mut self.stage.progressed) {
-                self.hosts.tell_customers(&mut self.stage);
+            while std::mem::take(&mut self.stage.progressed) {
+                if std::mem::take(&mut self.stage.operation_ended) {
+                    self.hosts.tell_customers(&mut self.stage);
+                }
                 self.look_whether_done();
             }
         }
@@ -177,7 +180,6 @@ impl Run {
     /// Faults begin, end, and change within, by the time.
     fn change_faults(&mut self) {
         let now_us = self.stage.now_us;
-        let before = self.stage.faults.changes();
         let begun = self.stage.faults.begin_due(now_us);
         let ended = self.stage.faults.end_due(now_us);
         for fault in begun {
@@ -187,10 +189,12 @@ impl Run {
         for fault in ended {
             self.stage.record_own(What::FaultEnded { fault });
         }
-        if let Some(at_us) = self.stage.faults.next_change_us(now_us) {
+        if let Some(at_us) = self.stage.faults.next_change_us(now_us)
+            && self.change_us != Some(at_us)
+        {
+            self.change_us = Some(at_us);
             self.stage.queue.put(at_us, Event::Faults);
         }
-        let _ = before;
         self.stage.resume_links();
         self.hosts.tend_all(&mut self.stage);
     }
@@ -198,12 +202,19 @@ impl Run {
     /// What a fault does when it begins, and not while it lasts.
     fn strike_once(&mut self, fault: u32) {
         let what = self.stage.faults.fault(fault).map(|fault| fault.what.clone());
-        if let Some(Harm::Reset { a, b }) = what
-            && let (Some(a), Some(b)) = (self.stage.id(&a), self.stage.id(&b))
-        {
-            for (host, connection) in self.stage.break_off(a, b) {
-                self.hosts.hear(&mut self.stage, host, connection, net::Heard::Ended);
+        let told = match what {
+            Some(Harm::Reset { a, b }) => {
+                let (Some(a), Some(b)) = (self.stage.id(&a), self.stage.id(&b)) else { return };
+                self.stage.break_off(a, b)
             }
+            Some(Harm::HalfOpen { unaware, other }) => {
+                let (Some(unaware), Some(other)) = (self.stage.id(&unaware), self.stage.id(&other)) else { return };
+                self.stage.forget_at(other, unaware)
+            }
+            _ => return,
+        };
+        for (host, connection) in told {
+            self.hosts.hear(&mut self.stage, host, connection, net::Heard::Ended);
         }
     }
 
@@ -241,8 +252,8 @@ impl Run {
     fn heal(&mut self) -> u64 {
         self.stage.healed.store(true, Ordering::Relaxed);
         let mut told = Vec::new();
-        let Stage { plan, faults, progress, book, .. } = &mut self.stage;
-        let bound_us = phases::heal(&plan.settings, faults, progress, book, |what| told.push(what));
+        let Stage { plan, now_us, faults, progress, book, .. } = &mut self.stage;
+        let bound_us = phases::heal(&plan.settings, *now_us, faults, progress, book, |what| told.push(what));
         for what in told {
             self.stage.record_own(what);
         }

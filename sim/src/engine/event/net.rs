@@ -30,8 +30,9 @@ const RESEND_MAX_US: u64 = 1_000_000;
 const SLOW_TAIL_ONE_IN: u64 = 1_000;
 /// How much longer that takes at most.
 const SLOW_TAIL_US: u64 = 60_000;
-/// What the two systems hold for a peer that does not read: its receive buffer and the sender's send buffer.
-pub(super) const WINDOW_BYTES: usize = 64 << 10;
+/// What the two systems hold for a peer that does not read: its receive buffer and the sender's send buffer. Little, so
+/// that the queue behind them fills with the little that a run sends.
+pub(super) const WINDOW_BYTES: usize = 4 << 10;
 
 /// A direction of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -208,12 +209,6 @@ impl Net {
             way.unread = way.unread.saturating_sub(bytes);
         }
     }
-
-    /// The host at the other end.
-    pub(super) fn peer(&self, id: ConnectionId, host: HostId) -> Option<HostId> {
-        let end = self.end_of(id, host)?;
-        self.look(id).map(|connection| connection.ends[1 - end].host)
-    }
 }
 
 impl Stage {
@@ -303,6 +298,24 @@ impl Stage {
             }
             connection.ways.iter_mut().for_each(|way| way.travelling.clear());
             self.net.settle(id);
+        }
+        told
+    }
+
+    /// All connections of a host with another end there. The other hears nothing of it, and what it sends is swallowed.
+    pub(super) fn forget_at(&mut self, host: HostId, unaware: HostId) -> Vec<(HostId, ConnectionId)> {
+        let mut told = Vec::new();
+        for id in self.between(host, unaware) {
+            let Some(end) = self.net.end_of(id, host) else { continue };
+            let Some(connection) = self.net.get(id) else { continue };
+            if connection.ends[1].life == 0 || connection.ends.iter().any(|end| end.closed) {
+                continue;
+            }
+            connection.ends[end].closed = true;
+            connection.ways[1 - end].swallowed = true;
+            connection.ways.iter_mut().for_each(|way| way.travelling.clear());
+            self.mark(unaware, crate::marks::HALF_OPEN);
+            told.push((host, id));
         }
         told
     }

@@ -23,7 +23,7 @@ use crate::{
         book::Book,
         chance::Chance,
         clock,
-        faults::{Completing, Down, FaultTable, Way},
+        faults::{ClocksOff, Completing, Down, FaultTable, Way},
         phases::simulator,
         store::RunStore,
         times,
@@ -34,6 +34,9 @@ use crate::{
     plan::Plan,
     recorder::Recorder,
 };
+
+/// Turns at one time after which something goes in a circle.
+const TURNS_MAX: u64 = 1_000_000;
 
 /// How a host is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +61,8 @@ pub(super) struct Life {
     wake_us: Option<u64>,
     /// Numbers drawn by this life.
     drawn: u64,
+    /// What its monotonic clock showed last.
+    shown: Timestamp,
 }
 
 /// A directed link, from all that acts on it.
@@ -78,7 +83,11 @@ pub(super) struct Link {
 pub(super) struct View {
     changes: Option<u64>,
     paused_until: Option<Timestamp>,
-    wall_offset_us: i64,
+    /// As of the time of the last change.
+    clocks: ClocksOff,
+    at_us: u64,
+    /// It reads what is sent to it.
+    pub(super) reads: bool,
     pub(super) refuses: Option<bool>,
     /// Some fault may strike what it completes.
     completing: bool,
@@ -89,6 +98,8 @@ pub(super) struct Stage {
     pub(super) plan: Arc<Plan>,
     pub(super) chance: Chance,
     pub(super) now_us: u64,
+    /// Turns of machines since the time last moved.
+    turns: u64,
     pub(super) queue: Queue,
     pub(super) recorder: Recorder,
     pub(super) faults: FaultTable,
@@ -108,6 +119,8 @@ pub(super) struct Stage {
     pub(super) faults_stirred: bool,
     /// A commit or an answer came: the run may be done.
     pub(super) progressed: bool,
+    /// An operation has ended: others may begin.
+    pub(super) operation_ended: bool,
     /// Every frame goes through its encoding.
     pub(super) encodes: bool,
     pub(super) inspecting: bool,
@@ -123,7 +136,8 @@ impl Stage {
         names: Vec<NodeName>,
         instances: BTreeMap<ServiceName, Vec<HostId>>,
     ) -> Self {
-        let life = Life { number: 0, died: None, reachable: Reachable::Gone, wake_us: None, drawn: 0 };
+        let life =
+            Life { number: 0, died: None, reachable: Reachable::Gone, wake_us: None, drawn: 0, shown: Timestamp::ZERO };
         let settings = &plan.settings;
         let link = |from: &NodeName, to: &NodeName| {
             let standing_us = times::link_us(settings, &chance, from, to);
@@ -147,11 +161,13 @@ impl Stage {
             names,
             faults_stirred: false,
             progressed: false,
+            operation_ended: false,
             encodes: super::wire::encodes(&plan),
             inspecting: false,
             healed: Arc::new(AtomicBool::new(false)),
             simulator: simulator(),
             now_us: 0,
+            turns: 0,
             chance,
             plan,
         }
@@ -192,10 +208,35 @@ impl Stage {
 
     // Time.
 
+    pub(super) fn set_now(&mut self, now_us: u64) {
+        assert!(now_us >= self.now_us, "time went back");
+        if now_us > self.now_us {
+            (self.now_us, self.turns) = (now_us, 0);
+        }
+    }
+
+    /// A machine takes a turn.
+    pub(super) fn count_turn(&mut self) {
+        self.turns += 1;
+        assert!(self.turns < TURNS_MAX, "time stands still at {} us: machines go on and on", self.now_us);
+    }
+
     /// What the host's clocks show.
     pub(super) fn clock(&mut self, host: HostId) -> Now {
-        let offset_us = self.view(host).wall_offset_us;
-        clock::now(Timestamp(self.now_us), offset_us)
+        let off = self.clocks(host);
+        let mut now = clock::now(self.now_us, off);
+        // Rounding at a change of the rate must not let it go back.
+        let shown = &mut self.lives[host].shown;
+        now.monotonic = now.monotonic.max(*shown);
+        *shown = now.monotonic;
+        now
+    }
+
+    fn clocks(&mut self, host: HostId) -> ClocksOff {
+        let now_us = self.now_us;
+        let View { clocks, at_us, .. } = self.view(host);
+        let gained_us = ((now_us - at_us) as i64).saturating_mul(clocks.ppm) / 1_000_000;
+        ClocksOff { monotonic_us: clocks.monotonic_us + gained_us, ..clocks }
     }
 
     /// The host's process looks again at this time, or earlier.
@@ -209,7 +250,8 @@ impl Stage {
 
     /// The same, by the host's own clock.
     pub(super) fn wake_at_local(&mut self, host: HostId, due: Timestamp) {
-        self.wake_at(host, due.0.max(self.now_us));
+        let off = self.clocks(host);
+        self.wake_at(host, clock::run_us(due, self.now_us, off));
     }
 
     /// Whether a wake-up counts: one that was put off earlier, or belongs to a former life, does not.
@@ -225,7 +267,14 @@ impl Stage {
     /// A life begins.
     pub(super) fn begin_life(&mut self, host: HostId) -> u64 {
         let life = &mut self.lives[host];
-        *life = Life { number: life.number + 1, died: None, reachable: Reachable::Runs, wake_us: None, drawn: 0 };
+        *life = Life {
+            number: life.number + 1,
+            died: None,
+            reachable: Reachable::Runs,
+            wake_us: None,
+            drawn: 0,
+            shown: Timestamp::ZERO,
+        };
         life.number
     }
 
@@ -248,7 +297,9 @@ impl Stage {
             self.views[host] = View {
                 changes,
                 paused_until: self.faults.paused_until(name),
-                wall_offset_us: self.faults.clock_offset_us(name),
+                clocks: self.faults.clocks(name, self.now_us),
+                at_us: self.now_us,
+                reads: self.faults.reads(name),
                 refuses: self.faults.refuses(name),
                 completing: self.faults.may_strike_completions(),
             };
@@ -313,6 +364,7 @@ impl Stage {
             Some(service) if point.name == points::SEND_COMPLETE && self.view(host).completing => {
                 match self.faults.completing(&self.names[host], service, point.identity) {
                     Some(Completing::Lost) => Verdict::Lose,
+                    Some(Completing::Twice) => Verdict::Twice,
                     Some(Completing::Late(us)) => Verdict::Delay(Duration::from_micros(us)),
                     None => Verdict::Go,
                 }

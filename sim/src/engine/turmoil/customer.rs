@@ -19,7 +19,10 @@ use super::{
     net::SERVICE_PORT,
     stage::{Life, Stage},
 };
-use crate::engine::{asking, book::Next};
+use crate::{
+    engine::{asking, book::Next},
+    marks,
+};
 
 /// Runs a life of a customer to the end of its operations.
 pub(super) async fn run(stage: Arc<Stage>, life: Arc<Life>, customer: u32) {
@@ -72,6 +75,25 @@ fn paused(stage: &Stage, node: &NodeName) -> Option<Duration> {
     Some(until.since(stage.now())).filter(|left| !left.is_zero())
 }
 
+/// The request goes to a second instance too, and nobody waits for the answer.
+fn ask_twice(stage: &Arc<Stage>, life: &Arc<Life>, operation: &Operation, attempt: u32, deadline: Duration) {
+    let (stage, life, operation) = (Arc::clone(stage), Arc::clone(life), operation.clone());
+    let to = asking::second_instance(&stage.chance, &operation, attempt, stage.instances_of(&operation.service));
+    stage.mark(&life.host, marks::ATTEMPT_TWICE);
+    drop(tokio::spawn(async move {
+        let asking = Asking {
+            to: &to,
+            port: SERVICE_PORT,
+            method: operation.method,
+            path: &operation.path,
+            body: &operation.body,
+            idempotency_key: Some(asking::idempotency_key(operation.id)),
+            at_least: None,
+        };
+        drop(timeout(deadline, http::ask(&stage, &life, &asking)).await);
+    }));
+}
+
 async fn attempt(stage: &Arc<Stage>, life: &Arc<Life>, operation: &Operation) {
     let node = &life.host;
     let settings = &stage.plan.settings;
@@ -100,6 +122,9 @@ async fn attempt(stage: &Arc<Stage>, life: &Arc<Life>, operation: &Operation) {
         at_least,
     };
     let deadline = Duration::from_micros(settings.attempt_deadline_us);
+    if stage.faults().duplicates(operation.id, attempt) {
+        ask_twice(stage, life, operation, attempt, deadline);
+    }
     let error = match timeout(deadline, http::ask(stage, life, &asking)).await {
         Ok(Ok((status, body))) if asking::is_known(status) => {
             if !life.is_dead() {

@@ -1,4 +1,5 @@
-//! The turmoil engine: the full stack over a simulated network.
+//! The full-stack engine: everything that is deployed, over a simulated network. On the command line it is called `turmoil`,
+//! after the library that it stood on first.
 //!
 //! Bus, instances and customers are hosts: the real server, the real WebSocket clients, the real routes, the real store.
 //! All of them live on one paused runtime of one thread, whose time jumps to whatever is next: a parcel that arrives, a
@@ -246,7 +247,9 @@ impl Run {
         let stage = &self.stage;
         stage.healed.store(true, Ordering::Relaxed);
         let (mut faults, progress, book) = (stage.faults(), stage.progress(), stage.book());
-        phases::heal(&stage.plan.settings, &mut faults, &progress, &book, |what| stage.record(&simulator(), what))
+        phases::heal(&stage.plan.settings, self.now_us, &mut faults, &progress, &book, |what| {
+            stage.record(&simulator(), what)
+        })
     }
 
     /// The bound is over: the properties say what is missing, and if they see nothing, the engine does.

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use super::stage::{Life, Stage};
 use crate::{
-    engine::{store::RunStore, times},
+    engine::{identity, store::RunStore, times},
     fault::points,
 };
 
@@ -89,9 +89,9 @@ impl StorePort for SimPort {
         if self.life.is_dead() {
             return Box::pin(pending());
         }
-        let after_us = self.commit_us(&(commit.term, commit.sequence));
+        let after_us = self.commit_us(&identity::of_commit(&commit));
         let sequence = commit.sequence;
-        let fails = self.stage.faults().fails_commit((commit.term, sequence));
+        let fails = self.stage.faults().fails_commit(&commit);
         let (committed, passed) = self.stage.call_store(|store| store.commit(&commit, fails));
         if committed.durable {
             self.stage.observe(&commit);

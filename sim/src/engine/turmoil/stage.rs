@@ -224,6 +224,7 @@ impl Stage {
     /// A commit is durable.
     pub(super) fn observe(&self, commit: &Commit) {
         self.progress().observe(commit);
+        self.faults().observe(commit);
         self.note_work();
     }
 

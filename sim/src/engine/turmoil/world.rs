@@ -38,8 +38,8 @@ struct SimClock {
 
 impl Clock for SimClock {
     fn now(&self) -> Now {
-        let monotonic = self.stage.now();
-        clock::now(monotonic, self.stage.faults().clock_offset_us(&self.host))
+        let run_us = self.stage.now().0;
+        clock::now(run_us, self.stage.faults().clocks(&self.host, run_us))
     }
 }
 
@@ -75,6 +75,7 @@ impl Hooks for SimHooks {
             (points::SEND_COMPLETE, Some(service)) => {
                 match self.stage.faults().completing(&self.life.host, service, point.identity) {
                     Some(Completing::Lost) => Verdict::Lose,
+                    Some(Completing::Twice) => Verdict::Twice,
                     Some(Completing::Late(us)) => Verdict::Delay(Duration::from_micros(us)),
                     None => Verdict::Go,
                 }
@@ -84,7 +85,9 @@ impl Hooks for SimHooks {
     }
 
     fn paused_until(&self) -> Option<Timestamp> {
-        self.stage.faults().paused_until(&self.life.host)
+        let until = self.stage.faults().paused_until(&self.life.host)?;
+        // The driver compares with the host's own clock.
+        Some(clock::now(until.0, self.stage.faults().clocks(&self.life.host, until.0)).monotonic)
     }
 
     fn recording(&self) -> bool {

@@ -1,0 +1,221 @@
+//! Which records a promise looks at, so that the judge shows it no others: most records are none of most promises'
+//! business.
+
+use dacapo_core::{
+    trace::{Frame, What},
+    wire::{FromBus, ToBus},
+};
+
+/// A set of kinds of records. Put several together with [`and`](Self::and).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Kinds(u64);
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
+        impl Kinds {
+            $($(#[$doc])* pub const $name: Self = Self(1 << $number);)*
+        }
+    };
+}
+
+kinds! {
+    /// [`What::Started`]
+    STARTED = 0,
+    /// [`What::Stopped`]
+    STOPPED = 1,
+    /// [`What::OperationSent`]
+    OPERATION_SENT = 2,
+    /// [`What::OperationAnswered`]
+    OPERATION_ANSWERED = 3,
+    /// [`What::OperationUnknown`]
+    OPERATION_UNKNOWN = 4,
+    /// [`What::OperationSkipped`]
+    OPERATION_SKIPPED = 5,
+    /// [`What::Connected`]
+    CONNECTED = 6,
+    /// [`What::Disconnected`]
+    DISCONNECTED = 7,
+    /// [`What::CommitSubmitted`]
+    COMMIT_SUBMITTED = 8,
+    /// [`What::CommitDurable`]
+    COMMIT_DURABLE = 9,
+    /// [`What::CommitFailed`]
+    COMMIT_FAILED = 10,
+    /// [`What::Recovered`]
+    RECOVERED = 11,
+    /// [`What::HandlerBegun`] and [`What::HandlerEnded`]
+    HANDLER = 12,
+    /// [`What::Applied`]
+    APPLIED = 13,
+    /// [`What::Forgotten`]
+    FORGOTTEN = 14,
+    /// [`What::Viewed`]
+    VIEWED = 15,
+    /// [`What::RebuildBegun`] and [`What::RebuildEnded`]
+    REBUILD_AT_INSTANCE = 16,
+    /// [`What::Sizes`]
+    SIZES = 17,
+    /// [`What::FaultBegun`], [`What::FaultEnded`] and [`What::FaultNeverFired`]
+    FAULT = 18,
+    /// [`What::Healed`]
+    HEALED = 19,
+    /// [`What::Mark`]
+    MARK = 20,
+    /// A bus has received a `hello`.
+    HELLO = 21,
+    /// A bus has received a `publish`.
+    PUBLISH = 22,
+    /// A bus has received a `complete`.
+    COMPLETE = 23,
+    /// A bus has received a `nack`.
+    NACK = 24,
+    /// A bus has received an `extend`.
+    EXTEND = 25,
+    /// A bus has received a `rebuild`.
+    REBUILD = 26,
+    /// A bus has received a `credit`.
+    CREDIT = 27,
+    /// A bus has received a `bye`.
+    BYE = 28,
+    /// A bus has received a `ready`, `read` or `ping`.
+    HEARD_OTHER = 29,
+    /// A bus has sent a `welcome`.
+    WELCOME = 30,
+    /// A bus has sent a `receipts`.
+    RECEIPTS = 31,
+    /// A bus has sent a `deliver`.
+    DELIVER = 32,
+    /// A bus has sent a `completed`.
+    COMPLETED = 33,
+    /// A bus has sent a `conflict`.
+    CONFLICT = 34,
+    /// A bus has sent a `fenced`.
+    FENCED = 35,
+    /// A bus has sent a `rejected`.
+    REJECTED = 36,
+    /// A bus has sent an `events`.
+    EVENTS = 37,
+    /// A bus has sent a `rebuilt`.
+    REBUILT = 38,
+    /// A bus has sent an `error`.
+    ERROR = 39,
+    /// A bus has sent a `closing`.
+    CLOSING = 40,
+    /// A bus has sent a `resume` or `pong`.
+    SAID_OTHER = 41,
+    /// A frame has left or reached the other end of a connection.
+    FRAME_AT_PEER = 42,
+}
+
+impl Kinds {
+    /// No record.
+    pub const NONE: Self = Self(0);
+    /// Every record, also of kinds that are yet to come.
+    pub const ALL: Self = Self(u64::MAX);
+    /// Any frame that a bus has received.
+    pub const HEARD: Self = Self::HELLO
+        .and(Self::PUBLISH)
+        .and(Self::COMPLETE)
+        .and(Self::NACK)
+        .and(Self::EXTEND)
+        .and(Self::REBUILD)
+        .and(Self::CREDIT)
+        .and(Self::BYE)
+        .and(Self::HEARD_OTHER);
+    /// Any frame that a bus has sent.
+    pub const SAID: Self = Self::WELCOME
+        .and(Self::RECEIPTS)
+        .and(Self::DELIVER)
+        .and(Self::COMPLETED)
+        .and(Self::CONFLICT)
+        .and(Self::FENCED)
+        .and(Self::REJECTED)
+        .and(Self::EVENTS)
+        .and(Self::REBUILT)
+        .and(Self::ERROR)
+        .and(Self::CLOSING)
+        .and(Self::SAID_OTHER);
+
+    /// Both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether a record of this kind is in the set.
+    pub const fn holds(self, kind: Self) -> bool {
+        self.0 & kind.0 != 0
+    }
+
+    /// The kind of a record, as a set of one.
+    pub fn of(what: &What) -> Self {
+        match what {
+            What::Started { .. } => Self::STARTED,
+            What::Stopped { .. } => Self::STOPPED,
+            What::OperationSent { .. } => Self::OPERATION_SENT,
+            What::OperationAnswered { .. } => Self::OPERATION_ANSWERED,
+            What::OperationUnknown { .. } => Self::OPERATION_UNKNOWN,
+            What::OperationSkipped { .. } => Self::OPERATION_SKIPPED,
+            What::FrameReceived { frame: Frame::ToBus(frame), .. } => Self::heard(frame),
+            What::FrameSent { frame: Frame::FromBus(frame), .. } => Self::said(frame),
+            What::FrameSent { .. } | What::FrameReceived { .. } => Self::FRAME_AT_PEER,
+            What::Connected { .. } => Self::CONNECTED,
+            What::Disconnected { .. } => Self::DISCONNECTED,
+            What::CommitSubmitted { .. } => Self::COMMIT_SUBMITTED,
+            What::CommitDurable { .. } => Self::COMMIT_DURABLE,
+            What::CommitFailed { .. } => Self::COMMIT_FAILED,
+            What::Recovered { .. } => Self::RECOVERED,
+            What::HandlerBegun { .. } | What::HandlerEnded { .. } => Self::HANDLER,
+            What::Applied { .. } => Self::APPLIED,
+            What::Forgotten { .. } => Self::FORGOTTEN,
+            What::Viewed { .. } => Self::VIEWED,
+            What::RebuildBegun { .. } | What::RebuildEnded { .. } => Self::REBUILD_AT_INSTANCE,
+            What::Sizes { .. } => Self::SIZES,
+            What::FaultBegun { .. } | What::FaultEnded { .. } | What::FaultNeverFired { .. } => Self::FAULT,
+            What::Healed { .. } => Self::HEALED,
+            What::Mark { .. } => Self::MARK,
+        }
+    }
+
+    fn heard(frame: &ToBus) -> Self {
+        match frame {
+            ToBus::Hello(_) => Self::HELLO,
+            ToBus::Publish(_) => Self::PUBLISH,
+            ToBus::Complete(_) => Self::COMPLETE,
+            ToBus::Nack(_) => Self::NACK,
+            ToBus::Extend(_) => Self::EXTEND,
+            ToBus::Rebuild(_) => Self::REBUILD,
+            ToBus::Credit(_) => Self::CREDIT,
+            ToBus::Bye(_) => Self::BYE,
+            ToBus::Ready(_) | ToBus::Read(_) | ToBus::Ping(_) => Self::HEARD_OTHER,
+        }
+    }
+
+    fn said(frame: &FromBus) -> Self {
+        match frame {
+            FromBus::Welcome(_) => Self::WELCOME,
+            FromBus::Receipts(_) => Self::RECEIPTS,
+            FromBus::Deliver(_) => Self::DELIVER,
+            FromBus::Completed(_) => Self::COMPLETED,
+            FromBus::Conflict(_) => Self::CONFLICT,
+            FromBus::Fenced(_) => Self::FENCED,
+            FromBus::Rejected(_) => Self::REJECTED,
+            FromBus::Events(_) => Self::EVENTS,
+            FromBus::Rebuilt(_) => Self::REBUILT,
+            FromBus::Error(_) => Self::ERROR,
+            FromBus::Closing(_) => Self::CLOSING,
+            FromBus::Resume(_) | FromBus::Pong(_) => Self::SAID_OTHER,
+        }
+    }
+
+    /// Each kind as a set of one, by place.
+    pub(crate) fn each() -> impl Iterator<Item = Self> {
+        (0..u64::BITS).map(|place| Self(1 << place))
+    }
+
+    /// For a table by kind: the place of a set of one.
+    pub(crate) fn place(self) -> usize {
+        debug_assert_eq!(self.0.count_ones(), 1, "a record is of one kind");
+        self.0.trailing_zeros() as usize
+    }
+}
