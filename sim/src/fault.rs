@@ -314,11 +314,6 @@ pub enum Harm {
         /// Their hosts.
         hosts: Vec<NodeName>,
     },
-    /// Several hosts die together, their connections closed, and are started again at the end.
-    CrashTogether {
-        /// The hosts.
-        hosts: Vec<NodeName>,
-    },
     /// A further instance runs.
     ScaleOut {
         /// Of which service.
@@ -523,7 +518,6 @@ impl Harm {
             Self::Pause { host } => format!("pause of {host}"),
             Self::StateDestroyed { host } => format!("crash of {host} with its state destroyed"),
             Self::StatesDestroyed { hosts } => format!("crash of {} with their states destroyed", list(hosts)),
-            Self::CrashTogether { hosts } => format!("crash of {} together", list(hosts)),
             Self::ScaleOut { host, .. } => format!("{host} joins"),
             Self::Leave { host } => format!("{host} is asked to end"),
             Self::ClockOffset { host, offset_us } => {
@@ -621,7 +615,7 @@ impl Harm {
             Self::RollingRestart { hosts, .. } | Self::CrashSeveral { hosts, .. } => hosts.iter().collect(),
             Self::Partition { a, b } => a.iter().chain(b).collect(),
             Self::PartitionOneWay { from, to } => from.iter().chain(to).collect(),
-            Self::StatesDestroyed { hosts } | Self::CrashTogether { hosts } => hosts.iter().collect(),
+            Self::StatesDestroyed { hosts } => hosts.iter().collect(),
             Self::Isolate { host }
             | Self::Refuse { host, .. }
             | Self::Crash { host, .. }

@@ -43,8 +43,8 @@ pub struct Reach {
 impl Reach {
     /// Whether these needs are met.
     pub fn meets(&self, needs: Needs) -> bool {
-        let one_of =
-            |needed: &[Family]| needed.is_empty() || needed.iter().any(|family| self.families.contains(family));
+        let can = |family: &Family| self.families.contains(family) && self.engines.can_do(*family);
+        let one_of = |needed: &[Family]| needed.is_empty() || needed.iter().any(can);
         match needs {
             Needs::Nothing => true,
             Needs::OneOf(needed) => one_of(needed),

@@ -295,7 +295,7 @@ impl Drawing<'_> {
             Family::LateService => {
                 let (service, standing) = self.stream.pick(&self.cast.services).clone();
                 let hosts = (0..standing).map(|n| cast::instance(&service, n)).collect();
-                (Trigger::At { us: 0 }, self.ms(200, 3_000), Harm::CrashTogether { hosts })
+                (Trigger::At { us: 0 }, self.ms(200, 3_000), Harm::CrashSeveral { hosts, silent: false })
             }
             Family::BitRot => {
                 let bits = *self.stream.pick(&[1, 4, 64]);

@@ -370,9 +370,7 @@ impl FaultTable {
         let down = |(fault, begun): (&Fault, u64)| match &fault.what {
             Harm::Crash { host, silent } if host == name => Some(if *silent { Down::Silent } else { Down::Killed }),
             Harm::StateDestroyed { host } if host == name => Some(Down::Killed),
-            Harm::StatesDestroyed { hosts } | Harm::CrashTogether { hosts } if hosts.contains(name) => {
-                Some(Down::Killed)
-            }
+            Harm::StatesDestroyed { hosts } if hosts.contains(name) => Some(Down::Killed),
             Harm::CrashLoop { host, down_us, up_us } if host == name => {
                 let phase = now_us.saturating_sub(begun) % (down_us + up_us).max(1);
                 (phase < *down_us).then_some(Down::Killed)

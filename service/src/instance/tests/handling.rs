@@ -344,24 +344,3 @@ fn a_bus_that_does_not_keep_to_the_credit_loses_the_connection() {
     rig.deliver(&event);
     assert_eq!(rig.acts, ["close"]);
 }
-
-#[test]
-fn a_completion_that_is_not_answered_is_asked_again_on_the_same_connection() {
-    let mut rig = Rig::ready();
-    let first = rig.put("a", 1);
-    rig.deliver(&first);
-    let complete = rig.take_complete();
-    let second = rig.put("a", 2);
-    rig.deliver(&second);
-    assert!(rig.sent.is_empty(), "the second waits for the answer to the first");
-    for _ in 0..21 {
-        rig.pass(Duration::from_secs(1));
-        rig.frame(dacapo_core::wire::Pong { nonce: 0 });
-    }
-    let again: Vec<&ToBus> = rig.sent.iter().filter(|frame| matches!(frame, ToBus::Complete(_))).collect();
-    assert_eq!(again, [&ToBus::Complete(complete.clone())], "once for a deadline that passed");
-    rig.take_sent();
-    rig.commit(complete);
-    assert_eq!(rig.take_complete().position, second.position);
-    assert!(rig.marked("asked again"));
-}
