@@ -32,7 +32,8 @@ pub struct Profile {
     pub operations: usize,
     /// How long faults may last, in microseconds of the run; operations begin in its first three quarters.
     pub duration_us: u64,
-    /// The simulated network's grain, in microseconds. Everything on the network takes at least one tick.
+    /// The grain of the full stack's network, in microseconds: what is sent takes at least one tick and arrives at a whole
+    /// multiple of it.
     pub tick_us: u64,
     /// How often a family is on, in thousandths.
     pub family_permille: u32,
@@ -78,6 +79,17 @@ impl Profile {
         }
     }
 
+    /// A run of ordinary length under ordinary load, with all faults of the swarm: what speed is measured with.
+    pub fn standard() -> Self {
+        Self {
+            name: "standard".to_owned(),
+            description: "the swarm's faults over a minute of about 500 events: what speed is measured with".to_owned(),
+            operations: 130,
+            duration_us: 60_000_000,
+            ..Self::swarm()
+        }
+    }
+
     /// A swarm over some families only.
     fn only(name: &str, description: &str, families: &[Family]) -> Self {
         let strength = Strength { count_min: 1, count_max: 4 };
@@ -116,6 +128,10 @@ impl Profile {
                     F::ScaleIn,
                     F::GracefulRestart,
                     F::StoreFails,
+                    F::RebuildCutShort,
+                    F::RebuildsTogether,
+                    F::InstanceAtPoint,
+                    F::LateService,
                 ],
             ),
             Self::only(
@@ -128,6 +144,7 @@ impl Profile {
                     F::CompletionLost,
                     F::CompletionLate,
                     F::SlowStore,
+                    F::MuteInstance,
                 ],
             ),
             Self {
@@ -157,6 +174,7 @@ impl Profile {
                 "bits of the only copy change: they must be refused, never served",
                 &[F::BitRot, F::PowerCut, F::CrashBus, F::GracefulRestart],
             ),
+            Self::standard(),
         ]
     }
 

@@ -1,7 +1,9 @@
 //! Open deliveries: what the bus gave this instance to handle, and how far each is.
 //!
 //! Of one lane only the first is handled; those behind it wait until it has ended. A delivery whose completion was sent
-//! and not answered outlives the connection: it is asked again on the next, and the log says what became of it.
+//! and not answered outlives the connection: it is asked again on the next, and the log says what became of it. One that
+//! stays unanswered on a connection that lives is asked again there: it, or its answer, was lost, and whatever is behind
+//! it in its lane would wait for ever.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,8 +22,8 @@ pub(super) struct Delivery {
     pub(super) token: Token,
     pub(super) previous: Version,
     pub(super) event: Arc<Event>,
-    /// When the bus must be told that it takes longer.
-    pub(super) extend_at: Timestamp,
+    /// When the bus must be told that it takes longer; or, once it is decided, asked again what became of it.
+    pub(super) wake_at: Timestamp,
     /// What was sent and is not answered yet; none while it is handled.
     pub(super) decided: Option<Complete>,
     /// Its session has ended: the answer to what was decided is all that is still wanted.
@@ -79,8 +81,9 @@ impl Deliveries {
         Some(ended)
     }
 
-    pub(super) fn decide(&mut self, position: Position, complete: Complete) {
+    pub(super) fn decide(&mut self, position: Position, complete: Complete, ask_at: Timestamp) {
         if let Some(delivery) = self.open.get_mut(&position) {
+            delivery.wake_at = ask_at;
             self.decided += usize::from(delivery.decided.replace(complete).is_none());
         }
     }
@@ -134,8 +137,9 @@ impl Deliveries {
         self.open.values_mut().for_each(|delivery| delivery.of_former_session = true);
     }
 
+    /// When the next delivery is due to be extended or asked about.
     pub(super) fn due(&self) -> Option<Timestamp> {
-        self.open.values().filter(|open| open.decided.is_none()).map(|open| open.extend_at).min()
+        self.open.values().map(|open| open.wake_at).min()
     }
 
     pub(super) fn check_invariants(&self) {

@@ -2,7 +2,7 @@
 
 use dacapo_core::{
     Refusal,
-    wire::{Conflict, Fenced, Rejected},
+    wire::{Conflict, Fenced, Rejected, Resume},
 };
 
 use super::*;
@@ -257,6 +257,28 @@ fn a_completion_that_never_arrived_is_fenced_and_handled_under_a_new_token() {
     assert_eq!(new.events, old.events);
     rig.commit(new);
     assert_eq!(rig.sum("a"), Some((2, vec![1, 2], Version(2))));
+}
+
+#[test]
+fn an_answer_that_a_former_session_owes_is_asked_for_until_it_comes() {
+    let mut rig = Rig::ready();
+    let first = rig.put("a", 1);
+    rig.deliver(&first);
+    let complete = rig.take_complete();
+    rig.reconnect();
+    rig.take_sent();
+    // What was asked on the new session got lost. Others completed the event, and the lane comes back.
+    let next = rig.put("a", 2);
+    rig.deliver(&next);
+    assert_eq!(rig.take_kinds(), [""; 0], "the first of the lane is not over");
+    for _ in 0..11 {
+        rig.pass(Duration::from_secs(1));
+        rig.frame(Resume {});
+    }
+    let again = rig.take_sent().into_iter().find(|frame| matches!(frame, ToBus::Complete(_)));
+    assert_eq!(again, Some(ToBus::Complete(complete)), "after half of the deadline of 20 s");
+    rig.frame(Fenced { position: first.position, token: Token { session: 1, ..rig.token(1) }, reason: "late".into() });
+    assert_eq!(rig.take_complete().position, next.position);
 }
 
 #[test]

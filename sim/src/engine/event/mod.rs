@@ -62,7 +62,8 @@ use crate::{
 pub(crate) fn carry_out(scenario: &dyn Scenario, plan: &Plan, options: &RunOptions) -> Carried {
     let watch = Watch::begin();
     let judge = Judge::new(&plan.settings.limits, scenario.properties());
-    let recorder = Recorder::new(judge, options.keep, options.until, options.tamper.clone());
+    let recorder =
+        Recorder::new(judge, options.keep, options.until, options.tamper.clone()).tapped_by(options.tap.clone());
     let mut run = Run::new(scenario, plan, recorder, options);
     let finished = catch_unwind(AssertUnwindSafe(|| run.go(scenario)));
     if finished.is_err() {
@@ -128,7 +129,8 @@ impl Run {
             names[..names.len() - 1 - plan.extra_instances().len()]
         );
         let chance = Chance::new(plan.seed, options.branch);
-        let stage = Stage::new(Arc::new(plan.clone()), chance, recorder, names, standing);
+        let mut stage = Stage::new(Arc::new(plan.clone()), chance, recorder, names, standing);
+        stage.progress = liveness::LogProgress::new(scenario.may_be_skipped());
         let services = services.into_iter().map(|service| service.name).collect();
         Self { stage, hosts, services, phase: Phase::Faults, change_us: None, panicked: false, stuck: false }
     }

@@ -40,8 +40,7 @@ impl AsyncRead for SimStream {
         if self.life.is_dead() {
             return Poll::Pending;
         }
-        let read = self.stage.network(|network, _| network.poll_read(self.end, context, buffer.initialize_unfilled()));
-        read.map_ok(|count| buffer.advance(count))
+        self.stage.network(|network, _| network.poll_read(self.end, context, buffer))
     }
 }
 
