@@ -4,6 +4,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use dacapo_sim::{Engine, Engines};
 
 use crate::{
     bugs::{self, BugsArguments},
@@ -64,12 +65,28 @@ pub(crate) enum Verb {
 /// What runs a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum EngineName {
-    /// The full stack on a simulated network
-    Turmoil,
+    /// The event engine for breadth; every 10th seed (10, 20, …) on turmoil, so that each has about half of the time
+    Both,
     /// The same machines in a loop that jumps from event to event: many more seeds in the same time
     Event,
-    /// One after the other; not there yet
-    Both,
+    /// The full stack on a simulated network: server, WebSocket, HTTP
+    Turmoil,
+}
+
+impl EngineName {
+    /// The engines of a campaign.
+    pub(crate) const fn engines(self) -> Engines {
+        match self {
+            Self::Both => Engines::Both,
+            Self::Event => Engines::Event,
+            Self::Turmoil => Engines::Turmoil,
+        }
+    }
+
+    /// The one engine that is meant for this seed.
+    pub(crate) const fn of(self, seed: u64) -> Engine {
+        self.engines().of(seed)
+    }
 }
 
 /// `sim`
@@ -78,20 +95,23 @@ pub(crate) struct SimArguments {
     /// What to simulate; `dacapo list` names them
     #[arg(default_value = "bank")]
     pub(crate) scenario: String,
-    /// How many seeds
+    /// How many seeds; 100 if left out, or one if a seed is named. With --until-covered: at most so many
     #[arg(short = 'n', long, value_name = "N", conflicts_with = "time")]
     pub(crate) seeds: Option<u64>,
-    /// The first seed: decimal, 0x-hexadecimal, or a commit hash (its digits 1–16, 17–32 and 33–40, combined by xor)
+    /// The seed; with --seeds or --time the first one: decimal, 0x-hexadecimal, or a commit hash (its digits 1–16, 17–32 and 33–40, combined by xor)
     #[arg(long)]
     pub(crate) seed: Option<Seed>,
     /// Explore for so long instead: 90s, 15m, 2h
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) time: Option<std::time::Duration>,
+    /// Explore until every mark in reach was reached and no new shape of state was seen for so many seeds (50)
+    #[arg(long, value_name = "SEEDS", num_args = 0..=1, default_missing_value = "50")]
+    pub(crate) until_covered: Option<u64>,
     /// Which faults, and how strong; `dacapo list` names the profiles
     #[arg(long, default_value = "swarm")]
     pub(crate) profile: String,
     /// What runs the plans
-    #[arg(long, value_enum, default_value = "turmoil")]
+    #[arg(long, value_enum, default_value = "both")]
     pub(crate) engine: EngineName,
     /// Seeds at once; as many as there are cores if left out
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
@@ -131,7 +151,7 @@ pub(crate) struct ReplayArguments {
     /// The profile that the seed was explored with
     #[arg(long, default_value = "swarm")]
     pub(crate) profile: String,
-    /// What runs the plan; `both` is for `sim`
+    /// What runs the plan; if left out: of a bug, what found it, else what a campaign with both runs its seed on
     #[arg(long, value_enum)]
     pub(crate) engine: Option<EngineName>,
     /// Show the trace up to this step, and judge no further

@@ -34,7 +34,9 @@ fn what_cannot_be_understood_ends_with_two() {
         &["sim", "--time", "90"],
         &["sim", "nothing"],
         &["sim", "--profile", "nothing"],
-        &["sim", "--engine", "event"],
+        &["sim", "--engine", "tornado"],
+        &["sim", "--until-covered", "soon"],
+        &["bugs", "planted", "--campaigns", "0"],
         &["replay"],
         &["replay", "no-such-file.json"],
         &["serve"],
@@ -126,6 +128,11 @@ fn the_default_binary_refuses_to_plant_bugs_and_says_how_to_build_the_other() {
         }
         assert_eq!(code(&output), 2, "{output:?}");
         assert!(stderr(&output).contains("cargo build --release --features planted-bugs"), "{output:?}");
+    }
+    let table = run(scratch.path(), &["bugs", "planted", "--campaigns", "1", "--bug", "debit-twice"]);
+    if !dacapo_core::planted::BUILT_IN {
+        assert_eq!(code(&table), 2, "{table:?}");
+        assert!(stderr(&table).contains("cargo build --release --features planted-bugs"), "{table:?}");
     }
     let output = run(scratch.path(), &["sim", "--bug", "no-such-bug"]);
     assert_eq!(code(&output), 2, "{output:?}");

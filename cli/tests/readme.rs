@@ -13,7 +13,7 @@ use std::{
     process::Output,
 };
 
-use dacapo_core::{Data, Event, EventId, EventType, Key, Limits, Position, Source, Version, WallTime};
+use dacapo_core::{Data, Event, EventId, EventType, Key, Limits, Position, Source, Version, WallTime, planted::Bug};
 use dacapo_properties::{Judge, Scenario as _};
 use dacapo_service::Service as _;
 use support::{Scratch, code, run, stdout};
@@ -27,6 +27,26 @@ fn readme_path() -> PathBuf {
 
 fn readme() -> String {
     fs::read_to_string(readme_path()).expect("is there")
+}
+
+#[test]
+fn the_table_of_planted_bugs_names_every_bug_and_how_it_was_measured() {
+    let text = readme();
+    let (_, rest) = text.split_once("<!-- planted bugs: begin -->").expect("the table begins");
+    let (table, _) = rest.split_once("<!-- planted bugs: end -->").expect("the table ends");
+    for bug in Bug::ALL {
+        let row = table.lines().find(|line| line.starts_with(&format!("| `{bug}`: ")));
+        let row = row.unwrap_or_else(|| panic!("{bug} has no row"));
+        assert!(row.contains(bug.story()), "{row}");
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [_, _, median, p95, shrunk, caught_by, _] = cells[..] else { panic!("{row}") };
+        assert!(median.parse::<u64>().is_ok(), "half of the campaigns find {bug}: {median}");
+        assert!(!p95.is_empty() && shrunk.contains("operation") && caught_by.starts_with('`'), "{row}");
+    }
+    let (_, measured) = table.split_once("Measured by `dacapo bugs planted").expect("it says by what command");
+    let (_, commit) = measured.split_once("at commit `").expect("it says of which commit");
+    let (commit, _) = commit.split_once('`').expect("the commit ends");
+    assert!(commit.len() == 40 && commit.chars().all(|digit| digit.is_ascii_hexdigit()), "{commit}");
 }
 
 /// The lines of the block between two markers, without its fences.

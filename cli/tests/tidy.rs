@@ -244,3 +244,26 @@ fn what_a_project_owes_its_users_is_there() {
     assert!(read("LICENSE-APACHE").contains("END OF TERMS AND CONDITIONS"));
     assert!(root().join("Cargo.lock").exists(), "a binary's dependencies are pinned");
 }
+
+#[test]
+fn every_mark_in_the_list_is_named_by_a_machine() {
+    let list = fs::read_to_string(root().join("core/src/marks.rs")).expect("is there");
+    for (room, folder) in [("bus", "core/src/bus"), ("instance", "service/src/instance")] {
+        let mut sources = String::new();
+        for file in fs::read_dir(root().join(folder)).expect("is there") {
+            let path = file.expect("can be listed").path();
+            if path.is_file() {
+                sources.push_str(&fs::read_to_string(path).expect("is text"));
+            }
+        }
+        let (_, rest) = list.split_once(&format!("    {room} {{")).expect("the room is there");
+        let (marks, _) = rest.split_once("\n    }").expect("it ends");
+        let names = marks.lines().filter_map(|line| line.trim().split_once(" = \"").map(|(name, _)| name));
+        let mut count = 0;
+        for name in names {
+            assert!(sources.contains(&format!("marks::{name}")), "no machine reaches {name}");
+            count += 1;
+        }
+        assert!(count > 8, "{count} marks of {room} were looked at");
+    }
+}

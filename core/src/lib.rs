@@ -12,10 +12,12 @@
 //! | [`wire`] | the frames between an instance and the bus, and their JSON |
 //! | [`store`] | what the bus asks of a store, and what it commits |
 //! | [`bus`] | the machine itself |
+//! | [`sizes`] | which of its sizes a machine tells |
 //! | [`trace`] | the records of a run, their codec and fingerprint |
 //! | [`hashed`] | a value that records share and hash once |
 //! | [`hooks`] | where a driver lets a simulator interfere |
 //! | [`limits`] | every limit, with its reason |
+//! | [`marks`] | the places of the machines that a campaign should reach |
 //! | [`planted`] | the planted bugs with which the harness tests itself |
 
 pub mod bus;
@@ -24,8 +26,10 @@ pub mod event;
 pub mod hashed;
 pub mod hooks;
 pub mod limits;
+pub mod marks;
 pub mod names;
 pub mod planted;
+pub mod sizes;
 pub mod store;
 mod text;
 pub mod time;

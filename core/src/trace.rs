@@ -257,7 +257,8 @@ pub enum What {
         /// Up to which position.
         position: Position,
     },
-    /// What a machine holds now, against its limits.
+    /// What a machine holds now, against its limits: sizes that have doubled since they were told, and all that are
+    /// beyond their limit.
     Sizes {
         /// Name, size, limit.
         sizes: Vec<(String, u64, u64)>,

@@ -13,6 +13,7 @@ pub mod judge;
 pub mod kinds;
 pub mod known;
 pub mod log;
+mod members;
 pub mod model;
 pub mod observer;
 pub mod property;

@@ -66,6 +66,8 @@ pub const PROMISES: &[&Promise] = &[
     &always::rebuild_equals_live::PROMISE,
     &always::cause_precedes_effect::PROMISE,
     &always::bounded::PROMISE,
+    &always::lanes_are_independent::PROMISE,
+    &always::deadlines_are_kept::PROMISE,
     &eventually::everything_is_done::PROMISE,
     &eventually::every_request_is_answered::PROMISE,
 ];
@@ -84,6 +86,8 @@ pub fn bus_observers(limits: &Limits) -> Vec<Box<dyn Observer>> {
         Box::new(always::RebuildEqualsLive::default()),
         Box::new(always::CausePrecedesEffect::default()),
         Box::new(always::Bounded::new(limits)),
+        Box::new(always::LanesAreIndependent::new(limits)),
+        Box::new(always::DeadlinesAreKept::default()),
         Box::new(eventually::EverythingIsDone::default()),
         Box::new(eventually::EveryRequestIsAnswered::default()),
     ]
@@ -149,11 +153,12 @@ mod tests {
             bus_observers(&Limits::default()).iter().map(|observer| observer.promise().name).collect();
         assert_eq!(promised, observed, "in the order of their numbers");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        // 12 and 13 are the bank's.
+        let numbers: Vec<usize> = (1..=11).chain([14, 15]).collect();
         for (index, promise) in PROMISES.iter().enumerate() {
-            let (folder, written) = if index < 11 {
-                ("always", format!("ARCHITECTURE.md, promise {}", index + 1))
-            } else {
-                ("eventually", "ARCHITECTURE.md, liveness".to_owned())
+            let (folder, written) = match numbers.get(index) {
+                Some(number) => ("always", format!("ARCHITECTURE.md, promise {number}")),
+                None => ("eventually", "ARCHITECTURE.md, liveness".to_owned()),
             };
             assert_eq!(promise.source, written, "{}", promise.name);
             let file = source.join(folder).join(promise.name).with_extension("rs");

@@ -157,6 +157,11 @@ pub trait Scenario: Send + Sync {
     /// What is asked at the end, when all is healed and done, so that properties can compare read models with the log.
     /// Their ids begin at `first_id`.
     fn inspections(&self, operations: &[Operation], first_id: u64) -> Vec<Operation>;
+    /// What an administrator may pass over: types that the handler of a service does nothing with, so that the service
+    /// promises as much without having handled them.
+    fn may_be_skipped(&self) -> Vec<(ServiceName, dacapo_core::EventType)> {
+        Vec::new()
+    }
     /// The scenario's own properties, besides those of the bus.
     fn properties(&self) -> Vec<Box<dyn Property>>;
 }

@@ -47,6 +47,7 @@ situations! {
     CREDIT_EXHAUSTED = "credit exhausted": "a slow instance might be flooded";
     HEALED_WITH_BACKLOG = "healed with a backlog": "the bus had nothing left to catch up with when the faults ended";
     OUTCOME_UNKNOWN = "outcome unknown": "no customer had to ask again";
+    DELIVERED_BESIDE_A_FAILED_LANE = "delivered beside a failed lane": "a failing lane might hold up all the others";
 }
 
 #[cfg(test)]

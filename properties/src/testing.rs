@@ -309,6 +309,20 @@ impl Run {
         self.node("bus", What::Disconnected { connection });
     }
 
+    pub(crate) fn ready(&mut self, connection: u64) {
+        self.heard(connection, wire::Ready {});
+    }
+
+    /// The bus hands the next commit to its store.
+    pub(crate) fn submit(&mut self) {
+        self.node("bus", What::CommitSubmitted { sequence: self.sequence + 1, events: 0, completions: 0 });
+    }
+
+    pub(crate) fn extend(&mut self, connection: u64, position: u64, epoch: u64, attempt: u32) {
+        let token = self.token(connection, epoch, attempt);
+        self.heard(connection, wire::Extend { position: Position(position), token });
+    }
+
     pub(crate) fn publish(&mut self, connection: u64, request: u64, events: impl Into<Vec<NewEvent>>) {
         self.publish_guarded(connection, request, events, []);
     }

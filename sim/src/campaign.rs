@@ -4,7 +4,7 @@
 //! are put together in the order of the seeds, whatever order they came in.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     ops::ControlFlow,
     sync::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -18,8 +18,9 @@ use dacapo_core::{planted::Bug, trace::Fingerprint};
 use dacapo_properties::Scenario;
 
 use crate::{
+    engines::Engines,
     fault::Family,
-    marks::{Mark, Reached},
+    marks::{Mark, Reach, Reached},
     plan::{Plan, PlanError},
     profile::Profile,
     run::{End, Outcome, RunOptions, run},
@@ -41,6 +42,8 @@ pub struct Campaign {
     pub profile: Profile,
     /// A planted bug.
     pub bug: Option<Bug>,
+    /// What carries the runs out; `run.engine` does not count.
+    pub engines: Engines,
     /// Runs at once; 0 counts as 1.
     pub jobs: usize,
     /// Go on after a failure.
@@ -193,19 +196,23 @@ pub fn explore(
     for (outcome, difference) in done.into_values() {
         report.add(outcome, difference);
     }
-    let engine = campaign.run.engine;
-    let families = campaign.profile.families.keys().copied().filter(|family| engine.can_do(*family));
-    let families: BTreeSet<Family> = families.collect();
-    report.missed = report.reached.missed(&families);
+    let families = campaign.profile.families.keys().copied();
+    let reach = Reach {
+        families: families.filter(|family| campaign.engines.can_do(*family)).collect(),
+        engines: campaign.engines,
+        scenario: scenario.name().to_owned(),
+    };
+    report.missed = report.reached.missed(&reach);
     Ok(report)
 }
 
 fn one(scenario: &dyn Scenario, seed: u64, campaign: &Campaign) -> Done {
     let mut plan = Plan::draw(scenario, seed, &campaign.profile);
     plan.bug = campaign.bug;
+    let options = RunOptions { engine: campaign.engines.of(seed), ..campaign.run.clone() };
     if campaign.verify {
-        let verified = verify(scenario, &plan, &campaign.run)?;
+        let verified = verify(scenario, &plan, &options)?;
         return Ok((verified.outcome, verified.difference));
     }
-    Ok((run(scenario, &plan, &campaign.run)?, None))
+    Ok((run(scenario, &plan, &options)?, None))
 }

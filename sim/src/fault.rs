@@ -123,6 +123,16 @@ families! {
     CrashSeveral = "crash-several",
     /// Completions are sent twice.
     CompletionTwice = "completion-twice",
+    /// An instance answers no delivery for longer than the deadline, and seems alive.
+    MuteInstance = "mute-instance",
+    /// An instance dies in the middle of playing the past, or just before or after, and plays it again.
+    RebuildCutShort = "rebuild-cut-short",
+    /// Several instances lose what they know at once, and play the past again while customers go on.
+    RebuildsTogether = "rebuilds-together",
+    /// An instance dies between two of its outputs.
+    InstanceAtPoint = "instance-at-point",
+    /// No instance of a service is there when the run begins: it registers late.
+    LateService = "late-service",
 }
 
 impl Family {
@@ -298,6 +308,11 @@ pub enum Harm {
     StateDestroyed {
         /// The host.
         host: NodeName,
+    },
+    /// Several instances die, and each one's next life plays the whole past before it takes deliveries.
+    StatesDestroyed {
+        /// Their hosts.
+        hosts: Vec<NodeName>,
     },
     /// A further instance runs.
     ScaleOut {
@@ -502,6 +517,7 @@ impl Harm {
             Self::CrashLoop { host, .. } => format!("crash loop of {host}"),
             Self::Pause { host } => format!("pause of {host}"),
             Self::StateDestroyed { host } => format!("crash of {host} with its state destroyed"),
+            Self::StatesDestroyed { hosts } => format!("crash of {} with their states destroyed", list(hosts)),
             Self::ScaleOut { host, .. } => format!("{host} joins"),
             Self::Leave { host } => format!("{host} is asked to end"),
             Self::ClockOffset { host, offset_us } => {
@@ -599,6 +615,7 @@ impl Harm {
             Self::RollingRestart { hosts, .. } | Self::CrashSeveral { hosts, .. } => hosts.iter().collect(),
             Self::Partition { a, b } => a.iter().chain(b).collect(),
             Self::PartitionOneWay { from, to } => from.iter().chain(to).collect(),
+            Self::StatesDestroyed { hosts } => hosts.iter().collect(),
             Self::Isolate { host }
             | Self::Refuse { host, .. }
             | Self::Crash { host, .. }
@@ -650,4 +667,14 @@ pub mod points {
     pub const DISK_SYNC: &str = "disk sync";
     /// An instance is about to send a completion.
     pub const SEND_COMPLETE: &str = "instance send complete";
+    /// An instance is about to ask for the past.
+    pub const SEND_REBUILD: &str = "instance send rebuild";
+    /// An instance is about to ask for a further page of the past, or of what it follows.
+    pub const SEND_CREDIT: &str = "instance send credit";
+    /// An instance is about to say that it takes deliveries: the past is played.
+    pub const SEND_READY: &str = "instance send ready";
+    /// An instance is about to publish what a request decided.
+    pub const SEND_PUBLISH: &str = "instance send publish";
+    /// An instance is about to answer a request.
+    pub const RESPOND: &str = "instance respond";
 }

@@ -5,7 +5,34 @@
 //! clock, network, store latency and process lives in the simulator's hands. What happened is a trace of records;
 //! properties judge it as it passes. The same plan gives the same trace, record by record.
 //!
-//! Begin with [`Simulation`]: services, customers, promises, and a `check`.
+//! Begin with [`Simulation`]: services, customers, promises, and a `check`, in a test of your own crate.
+//!
+//! ```no_run
+//! # use dacapo_sim::prelude::*;
+//! # use dacapo_service::prelude::*;
+//! # #[derive(Clone)] struct Seats;
+//! # impl Service for Seats {
+//! #     type State = u64;
+//! #     fn name(&self) -> ServiceName { ServiceName::of("seats") }
+//! #     fn types(&self) -> Vec<EventType> { vec![EventType::of("SeatSold")] }
+//! #     fn apply(&self, _: &Key, sold: &mut u64, _: &Event) { *sold += 1; }
+//! # }
+//! Simulation::of([service(Seats, 3)])
+//!     .workload(|draw, shape| {
+//!         shape.operations(draw, |draw, customer| {
+//!             let seat = draw.below(6);
+//!             Operation::post("seats", format!("/seats/{seat}/book")).body(&customer)
+//!         })
+//!     })
+//!     .always(promise("a_seat_is_sold_once", "no seat is sold to two at once").states(Seats, |seat, sold| {
+//!         if *sold > 1 { Err(format!("{seat} was sold {sold} times")) } else { Ok(()) }
+//!     }))
+//!     .sometimes(situation("a customer was refused").events_and_answers((), |(), seen| {
+//!         matches!(seen, Seen::Answer(answer) if answer.status == 409)
+//!     }))
+//!     .faults(Faults::swarm())
+//!     .check(seeds(500));
+//! ```
 //!
 //! | module | what lives there |
 //! |---|---|
@@ -18,8 +45,10 @@
 //! | [`swarm`] | drawing faults |
 //! | [`recorder`] | steps, fingerprint, judging, marks, stored records |
 //! | [`marks`] | places that a campaign should reach |
+//! | [`shapes`] | whether a campaign still sees something new |
 //! | [`liveness`] | when a healed run must be done |
 //! | [`engine`] | what carries a plan out |
+//! | [`engines`] | which engine a campaign runs a seed on |
 //! | [`run`](mod@run) | one run and its outcome |
 //! | [`campaign`] | many seeds |
 //! | [`verify`](mod@verify) | the same plan twice |
@@ -37,6 +66,7 @@ mod deadline;
 pub mod disk;
 pub mod draw;
 pub mod engine;
+pub mod engines;
 pub mod fault;
 pub mod liveness;
 pub mod marks;
@@ -48,6 +78,7 @@ pub mod recorder;
 pub mod run;
 pub mod search;
 pub mod seed;
+pub mod shapes;
 pub mod shrink;
 pub mod simulation;
 pub mod swarm;
@@ -61,6 +92,7 @@ pub use dacapo_properties;
 pub use dacapo_service;
 pub use deadline::Budget;
 pub use engine::{Branch, Engine};
+pub use engines::Engines;
 pub use fault::{Family, Fault, Harm, Trigger};
 pub use plan::{Plan, PlanError, Settings};
 pub use profile::Profile;

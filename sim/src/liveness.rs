@@ -53,6 +53,7 @@ pub struct LogProgress {
     position: Position,
     events: Vec<(EventType, Key)>,
     services: BTreeMap<ServiceName, Work>,
+    may_be_skipped: BTreeSet<(ServiceName, EventType)>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -73,7 +74,23 @@ impl Work {
     }
 }
 
+/// A parked lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParkedLane {
+    /// Its service.
+    pub service: ServiceName,
+    /// Its key.
+    pub key: Key,
+    /// Its first event that is not done, if an administrator may pass that over.
+    pub skippable: Option<Position>,
+}
+
 impl LogProgress {
+    /// Of an empty log; these may be passed over.
+    pub fn new(may_be_skipped: Vec<(ServiceName, EventType)>) -> Self {
+        Self { may_be_skipped: may_be_skipped.into_iter().collect(), ..Self::default() }
+    }
+
     /// Takes a durable commit.
     pub fn observe(&mut self, commit: &Commit) {
         for event in &commit.events {
@@ -134,11 +151,22 @@ impl LogProgress {
     }
 
     /// The lanes that are parked.
-    pub fn parked(&self) -> Vec<(ServiceName, Key)> {
-        let of = |(service, work): (&ServiceName, &Work)| -> Vec<(ServiceName, Key)> {
-            work.parked.iter().map(|key| (service.clone(), key.clone())).collect()
+    pub fn parked(&self) -> Vec<ParkedLane> {
+        let of = |(service, work): (&ServiceName, &Work)| -> Vec<ParkedLane> {
+            let lane = |key: &Key| ParkedLane {
+                service: service.clone(),
+                key: key.clone(),
+                skippable: self.skippable(service, work, key),
+            };
+            work.parked.iter().map(lane).collect()
         };
         self.services.iter().flat_map(of).collect()
+    }
+
+    fn skippable(&self, service: &ServiceName, work: &Work, key: &Key) -> Option<Position> {
+        let (first, _) = work.open.iter().find(|(_, of)| *of == key)?;
+        let (event_type, _) = self.events.get(usize::try_from(first.0.checked_sub(1)?).ok()?)?;
+        self.may_be_skipped.contains(&(service.clone(), event_type.clone())).then_some(*first)
     }
 
     /// Whether all of these services are registered and nothing is left to do, not even for an administrator.
@@ -155,7 +183,7 @@ impl LogProgress {
         let mut sentences: Vec<String> = undone.take(count).collect();
         let parked = self.parked();
         if sentences.is_empty() && !parked.is_empty() {
-            let (service, key) = &parked[0];
+            let ParkedLane { service, key, .. } = &parked[0];
             sentences.push(format!("the lane {key} of {service} is still parked, although it was retried"));
         }
         if sentences.is_empty() {

@@ -1,25 +1,58 @@
 //! Marks: places that a campaign should reach, and what each needs.
 //!
 //! A campaign that never redelivered anything has proved nothing about redelivery, however green it is. Most marks are
-//! the situations that the properties count ([`SITUATIONS`]); the engine adds a few of its own, as records. A mark that
-//! needs a family of faults which the campaign's profile does not hold is not missed, it is out of reach.
+//! the situations that the properties count ([`SITUATIONS`]) and places of the machines
+//! ([`dacapo_core::marks`]); the engines add a few of their own, as records. A mark that needs an engine, a scenario or
+//! a family of faults which the campaign does not have is not missed, it is out of reach.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use dacapo_core::trace::{Record, What};
 use dacapo_properties::{Judged, SITUATIONS};
 
-use crate::fault::Family;
+mod needs;
 
-/// What a run must have for a mark to be in reach of the turmoil engine.
+use crate::{engine::Engine, engines::Engines, fault::Family};
+
+/// What a run must have for a mark to be in reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
     /// Nothing: every campaign should reach it.
     Nothing,
     /// One of these families of faults.
     OneOf(&'static [Family]),
-    /// Something that this engine does not do.
+    /// Something that no run does.
     OutOfReach(&'static str),
+    /// This engine, and one of these families of faults; of none: nothing else.
+    On(Engine, &'static [Family]),
+    /// This scenario, and one of these families of faults.
+    In(&'static str, &'static [Family]),
+}
+
+/// What a campaign can reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reach {
+    /// The families of faults that its plans may hold.
+    pub families: BTreeSet<Family>,
+    /// What its plans are carried out by.
+    pub engines: Engines,
+    /// Its scenario.
+    pub scenario: String,
+}
+
+impl Reach {
+    /// Whether these needs are met.
+    pub fn meets(&self, needs: Needs) -> bool {
+        let can = |family: &Family| self.families.contains(family) && self.engines.can_do(*family);
+        let one_of = |needed: &[Family]| needed.is_empty() || needed.iter().any(can);
+        match needs {
+            Needs::Nothing => true,
+            Needs::OneOf(needed) => one_of(needed),
+            Needs::On(engine, needed) => self.engines.holds(engine) && one_of(needed),
+            Needs::In(scenario, needed) => self.scenario == scenario && one_of(needed),
+            Needs::OutOfReach(_) => false,
+        }
+    }
 }
 
 /// A place that a campaign should reach.
@@ -177,32 +210,12 @@ const SEPARATIONS: &[Family] = &[
 const ZOMBIES: &[Family] =
     &[Family::Pause, Family::Hold, Family::CompletionLate, Family::CompletionLost, Family::PartitionOneWay];
 
-/// What a situation needs. One that is not listed is in reach of every campaign.
-fn needs(situation: &str) -> Needs {
-    match situation {
-        "duplicate receipt"
-        | "completed already"
-        | "outcome unknown"
-        | "redelivery"
-        | "owner moved"
-        | "healed with a backlog" => Needs::OneOf(SEPARATIONS),
-        "fenced completion" => Needs::OneOf(ZOMBIES),
-        "lane parked" | "lane retried" => Needs::OneOf(&[Family::PoisonEvent]),
-        "bus recovered" | "recovered with lanes behind" => Needs::OneOf(BUS_ENDS),
-        "event skipped" => Needs::OutOfReach("the administrator mends and never passes over"),
-        "throttled" => Needs::OutOfReach("the waiting room for publishes is larger than all customers together"),
-        _ => Needs::Nothing,
-    }
-}
-
 /// All marks.
 pub fn marks() -> Vec<Mark> {
-    let situation = |situation: &dacapo_properties::Situation| Mark {
-        name: situation.name,
-        risk: situation.risk,
-        needs: needs(situation.name),
-    };
-    SITUATIONS.iter().map(situation).chain(ENGINE.iter().chain(NETWORK).copied()).collect()
+    let situations = SITUATIONS.iter().map(|situation| (situation.name, situation.risk));
+    let machines = dacapo_core::marks::all().map(|mark| (mark.name, mark.risk));
+    let named = situations.chain(machines).map(|(name, risk)| Mark { name, risk, needs: needs::of(name) });
+    named.chain(ENGINE.iter().chain(NETWORK).copied()).collect()
 }
 
 /// Counts what was reached.
@@ -248,14 +261,9 @@ impl Reached {
         self.0.iter().map(|(name, count)| (name.as_str(), *count))
     }
 
-    /// The marks that runs with these families could have reached and did not.
-    pub fn missed(&self, families: &BTreeSet<Family>) -> Vec<Mark> {
-        let in_reach = |mark: &Mark| match mark.needs {
-            Needs::Nothing => true,
-            Needs::OneOf(needed) => needed.iter().any(|family| families.contains(family)),
-            Needs::OutOfReach(_) => false,
-        };
-        marks().into_iter().filter(in_reach).filter(|mark| self.count(mark.name) == 0).collect()
+    /// The marks that a campaign of this reach should have reached, and has not.
+    pub fn missed(&self, reach: &Reach) -> Vec<Mark> {
+        marks().into_iter().filter(|mark| reach.meets(mark.needs) && self.count(mark.name) == 0).collect()
     }
 }
 
@@ -265,25 +273,48 @@ mod tests {
 
     #[test]
     fn a_mark_out_of_reach_is_not_missed() {
-        let names = |reached: &Reached, families: &[Family]| -> Vec<&str> {
-            reached.missed(&families.iter().copied().collect()).into_iter().map(|mark| mark.name).collect()
+        let names = |reached: &Reached, families: &[Family], scenario: &str| -> Vec<&str> {
+            let families = families.iter().copied().collect();
+            let reach = Reach { families, engines: Engines::Both, scenario: scenario.to_owned() };
+            reached.missed(&reach).into_iter().map(|mark| mark.name).collect()
         };
         let mut reached = Reached::default();
-        assert!(!names(&reached, &[]).contains(&"lane parked"));
-        assert!(names(&reached, &[Family::PoisonEvent]).contains(&"lane parked"));
-        assert!(names(&reached, &[]).contains(&"conflict"));
-        assert!(!names(&reached, Family::ALL).contains(&"throttled"));
+        assert!(!names(&reached, &[], "bank").contains(&"lane parked"));
+        assert!(names(&reached, &[Family::PoisonEvent], "bank").contains(&"lane parked"));
+        assert!(names(&reached, &[Family::PoisonEvent], "bank").contains(&"skipped"));
+        assert!(!names(&reached, &[Family::PoisonEvent], "seats").contains(&"skipped"));
+        assert!(names(&reached, &[], "bank").contains(&"conflict"));
+        assert!(!names(&reached, Family::ALL, "bank").contains(&"completion_rejected"));
         reached.count_in("conflict", 1);
-        assert!(!names(&reached, &[]).contains(&"conflict"));
+        assert!(!names(&reached, &[], "bank").contains(&"conflict"));
     }
 
     #[test]
-    fn every_need_is_of_a_situation_that_exists() {
-        let known: BTreeSet<&str> = SITUATIONS.iter().map(|situation| situation.name).collect();
-        for name in
-            ["duplicate receipt", "fenced completion", "lane parked", "bus recovered", "lane retried", "throttled"]
-        {
-            assert!(known.contains(name), "{name}");
+    fn what_needs_an_engine_is_missed_by_that_engine_alone() {
+        let reach = |engines| Reach { families: BTreeSet::new(), engines, scenario: "bank".to_owned() };
+        let needs = Needs::On(Engine::Event, &[]);
+        assert!(reach(Engines::Both).meets(needs) && reach(Engines::Event).meets(needs));
+        assert!(!reach(Engines::Turmoil).meets(needs));
+    }
+
+    #[test]
+    fn no_two_marks_share_a_name() {
+        let names: Vec<&str> = marks().iter().map(|mark| mark.name).collect();
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
+    }
+
+    #[test]
+    fn whatever_needs_something_is_a_mark() {
+        let known: BTreeSet<&str> = marks().iter().map(|mark| mark.name).collect();
+        let source = include_str!("marks/needs.rs");
+        let by_name = source.split("match mark {").nth(1).expect("the table is there");
+        let named = by_name.lines().filter(|line| line.contains("=>") || line.trim_start().starts_with('|'));
+        let quoted = named.flat_map(|line| line.split("=>").next().unwrap_or_default().split('"').skip(1).step_by(2));
+        let mut count = 0;
+        for name in quoted {
+            assert!(known.contains(name), "{name:?} is no mark");
+            count += 1;
         }
+        assert!(count > 20, "{count} were looked at");
     }
 }

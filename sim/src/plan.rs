@@ -149,7 +149,7 @@ impl Settings {
         limits.commit_events_max = *stream.pick(&[1_024, 8]);
         let latency_low = stream.between(500, 5_000);
         let commit_low = stream.between(500, 4_000);
-        Self {
+        let mut settings = Self {
             customers: profile.customers,
             duration_us: profile.duration_us,
             tick_us: profile.tick_us,
@@ -169,7 +169,11 @@ impl Settings {
             retry_us: 60_000,
             restart_us: (20_000, 300_000),
             survivors: *stream.pick(&[Survivors::All, Survivors::All, Survivors::One]),
-        }
+        };
+        // What came later is drawn last, so that it shifts nothing.
+        settings.limits.publishes_waiting_max = *stream.pick(&[8_192, 8_192, 1, 3]);
+        settings.limits.disconnects_max = *stream.pick(&[40, 40, 40, 3]);
+        settings
     }
 }
 

@@ -79,6 +79,17 @@ impl Profile {
         }
     }
 
+    /// A run of ordinary length under ordinary load, with all faults of the swarm: what speed is measured with.
+    pub fn standard() -> Self {
+        Self {
+            name: "standard".to_owned(),
+            description: "the swarm's faults over a minute of about 500 events: what speed is measured with".to_owned(),
+            operations: 130,
+            duration_us: 60_000_000,
+            ..Self::swarm()
+        }
+    }
+
     /// A swarm over some families only.
     fn only(name: &str, description: &str, families: &[Family]) -> Self {
         let strength = Strength { count_min: 1, count_max: 4 };
@@ -117,6 +128,10 @@ impl Profile {
                     F::ScaleIn,
                     F::GracefulRestart,
                     F::StoreFails,
+                    F::RebuildCutShort,
+                    F::RebuildsTogether,
+                    F::InstanceAtPoint,
+                    F::LateService,
                 ],
             ),
             Self::only(
@@ -129,6 +144,7 @@ impl Profile {
                     F::CompletionLost,
                     F::CompletionLate,
                     F::SlowStore,
+                    F::MuteInstance,
                 ],
             ),
             Self {
@@ -158,6 +174,7 @@ impl Profile {
                 "bits of the only copy change: they must be refused, never served",
                 &[F::BitRot, F::PowerCut, F::CrashBus, F::GracefulRestart],
             ),
+            Self::standard(),
         ]
     }
 

@@ -14,13 +14,16 @@ use dacapo_core::{
 };
 use dacapo_properties::{Judge, Judged, Violation};
 
-use crate::marks::Reached;
+use crate::{marks::Reached, shapes::Shapes};
 
 /// Records between two checkpoints of the fingerprint.
 pub const CHECKPOINT_RECORDS: u64 = 256;
 
 /// Changes records before they are taken: for the harness's own test, which plants a leak and wants it found.
 pub type Tamper = Arc<dyn Fn(&mut What) + Send + Sync>;
+
+/// Sees each record as it passes, whatever is kept.
+pub type Tap = Arc<dyn Fn(&Record) + Send + Sync>;
 
 /// Which records are kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,6 +33,13 @@ pub enum Keep {
     None,
     /// The last so many.
     Last(usize),
+    /// Those after one step, up to and with another.
+    Between {
+        /// Not this one, but what comes after it.
+        after: u64,
+        /// The last one.
+        through: u64,
+    },
     /// All.
     All,
 }
@@ -46,7 +56,9 @@ pub struct Recorder {
     violation: Option<Box<Violation>>,
     reached: Reached,
     faults_begun: BTreeMap<u32, u64>,
+    shapes: Shapes,
     tamper: Option<Tamper>,
+    tap: Option<Tap>,
     closed: bool,
 }
 
@@ -64,9 +76,17 @@ impl Recorder {
             violation: None,
             reached: Reached::default(),
             faults_begun: BTreeMap::new(),
+            shapes: Shapes::default(),
             tamper,
+            tap: None,
             closed: until == Some(0),
         }
+    }
+
+    /// Shows each record to this, too.
+    #[must_use]
+    pub fn tapped_by(self, tap: Option<Tap>) -> Self {
+        Self { tap, ..self }
     }
 
     /// Takes one record, unless the recorder is closed.
@@ -84,6 +104,10 @@ impl Recorder {
             self.checkpoints.push(self.fingerprint);
         }
         self.reached.observe(&record);
+        self.shapes.observe(&record);
+        if let Some(tap) = &self.tap {
+            tap(&record);
+        }
         if let What::FaultBegun { fault } = &record.what {
             *self.faults_begun.entry(*fault).or_default() += 1;
         }
@@ -102,6 +126,11 @@ impl Recorder {
         match self.keep {
             Keep::None => {}
             Keep::All => self.records.push_back(record),
+            Keep::Between { after, through } => {
+                if after < record.step && record.step <= through {
+                    self.records.push_back(record);
+                }
+            }
             Keep::Last(count) => {
                 if self.records.len() == count {
                     self.records.pop_front();
@@ -148,6 +177,7 @@ impl Recorder {
     pub fn into_parts(mut self) -> Recorded {
         let judged = self.judge.summary();
         self.reached.take(&judged);
+        self.shapes.take(&self.reached);
         Recorded {
             steps: self.step,
             fingerprint: self.fingerprint,
@@ -155,6 +185,7 @@ impl Recorder {
             records: self.records.into(),
             violation: self.violation,
             reached: self.reached,
+            shapes: self.shapes,
             faults_begun: self.faults_begun,
             judged,
         }
@@ -176,6 +207,8 @@ pub struct Recorded {
     pub violation: Option<Box<Violation>>,
     /// Marks.
     pub reached: Reached,
+    /// What its state looked like.
+    pub shapes: Shapes,
     /// Each fault that began, and how often.
     pub faults_begun: BTreeMap<u32, u64>,
     /// What the judge says of each property.

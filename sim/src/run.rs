@@ -13,7 +13,8 @@ use crate::{
     fault::Family,
     marks::{self, Reached},
     plan::{Expects, Plan, PlanError},
-    recorder::{Keep, Recorded, Tamper},
+    recorder::{Keep, Recorded, Tamper, Tap},
+    shapes::Shapes,
 };
 
 /// How a run is carried out. Only `engine` and `branch` change what happens in it.
@@ -29,6 +30,8 @@ pub struct RunOptions {
     pub until: Option<u64>,
     /// Measures the time that the run takes outside of its own.
     pub clock: Option<Arc<dyn Clock>>,
+    /// Sees each record as it passes.
+    pub tap: Option<Tap>,
     /// For the harness's own test.
     #[doc(hidden)]
     pub tamper: Option<Tamper>,
@@ -103,6 +106,8 @@ pub struct Outcome {
     pub judged: Vec<Judged>,
     /// Marks.
     pub reached: Reached,
+    /// What its state looked like.
+    pub shapes: Shapes,
     /// What was kept, oldest first.
     pub records: Vec<Record>,
 }
@@ -209,6 +214,7 @@ pub fn run(scenario: &dyn Scenario, plan: &Plan, options: &RunOptions) -> Result
         faults: faults.collect(),
         judged: recorded.judged,
         reached: recorded.reached,
+        shapes: recorded.shapes,
         records: recorded.records,
     })
 }

@@ -245,6 +245,58 @@ impl Drawing<'_> {
                 let share_permille = *self.stream.pick(&[300, 1_000]);
                 (trigger, self.ms(500, 6_000), Harm::FsyncLies { share_permille })
             }
+            Family::MuteInstance => {
+                let deadline = self.settings.limits.delivery_deadline.as_millis() as u64;
+                let host = self.instance();
+                (trigger, self.ms(deadline, deadline * 3), Harm::CompletionLost { host, share_permille: 1_000 })
+            }
+            Family::RebuildCutShort => {
+                let host = self.instance();
+                let point = *self.stream.pick(&[
+                    points::SEND_REBUILD,
+                    points::SEND_CREDIT,
+                    points::SEND_CREDIT,
+                    points::SEND_READY,
+                ]);
+                let nth = self.stream.between(1, 6);
+                let trigger = Trigger::On { host: host.clone(), point: point.to_owned(), identity: None, nth };
+                (trigger, self.ms(1, 500), Harm::StateDestroyed { host })
+            }
+            Family::RebuildsTogether => {
+                let instances = self.cast.instances();
+                let mut hosts: Vec<NodeName> = Vec::new();
+                for host in &instances {
+                    if self.stream.chance(600) {
+                        hosts.push(host.clone());
+                    }
+                }
+                // Two at least, if there are two.
+                for host in &instances {
+                    if hosts.len() < 2 && !hosts.contains(host) {
+                        hosts.push(host.clone());
+                    }
+                }
+                (trigger, self.ms(1, 500), Harm::StatesDestroyed { hosts })
+            }
+            Family::InstanceAtPoint => {
+                let host = self.instance();
+                let point = *self.stream.pick(&[
+                    points::SEND_COMPLETE,
+                    points::SEND_PUBLISH,
+                    points::RESPOND,
+                    points::SEND_CREDIT,
+                    points::SEND_READY,
+                ]);
+                let nth = self.stream.between(1, 40);
+                let trigger = Trigger::On { host: host.clone(), point: point.to_owned(), identity: None, nth };
+                let silent = self.stream.chance(500);
+                (trigger, self.ms(1, 1_000), Harm::Crash { host, silent })
+            }
+            Family::LateService => {
+                let (service, standing) = self.stream.pick(&self.cast.services).clone();
+                let hosts = (0..standing).map(|n| cast::instance(&service, n)).collect();
+                (Trigger::At { us: 0 }, self.ms(200, 3_000), Harm::CrashSeveral { hosts, silent: false })
+            }
             Family::BitRot => {
                 let bits = *self.stream.pick(&[1, 4, 64]);
                 (trigger, MS, Harm::BitRot { bits })

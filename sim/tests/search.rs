@@ -52,14 +52,15 @@ fn a_search_that_gives_up_says_so() {
 
 #[test]
 fn every_planted_bug_within_reach_is_found_and_no_other() {
+    let built_in = BUILT_IN;
     for bug in Bug::ALL {
         let Reach::Within(scope) = reach(*bug) else { continue };
         let report = whole(scope);
         let Ended::Found(finding) = &report.ended else {
-            assert!(!BUILT_IN, "{bug} is not found: {report:?}");
+            assert!(!built_in, "{bug} is not found: {report:?}");
             continue;
         };
-        assert!(BUILT_IN, "{:?} in a build without planted bugs", finding.violation);
+        assert!(built_in, "{:?} in a build without planted bugs", finding.violation);
         assert!(finding.shortest, "{bug} is found breadth first");
         assert!(!finding.told.is_empty(), "{bug} is told");
         let (steps, states) = (finding.path.len(), report.standing.states);

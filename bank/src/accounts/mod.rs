@@ -42,6 +42,13 @@ struct Amount {
     pence: Pence,
 }
 
+impl Accounts {
+    /// The types that its handler does something with.
+    pub(crate) fn decides_on(self) -> [EventType; 2] {
+        [AccountCreationRequest::event_type(), PendingTransaction::event_type()]
+    }
+}
+
 impl Service for Accounts {
     type State = State;
 

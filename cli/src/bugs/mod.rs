@@ -5,9 +5,11 @@
 
 pub(crate) mod keep;
 mod list;
+pub(crate) mod planted;
 mod promote;
 mod rerun;
 mod show;
+mod table;
 
 use std::path::{Path, PathBuf};
 
@@ -38,6 +40,8 @@ pub(crate) struct BugsArguments {
 pub(crate) enum BugsVerb {
     /// What was found so far
     List,
+    /// How soon each planted bug is found: the harness's own test
+    Planted(planted::PlantedArguments),
     /// All that is known of a bug
     Show(ShowArguments),
     /// Run bugs again, as found and as shrunk: which still fail?
@@ -87,6 +91,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &BugsArguments) -> anyhow::Res
         BugsVerb::Show(wanted) => show::run(terminal, &base, wanted),
         BugsVerb::Rerun(wanted) => rerun::run(terminal, &base, wanted),
         BugsVerb::Promote(wanted) => promote::run(terminal, &base, wanted),
+        BugsVerb::Planted(planted) => planted::run(terminal, planted),
     }
 }
 

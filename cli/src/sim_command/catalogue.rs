@@ -35,8 +35,20 @@ pub(crate) fn faults() -> Vec<Item> {
 
 /// What a campaign should reach.
 pub(crate) fn marks() -> Vec<Item> {
+    let names = |families: &[Family]| match families {
+        [one] => one.to_string(),
+        several => format!("one of {}", several.iter().map(|family| family.name()).collect::<Vec<_>>().join(", ")),
+    };
     let sentence = |mark: &Mark| match mark.needs {
-        Needs::Nothing | Needs::OneOf(_) => format!("if never: {}", mark.risk),
+        Needs::Nothing => format!("if never: {}", mark.risk),
+        Needs::OneOf(families) => format!("needs {}; if never: {}", names(families), mark.risk),
+        Needs::On(engine, []) => format!("needs the {engine} engine; if never: {}", mark.risk),
+        Needs::On(engine, families) => {
+            format!("needs the {engine} engine and {}; if never: {}", names(families), mark.risk)
+        }
+        Needs::In(scenario, families) => {
+            format!("needs the scenario {scenario} and {}; if never: {}", names(families), mark.risk)
+        }
         Needs::OutOfReach(reason) => format!("out of reach: {reason}; if never: {}", mark.risk),
     };
     all_marks().iter().map(|mark| Item::new(mark.name, sentence(mark))).collect()

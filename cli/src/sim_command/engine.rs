@@ -6,7 +6,10 @@ use dacapo_core::{
 };
 use dacapo_properties::{Scenario, Violation};
 use dacapo_sim::{
-    Difference, End, Engine, Outcome, Plan, PlanError, Profile, RunOptions, marks::Reached, narrate, recorder::Keep,
+    Difference, End, Engine, Engines, Outcome, Plan, PlanError, Profile, RunOptions,
+    marks::{Reach, Reached},
+    narrate,
+    recorder::Keep,
     run, verify,
 };
 use serde::{Deserialize, Serialize};
@@ -15,7 +18,7 @@ use super::{
     failure::story_line,
     result::{Failure, FaultLine, SeedResult, StoryLine, Violated},
 };
-use crate::{arguments::EngineName, exit::Usage, scenarios, seed::Seed};
+use crate::{exit::Usage, scenarios, seed::Seed};
 
 /// Records told of a violation, the last ones: more is what `replay --trace` is for.
 const STORY_LINES_MAX: usize = 12;
@@ -28,13 +31,24 @@ pub(crate) struct Order {
     /// Which profile.
     pub(crate) profile: String,
     /// What carries plans out.
-    pub(crate) engine: Engine,
+    pub(crate) engines: Engines,
     /// A planted bug.
     pub(crate) bug: Option<Bug>,
     /// Whether to run everything twice.
     pub(crate) verify: bool,
-    /// Whether to try which of a failing plan's faults are needed, at the price of a run for each.
-    pub(crate) attribute: bool,
+    /// How much is told of a failure.
+    pub(crate) telling: Telling,
+}
+
+/// How much is told of a failure, at the price of further runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Telling {
+    /// The property, its message and the plan.
+    Brief,
+    /// What led to it as well: one run more.
+    Story,
+    /// Which faults are needed as well: a run for each.
+    Attributed,
 }
 
 impl Order {
@@ -46,18 +60,22 @@ impl Order {
         Ok(Self {
             scenario: scenario.to_owned(),
             profile: profile.to_owned(),
-            engine: Engine::default(),
+            engines: Engines::default(),
             bug,
             verify,
-            attribute: true,
+            telling: Telling::Attributed,
         })
     }
 
     /// The marks that a campaign of this kind should reach.
     pub(crate) fn reachable_marks(&self) -> anyhow::Result<Vec<String>> {
         let families = profile_named(&self.profile)?.families.into_keys();
-        let families = families.filter(|family| self.engine.can_do(*family)).collect();
-        Ok(Reached::default().missed(&families).into_iter().map(|mark| mark.name.to_owned()).collect())
+        let reach = Reach {
+            families: families.filter(|family| self.engines.can_do(*family)).collect(),
+            engines: self.engines,
+            scenario: self.scenario.clone(),
+        };
+        Ok(Reached::default().missed(&reach).into_iter().map(|mark| mark.name.to_owned()).collect())
     }
 
     /// The plan of a seed.
@@ -68,23 +86,6 @@ impl Order {
             Some(bug) => plan.with_bug(bug),
             None => plan,
         })
-    }
-}
-
-/// The engine of this name.
-pub(crate) fn engine_named(name: EngineName) -> anyhow::Result<Engine> {
-    match name {
-        EngineName::Turmoil => Ok(Engine::Turmoil),
-        EngineName::Event => Ok(Engine::Event),
-        EngineName::Both => Err(Usage::error("one engine after the other is not there yet; name one of them")),
-    }
-}
-
-/// Its name on the command line.
-pub(crate) fn engine_name(engine: Engine) -> &'static str {
-    match engine {
-        Engine::Turmoil => "turmoil",
-        Engine::Event => "event",
     }
 }
 
@@ -112,10 +113,10 @@ pub(crate) fn planted(name: &str) -> anyhow::Result<Bug> {
 pub(crate) fn run_seed(order: &Order, seed: Seed) -> SeedResult {
     let result = order.plan(seed).and_then(|plan| {
         let scenario = scenarios::named(&order.scenario)?;
-        let options = RunOptions { engine: order.engine, ..RunOptions::default() };
-        Ok(run_plan(&*scenario, &plan, order.verify, order.attribute, &options)?.result)
+        let options = RunOptions { engine: order.engines.of(seed.0), ..RunOptions::default() };
+        Ok(run_plan(&*scenario, &plan, order.verify, order.telling, &options)?.result)
     });
-    result.unwrap_or_else(|error| SeedResult::harness(seed, format!("{error:#}")))
+    result.unwrap_or_else(|error| SeedResult::harness(seed, order.engines.of(seed.0), format!("{error:#}")))
 }
 
 /// A run, and the records that were asked for.
@@ -133,7 +134,7 @@ pub(crate) fn run_plan(
     scenario: &dyn Scenario,
     plan: &Plan,
     twice: bool,
-    attribute: bool,
+    telling: Telling,
     options: &RunOptions,
 ) -> Result<Ran, PlanError> {
     let (outcome, difference) = if twice {
@@ -145,8 +146,8 @@ pub(crate) fn run_plan(
     let failure = match (difference, &outcome.violation) {
         (Some(difference), _) => Some(Failure::Differs(difference_words(&difference))),
         (None, Some(violation)) => {
-            let mut violated = explain(scenario, plan, options.engine, &outcome, violation)?;
-            if attribute {
+            let mut violated = explain(scenario, plan, options.engine, &outcome, violation, telling)?;
+            if telling == Telling::Attributed {
                 try_without_faults(scenario, plan, options.engine, &mut violated)?;
             }
             Some(Failure::Violated(violated))
@@ -154,16 +155,17 @@ pub(crate) fn run_plan(
         (None, None) => None,
     };
     Ok(Ran {
-        result: result_of(plan, &outcome, failure),
+        result: result_of(plan, options.engine, &outcome, failure),
         stopped: outcome.end == End::Stopped,
         records: outcome.records,
     })
 }
 
-fn result_of(plan: &Plan, outcome: &Outcome, failure: Option<Failure>) -> SeedResult {
+fn result_of(plan: &Plan, engine: Engine, outcome: &Outcome, failure: Option<Failure>) -> SeedResult {
     let faults = outcome.faults_by_family();
     SeedResult {
         seed: Seed(plan.seed),
+        engine,
         fingerprint: outcome.fingerprint.0,
         simulated_us: u64::try_from(outcome.simulated.as_micros()).unwrap_or(u64::MAX),
         records: outcome.steps,
@@ -172,6 +174,7 @@ fn result_of(plan: &Plan, outcome: &Outcome, failure: Option<Failure>) -> SeedRe
         faults_planned: plan.faults.len() as u64,
         faults: faults.into_iter().map(|(family, (begun, _))| (family.to_string(), begun)).collect(),
         checks: outcome.judged.iter().map(|judged| (judged.name.to_owned(), judged.checks)).collect(),
+        shapes: outcome.shapes.clone(),
         marks: outcome.reached.counts().map(|(name, count)| (name.to_owned(), count)).collect(),
         failure,
     }
@@ -184,9 +187,14 @@ fn explain(
     engine: Engine,
     outcome: &Outcome,
     violation: &Violation,
+    telling: Telling,
 ) -> Result<Violated, PlanError> {
-    let options = RunOptions { engine, keep: Keep::All, ..RunOptions::default() };
-    let records = run(scenario, plan, &options)?.records;
+    let records = match telling {
+        Telling::Brief => Vec::new(),
+        Telling::Story | Telling::Attributed => {
+            run(scenario, plan, &RunOptions { engine, keep: Keep::All, ..RunOptions::default() })?.records
+        }
+    };
     let mut steps = violation.steps.clone();
     steps.extend(Some(violation.step).filter(|step| *step > 0));
     let at = |step: u64| records.get(usize::try_from(step.checked_sub(1)?).ok()?);
@@ -265,6 +273,10 @@ fn difference_words(difference: &Difference) -> String {
         text.push('\n');
         text.push_str(line);
     };
+    if difference.one.is_none() && difference.other.is_none() {
+        say("further runs of the plan were equal: the leak shows now and then only");
+        return text;
+    }
     for record in &difference.before {
         say(&story_line(&narrate::line(record)));
     }
@@ -272,11 +284,13 @@ fn difference_words(difference: &Difference) -> String {
         Some(record) => story_line(&narrate::line(record)),
         None => "  (had ended)".to_owned(),
     };
-    if difference.one.is_none() && difference.other.is_none() {
-        say("further runs of the plan were equal: the leak shows now and then only");
-    } else {
-        for line in ["one run:", &side(&difference.one), "the other:", &side(&difference.other)] {
-            say(line);
+    for line in ["one run:", &side(&difference.one), "the other:", &side(&difference.other)] {
+        say(line);
+    }
+    for context in &difference.led {
+        say(&format!("what led to it, of {}:", context.about));
+        for record in &context.records {
+            say(&story_line(&narrate::line(record)));
         }
     }
     text

@@ -7,11 +7,12 @@ use std::{collections::BTreeMap, fs, path::Path, thread};
 
 use anyhow::Context as _;
 use dacapo_core::planted::Bug;
+use dacapo_sim::{Engine, Engines, engines::FULL_STACK_EVERY};
 use serde::Serialize;
 
 use super::{
-    Order,
-    engine::{engine_name, engine_named},
+    Order, Telling,
+    ended::{Coverage, Ended},
     failure::{self, Kept},
     pool::Pool,
     result::{Failure, SeedResult},
@@ -34,8 +35,10 @@ use crate::{
     terminal::{Progress, Standing, Terminal, bad, count, strong},
 };
 
-/// Enough for every mark of the swarm to have its chance, in a minute or two.
+/// Enough for every mark of the swarm to have its chance, in a minute.
 const SEEDS: u64 = 100;
+/// At most so many, when coverage is to decide.
+const SEEDS_UNTIL_COVERED: u64 = 10_000;
 /// Where a campaign begins that names no seed: a fresh clone repeats what was run before it was published.
 const FIRST_SEED: Seed = Seed(1);
 
@@ -58,6 +61,7 @@ pub(super) struct Begun<'a> {
 #[derive(Serialize)]
 struct SeedLine<'a> {
     seed: Seed,
+    engine: Engine,
     passed: bool,
     property: Option<&'a str>,
     step: Option<u64>,
@@ -75,6 +79,7 @@ impl<'a> SeedLine<'a> {
         };
         Self {
             seed: result.seed,
+            engine: result.engine,
             passed: result.failure.is_none(),
             property: result.failed(),
             step,
@@ -97,6 +102,9 @@ struct Campaign<'a> {
     results: BTreeMap<u64, SeedResult>,
     /// The place of the first seed that failed.
     first_failure: Option<u64>,
+    coverage: Coverage,
+    /// The place up to which it is covered.
+    covered: Option<u64>,
     running: Tally,
 }
 
@@ -104,8 +112,8 @@ struct Campaign<'a> {
 pub(crate) fn run(terminal: &Terminal, arguments: &SimArguments) -> anyhow::Result<Exit> {
     let order = Order {
         // A campaign that goes on over many failures would spend its time on this.
-        attribute: !arguments.keep_going,
-        engine: engine_named(arguments.engine)?,
+        telling: if arguments.keep_going { Telling::Story } else { Telling::Attributed },
+        engines: arguments.engine.engines(),
         ..Order::new(&arguments.scenario, &arguments.profile, arguments.bug.as_deref(), arguments.verify)?
     };
     let reachable = order.reachable_marks()?;
@@ -113,7 +121,13 @@ pub(crate) fn run(terminal: &Terminal, arguments: &SimArguments) -> anyhow::Resu
     let mut home = Home::open()?;
     let interrupt = Interrupt::listen()?;
     let watch = Stopwatch::start();
-    let seeds = if arguments.time.is_some() { None } else { Some(arguments.seeds.unwrap_or(SEEDS)) };
+    let seeds = match (arguments.seeds, arguments.time) {
+        (Some(seeds), _) => Some(seeds),
+        (None, Some(_)) => None,
+        (None, None) if arguments.until_covered.is_some() => Some(SEEDS_UNTIL_COVERED),
+        // Who names a seed means that one.
+        (None, None) => Some(if arguments.seed.is_some() { 1 } else { SEEDS }),
+    };
     let first = arguments.seed.unwrap_or(FIRST_SEED);
     let mut campaign = Campaign {
         terminal,
@@ -122,12 +136,15 @@ pub(crate) fn run(terminal: &Terminal, arguments: &SimArguments) -> anyhow::Resu
         first,
         results: BTreeMap::new(),
         first_failure: None,
+        coverage: Coverage::default(),
+        covered: None,
         running: Tally::default(),
     };
     campaign.announce(&order);
-    let interrupted = campaign.explore(&order, &reachable, &mut home, &provenance, &interrupt, &watch)?;
+    let ended = campaign.explore(&order, &reachable, &mut home, &provenance, &interrupt, &watch)?;
 
-    let cut = campaign.first_failure.filter(|_| !arguments.keep_going);
+    let cut = campaign.cut();
+    let shapes = campaign.coverage.shapes() as u64;
     let mut tally = Tally::default();
     for (place, result) in campaign.results {
         if cut.is_none_or(|cut| place <= cut) {
@@ -138,14 +155,16 @@ pub(crate) fn run(terminal: &Terminal, arguments: &SimArguments) -> anyhow::Resu
     let ending = Ending {
         scenario: &order.scenario,
         profile: &order.profile,
+        engines: order.engines,
+        ended,
         bug: arguments.bug.as_deref(),
-        engine: order.engine,
         reachable: &reachable,
         as_drawn: true,
         wall_s: watch.elapsed().as_secs_f64(),
         provenance: &provenance,
-        exit: tally.exit(&reachable, interrupted),
+        exit: tally.exit(&reachable, ended),
     };
+    tally.shapes = shapes;
     let shrinking = match (arguments.no_shrink, arguments.shrink_all) {
         (true, _) => Shrinking::None,
         (_, true) => Shrinking::All,
@@ -160,6 +179,9 @@ impl Campaign<'_> {
     fn announce(&self, order: &Order) {
         let what = match (self.seeds, self.arguments.time) {
             (Some(1), _) => format!("seed {}", self.first),
+            (Some(seeds), _) if self.arguments.until_covered.is_some() => {
+                format!("seeds from {} until covered, {seeds} at most", self.first)
+            }
             (Some(seeds), _) => {
                 format!("{} from {}", count(seeds, "seed", "seeds"), self.first)
             }
@@ -168,17 +190,18 @@ impl Campaign<'_> {
         };
         let bug = order.bug.map(|bug| format!(", with the planted bug {} ({})", bug.name(), bug.story()));
         self.terminal.note(format_args!(
-            "{} {}, profile {}, {} engine: {what}{}{}",
+            "{} {}, profile {}, {}: {what}{}{}",
             strong("sim"),
             order.scenario,
             order.profile,
-            engine_name(order.engine),
+            engines_words(order.engines),
             if order.verify { ", each run twice" } else { "" },
             bug.unwrap_or_default(),
         ));
     }
 
-    /// Runs seeds until there are no more, one failed, time is out, or the user has had enough; whether it was the last.
+    /// Runs seeds until a rule ends it; which one.
+    #[expect(clippy::too_many_arguments, reason = "they are what a campaign works with, each once")]
     fn explore(
         &mut self,
         order: &Order,
@@ -187,19 +210,20 @@ impl Campaign<'_> {
         provenance: &Provenance,
         interrupt: &Interrupt,
         watch: &Stopwatch,
-    ) -> anyhow::Result<bool> {
+    ) -> anyhow::Result<Ended> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let jobs = self.arguments.jobs.map_or(cores, |jobs| jobs as usize);
         let jobs = jobs.min(self.seeds.map_or(jobs, |seeds| seeds.max(1) as usize));
         let mut pool = Pool::start(order, jobs)?;
         let mut progress = Progress::new(self.seeds);
         let mut next = 0;
+        let mut time_is_out = false;
         let interrupted = loop {
             if interrupt.asked() {
                 break true;
             }
-            let time_is_out = self.arguments.time.is_some_and(|time| watch.elapsed() >= time);
-            let stop = time_is_out || (self.first_failure.is_some() && !self.arguments.keep_going);
+            time_is_out |= self.arguments.time.is_some_and(|time| watch.elapsed() >= time);
+            let stop = time_is_out || self.cut().is_some();
             while let Some(index) = pool.idle()
                 && !stop
                 && self.seeds.is_none_or(|seeds| next < seeds)
@@ -220,7 +244,7 @@ impl Campaign<'_> {
                 break false;
             }
             if let Some(result) = pool.next()? {
-                self.take(result, &progress);
+                self.take(result, reachable, &progress);
             }
             progress.show(self.terminal, &self.standing(reachable));
         };
@@ -230,20 +254,32 @@ impl Campaign<'_> {
             let seeds: Vec<String> = in_flight.iter().map(ToString::to_string).collect();
             self.terminal.note(format_args!("interrupted; in flight: {}", seeds.join(", ")));
         }
-        Ok(interrupted)
+        Ok(match self.cut() {
+            _ if interrupted => Ended::Interrupted,
+            Some(cut) if self.covered == Some(cut) => Ended::Covered,
+            Some(_) => Ended::FirstFailure,
+            None if time_is_out => Ended::TimeOver,
+            None if self.arguments.until_covered.is_some() => Ended::CapReached,
+            None => Ended::SeedsDone,
+        })
+    }
+
+    /// The place after which nothing counts any more: that of the first failure, or where all was covered.
+    fn cut(&self) -> Option<u64> {
+        let failed = self.first_failure.filter(|_| !self.arguments.keep_going);
+        failed.into_iter().chain(self.covered).min()
     }
 
     fn place(&self, seed: Seed) -> u64 {
         seed.0.wrapping_sub(self.first.0)
     }
 
-    /// After a failure, later seeds are of no interest.
+    /// Seeds after the cut are of no interest.
     fn none_matters(&self, in_flight: &[Seed]) -> bool {
-        !self.arguments.keep_going
-            && self.first_failure.is_some_and(|first| in_flight.iter().all(|seed| self.place(*seed) > first))
+        self.cut().is_some_and(|cut| in_flight.iter().all(|seed| self.place(*seed) > cut))
     }
 
-    fn take(&mut self, result: SeedResult, progress: &Progress) {
+    fn take(&mut self, result: SeedResult, reachable: &[String], progress: &Progress) {
         let place = self.place(result.seed);
         if let Some(property) = result.failed() {
             self.first_failure = Some(self.first_failure.map_or(place, |first| first.min(place)));
@@ -251,6 +287,8 @@ impl Campaign<'_> {
                 self.terminal.note(format_args!("{} seed {}: {property}", bad("failed"), result.seed));
             });
         }
+        let quiet = self.arguments.until_covered.unwrap_or(u64::MAX);
+        self.covered = self.covered.or(self.coverage.take(place, &result, reachable, quiet));
         self.running.add(result.clone());
         self.results.insert(place, result);
     }
@@ -263,6 +301,14 @@ impl Campaign<'_> {
             simulated_s: self.running.simulated_us as f64 / 1e6,
             missing: self.running.missing(reachable).into_iter().map(str::to_owned).collect(),
         }
+    }
+}
+
+fn engines_words(engines: Engines) -> String {
+    match engines {
+        Engines::Both => format!("event engine, every {FULL_STACK_EVERY}th seed on turmoil"),
+        Engines::Event => "event engine".to_owned(),
+        Engines::Turmoil => "turmoil engine".to_owned(),
     }
 }
 
@@ -279,7 +325,7 @@ pub(crate) fn tell(
             Some(Failure::Violated(violated)) => {
                 terminal.object("violation", &serde_json::json!({ "seed": result.seed, "violation": violated }));
                 let keep = |keeper: &mut Keeper| {
-                    let added = keeper.keep(terminal, violated, ending.engine, ending.provenance)?;
+                    let added = keeper.keep(terminal, violated, result.engine, ending.provenance)?;
                     anyhow::Ok(Kept { added, bugs: bugs::flag(keeper.directory()) })
                 };
                 keeper.as_deref_mut().map(keep).transpose()?

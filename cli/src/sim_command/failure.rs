@@ -2,10 +2,9 @@
 //! see it again.
 
 use dacapo_core::Timestamp;
-use dacapo_sim::{Engine, bugbase::Added};
+use dacapo_sim::{Engines, bugbase::Added};
 
 use super::{
-    engine::engine_name,
     result::{Failure, FaultLine, SeedResult, StoryLine, Violated},
     summary::Ending,
 };
@@ -86,13 +85,21 @@ fn violation(terminal: &Terminal, result: &SeedResult, violated: &Violated, kept
     provenance(terminal, result, ending);
 }
 
+/// ` --engine turmoil`, unless the seed's number says so by itself.
+fn engine_flag(result: &SeedResult) -> String {
+    if result.engine == Engines::Both.of(result.seed.0) {
+        String::new()
+    } else {
+        format!(" --engine {}", result.engine)
+    }
+}
+
 /// `replay 42`, with whatever is not the default.
 fn replay_of_seed(result: &SeedResult, ending: &Ending<'_>) -> String {
-    let mut replay = format!("replay {}", result.seed);
+    let mut replay = format!("replay {}{}", result.seed, engine_flag(result));
     let flags = [
         ("scenario", Some(ending.scenario).filter(|scenario| *scenario != "bank")),
         ("profile", Some(ending.profile).filter(|profile| *profile != "swarm")),
-        ("engine", Some(engine_name(ending.engine)).filter(|_| ending.engine != Engine::default())),
         ("bug", ending.bug),
     ];
     for (flag, value) in flags {
@@ -150,8 +157,8 @@ pub(crate) fn story_line(line: &StoryLine) -> String {
 
 fn provenance(terminal: &Terminal, result: &SeedResult, ending: &Ending<'_>) {
     terminal.line(format_args!(
-        "of         {}, profile {}, fingerprint {:016x}",
-        ending.provenance, ending.profile, result.fingerprint
+        "of         {}, profile {}, {} engine, fingerprint {:016x}",
+        ending.provenance, ending.profile, result.engine, result.fingerprint
     ));
 }
 

@@ -5,6 +5,7 @@
 //! the simulator's types. What a person reads of it is written in [`failure`] and [`success`].
 
 pub(crate) mod catalogue;
+mod ended;
 mod engine;
 pub(crate) mod explore;
 mod failure;
@@ -19,8 +20,9 @@ pub(crate) mod worker;
 use dacapo_core::trace::Record;
 use dacapo_sim::narrate;
 
-pub(crate) use engine::{Order, engine_named, planted, run_seed};
-pub(crate) use result::Violated;
+pub(crate) use engine::{Order, Telling, planted, run_seed};
+pub(crate) use pool::Pool;
+pub(crate) use result::{Failure, SeedResult, Violated};
 
 /// A record in words, as everything here shows it.
 pub(crate) fn record_line(record: &Record) -> String {

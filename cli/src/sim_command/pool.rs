@@ -106,7 +106,7 @@ impl Pool {
                 let lost = self.workers[index].in_flight.take();
                 self.workers[index] = self.spawn(index)?;
                 let reason = format!("its worker process ended ({status}); what it said stands above");
-                Ok(lost.map(|seed| SeedResult::harness(seed, reason)))
+                Ok(lost.map(|seed| SeedResult::harness(seed, self.order.engines.of(seed.0), reason)))
             }
             Err(RecvTimeoutError::Timeout) => Ok(None),
             Err(RecvTimeoutError::Disconnected) => unreachable!("the pool holds a sender itself"),

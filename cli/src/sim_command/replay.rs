@@ -7,10 +7,11 @@ use dacapo_core::{
     planted::Bug,
     trace::{self, Record},
 };
-use dacapo_sim::{Engine, Plan, RunOptions, narrate, recorder::Keep};
+use dacapo_sim::{Engine, Engines, Plan, RunOptions, narrate, recorder::Keep};
 
 use super::{
-    engine::{engine_name, engine_named, run_plan},
+    ended::Ended,
+    engine::{Telling, run_plan},
     explore::{Begun, tell},
     failure::story_line,
     summary::Ending,
@@ -45,7 +46,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ReplayArguments) -> anyhow::R
         plan.seed,
         plan.scenario,
         plan.profile,
-        engine_name(engine),
+        engine.name(),
         plan.operations.len(),
         plan.faults.len(),
         bug.map(|bug| format!(", with the planted bug {bug}")).unwrap_or_default(),
@@ -65,7 +66,8 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ReplayArguments) -> anyhow::R
     };
     let watch = Stopwatch::start();
     let options = RunOptions { engine, keep, until: arguments.until, ..RunOptions::default() };
-    let ran = run_plan(&*scenario, &plan, arguments.verify, arguments.until.is_none(), &options)?;
+    let telling = if arguments.until.is_none() { Telling::Attributed } else { Telling::Story };
+    let ran = run_plan(&*scenario, &plan, arguments.verify, telling, &options)?;
     let wall_s = watch.elapsed().as_secs_f64();
     show_records(terminal, arguments, &ran.records)?;
     if let (Some(until), false) = (arguments.until, ran.stopped) {
@@ -78,13 +80,14 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ReplayArguments) -> anyhow::R
     let ending = Ending {
         scenario: &plan.scenario,
         profile: &plan.profile,
+        engines: if engine == Engine::Event { Engines::Event } else { Engines::Turmoil },
+        ended: Ended::SeedsDone,
         bug,
-        engine,
         reachable: &[],
         as_drawn,
         wall_s,
         provenance: &provenance,
-        exit: tally.exit(&[], false),
+        exit: tally.exit(&[], Ended::SeedsDone),
     };
     // What was made by leaving something out is an experiment, not a finding.
     let mut keeper = Keeper::new(&arguments.bugs, Shrinking::None);
@@ -101,7 +104,7 @@ fn plan_of(arguments: &ReplayArguments) -> anyhow::Result<(Plan, Engine)> {
         bug: arguments.bug.as_deref(),
         bugs: &arguments.bugs,
     })?;
-    let engine = arguments.engine.map_or_else(|| Ok(subject.engine()), engine_named)?;
+    let engine = arguments.engine.map_or_else(|| subject.engine(), |name| name.of(subject.plan.seed));
     let mut plan = if arguments.as_found { subject.plan } else { subject.smallest() };
     for id in &arguments.without_fault {
         let ids: Vec<u32> = plan.faults.iter().map(|fault| fault.id).collect();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 pub(crate) use dacapo_sim::narrate::StoryLine;
+use dacapo_sim::{Engine, shapes::Shapes};
 use serde::{Deserialize, Serialize};
 
 use crate::seed::Seed;
@@ -12,6 +13,8 @@ use crate::seed::Seed;
 pub(crate) struct SeedResult {
     /// The seed that its plan was drawn from.
     pub(crate) seed: Seed,
+    /// What carried it out.
+    pub(crate) engine: Engine,
     /// The chained hash of its trace.
     pub(crate) fingerprint: u64,
     /// How long it took in the simulated world.
@@ -30,6 +33,8 @@ pub(crate) struct SeedResult {
     pub(crate) checks: BTreeMap<String, u64>,
     /// How often each mark was reached.
     pub(crate) marks: BTreeMap<String, u64>,
+    /// What its state looked like.
+    pub(crate) shapes: Shapes,
     /// What went wrong; none if the run passed.
     pub(crate) failure: Option<Failure>,
 }
@@ -88,9 +93,10 @@ pub(crate) struct FaultLine {
 
 impl SeedResult {
     /// A run that the harness could not bring to its end.
-    pub(crate) fn harness(seed: Seed, reason: String) -> Self {
+    pub(crate) fn harness(seed: Seed, engine: Engine, reason: String) -> Self {
         Self {
             seed,
+            engine,
             fingerprint: 0,
             simulated_us: 0,
             records: 0,
@@ -100,6 +106,7 @@ impl SeedResult {
             faults: BTreeMap::new(),
             checks: BTreeMap::new(),
             marks: BTreeMap::new(),
+            shapes: Shapes::default(),
             failure: Some(Failure::Harness(reason)),
         }
     }

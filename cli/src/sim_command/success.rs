@@ -57,6 +57,14 @@ fn details(terminal: &Terminal, tally: &Tally, ending: &Ending<'_>) {
     if !missing.is_empty() {
         terminal.line(format_args!("never      {}", missing.join(", ")));
     }
+    let engines: Vec<String> =
+        tally.engines.iter().map(|(name, seeds)| format!("{name} {}", grouped(*seeds))).collect();
+    terminal.line(format_args!(
+        "engines    {}   {}   ended by {}",
+        engines.join(" · "),
+        count(tally.shapes, "shape of state", "shapes of state"),
+        ending.ended.words()
+    ));
     terminal
         .line(format_args!("fingerprint {}   profile {}   {}", tally.fingerprint, ending.profile, ending.provenance));
 }

@@ -1,9 +1,11 @@
 //! The last line of `sim` and `replay` under `--json`. Its first fields are fixed; others may follow.
 
-use dacapo_sim::Engine;
+use std::collections::BTreeMap;
+
+use dacapo_sim::Engines;
 use serde::Serialize;
 
-use super::{engine::engine_name, tally::Tally};
+use super::{ended::Ended, tally::Tally};
 use crate::{exit::Exit, provenance::Provenance, seed::Seed, terminal::Terminal};
 
 /// What a run is told with: how it was asked for, and how it ended.
@@ -12,10 +14,12 @@ pub(crate) struct Ending<'a> {
     pub(crate) scenario: &'a str,
     /// With which profile.
     pub(crate) profile: &'a str,
+    /// On which engines.
+    pub(crate) engines: Engines,
+    /// The rule that ended it.
+    pub(crate) ended: Ended,
     /// With which planted bug, if any.
     pub(crate) bug: Option<&'a str>,
-    /// What carried the plans out.
-    pub(crate) engine: Engine,
     /// The marks that could have been reached.
     pub(crate) reachable: &'a [String],
     /// The plan is what the seed draws, so that the seed alone says how to see it again.
@@ -39,7 +43,10 @@ struct Summary<'a> {
     exit: u8,
     scenario: &'a str,
     profile: &'a str,
-    engine: &'static str,
+    engine: Engines,
+    engines: &'a BTreeMap<&'static str, u64>,
+    ended: Ended,
+    shapes: u64,
     bug: Option<&'a str>,
     events: u64,
     records: u64,
@@ -70,7 +77,10 @@ pub(crate) fn write(terminal: &Terminal, tally: &Tally, ending: &Ending<'_>) {
         exit: ending.exit as u8,
         scenario: ending.scenario,
         profile: ending.profile,
-        engine: engine_name(ending.engine),
+        engine: ending.engines,
+        engines: &tally.engines,
+        ended: ending.ended,
+        shapes: tally.shapes,
         bug: ending.bug,
         events: tally.events,
         records: tally.records,

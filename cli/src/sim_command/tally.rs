@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use dacapo_core::trace::Fingerprint;
 
-use super::result::{Failure, SeedResult};
+use super::{
+    ended::Ended,
+    result::{Failure, SeedResult},
+};
 use crate::exit::Exit;
 
 /// From so many seeds on, a mark that was never reached makes a campaign inconclusive; with fewer it is chance.
@@ -31,6 +34,10 @@ pub(crate) struct Tally {
     pub(crate) checks: BTreeMap<String, u64>,
     /// How often each mark was reached.
     pub(crate) marks: BTreeMap<String, u64>,
+    /// How many shapes the state took.
+    pub(crate) shapes: u64,
+    /// Seeds by the engine that ran them.
+    pub(crate) engines: BTreeMap<&'static str, u64>,
     /// The seeds that failed.
     pub(crate) failed: Vec<SeedResult>,
 }
@@ -40,9 +47,11 @@ impl Tally {
     pub(crate) fn add(&mut self, result: SeedResult) {
         self.fingerprint = match self.seeds {
             0 => Fingerprint(result.fingerprint),
-            _ => self.fingerprint.then(&result.fingerprint),
+            // With its engine: what one engine made of a seed stands for nothing that another makes of it.
+            _ => self.fingerprint.then(&(result.engine.name(), result.fingerprint)),
         };
         self.seeds += 1;
+        *self.engines.entry(result.engine.name()).or_default() += 1;
         self.simulated_us += result.simulated_us;
         self.records += result.records;
         self.events += result.events;
@@ -66,7 +75,7 @@ impl Tally {
     }
 
     /// How the campaign ends; the worst that any seed came to counts.
-    pub(crate) fn exit(&self, reachable: &[String], interrupted: bool) -> Exit {
+    pub(crate) fn exit(&self, reachable: &[String], ended: Ended) -> Exit {
         let any = |test: fn(&Failure) -> bool| self.failed.iter().filter_map(|seed| seed.failure.as_ref()).any(test);
         if any(|failure| matches!(failure, Failure::Violated(_))) {
             Exit::Violated
@@ -74,9 +83,12 @@ impl Tally {
             Exit::NotDeterministic
         } else if any(|failure| matches!(failure, Failure::Harness(_))) {
             Exit::Failed
-        } else if interrupted {
+        } else if ended == Ended::Interrupted {
             Exit::Interrupted
-        } else if self.seeds == 0 || (self.seeds >= CONCLUSIVE_SEEDS_MIN && !self.missing(reachable).is_empty()) {
+        } else if self.seeds == 0
+            || ended == Ended::CapReached
+            || (self.seeds >= CONCLUSIVE_SEEDS_MIN && !self.missing(reachable).is_empty())
+        {
             Exit::Inconclusive
         } else {
             Exit::Passed
@@ -86,6 +98,8 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
+    use dacapo_sim::Engine;
+
     use super::*;
     use crate::seed::Seed;
 
@@ -102,6 +116,7 @@ mod tests {
             checks: BTreeMap::from([("lane_order".to_owned(), 4)]),
             marks: BTreeMap::from([("redelivered".to_owned(), seed % 2)]),
             failure,
+            ..SeedResult::harness(Seed(seed), Engine::Event, String::new())
         }
     }
 
@@ -119,26 +134,29 @@ mod tests {
         }
         assert_ne!(tally(2).fingerprint, swapped.fingerprint);
         assert_eq!(tally(2).fingerprint, tally(2).fingerprint);
+        let mut other = tally(1);
+        other.add(SeedResult { engine: Engine::Turmoil, ..result(1, None) });
+        assert_ne!(tally(2).fingerprint, other.fingerprint, "the engine counts too");
     }
 
     #[test]
     fn a_mark_counts_only_from_a_hundred_seeds_on() {
         let marks = ["redelivered".to_owned(), "lane_parked".to_owned()];
-        assert_eq!(tally(99).exit(&marks, false), Exit::Passed);
-        assert_eq!(tally(100).exit(&marks, false), Exit::Inconclusive);
-        assert_eq!(tally(100).exit(&marks[..1], false), Exit::Passed);
+        assert_eq!(tally(99).exit(&marks, Ended::SeedsDone), Exit::Passed);
+        assert_eq!(tally(100).exit(&marks, Ended::SeedsDone), Exit::Inconclusive);
+        assert_eq!(tally(100).exit(&marks[..1], Ended::SeedsDone), Exit::Passed);
         assert_eq!(tally(100).missing(&marks), ["lane_parked"]);
-        assert_eq!(tally(0).exit(&[], false), Exit::Inconclusive);
+        assert_eq!(tally(0).exit(&[], Ended::SeedsDone), Exit::Inconclusive);
     }
 
     #[test]
     fn the_worst_that_happened_decides_the_exit_code() {
         let mut tally = tally(3);
-        assert_eq!(tally.exit(&[], true), Exit::Interrupted);
+        assert_eq!(tally.exit(&[], Ended::Interrupted), Exit::Interrupted);
         tally.add(result(4, Some(Failure::Harness("out of memory".to_owned()))));
-        assert_eq!(tally.exit(&[], true), Exit::Failed);
+        assert_eq!(tally.exit(&[], Ended::Interrupted), Exit::Failed);
         tally.add(result(5, Some(Failure::Differs("step 3".to_owned()))));
-        assert_eq!(tally.exit(&[], true), Exit::NotDeterministic);
+        assert_eq!(tally.exit(&[], Ended::Interrupted), Exit::NotDeterministic);
         assert_eq!(tally.failed[1].failed(), Some("deterministic"));
     }
 }

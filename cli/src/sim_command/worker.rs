@@ -42,6 +42,6 @@ fn run_safely(order: &Order, seed: Seed) -> SeedResult {
             .map(ToString::to_string)
             .or_else(|| panic.downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "a panic without a message".to_owned());
-        SeedResult::harness(seed, message)
+        SeedResult::harness(seed, order.engines.of(seed.0), message)
     })
 }

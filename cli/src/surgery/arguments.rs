@@ -9,7 +9,6 @@ use super::subject::{self, Naming, Subject};
 use crate::{
     arguments::{EngineName, duration},
     bugs::DIRECTORY,
-    sim_command::engine_named,
 };
 
 /// Which plan, and what runs it.
@@ -24,7 +23,7 @@ pub(crate) struct SubjectArguments {
     /// The profile that the seed was explored with
     #[arg(long, default_value = "swarm")]
     pub(crate) profile: String,
-    /// What runs the plans; of a bug, what found it, if left out
+    /// What runs the plans; if left out: of a bug, what found it, else what a campaign with both runs the seed on
     #[arg(long, value_enum)]
     pub(crate) engine: Option<EngineName>,
     /// Plant a bug, to see it found; needs a build with `--features planted-bugs`
@@ -51,8 +50,8 @@ impl SubjectArguments {
     }
 
     /// What runs it.
-    pub(crate) fn engine(&self, subject: &Subject) -> anyhow::Result<Engine> {
-        self.engine.map_or_else(|| Ok(subject.engine()), engine_named)
+    pub(crate) fn engine(&self, subject: &Subject) -> Engine {
+        self.engine.map_or_else(|| subject.engine(), |name| name.of(subject.plan.seed))
     }
 }
 

@@ -55,7 +55,7 @@ struct Line<'a> {
 /// Blames.
 pub(crate) fn run(terminal: &Terminal, arguments: &BlameArguments) -> anyhow::Result<Exit> {
     let subject = arguments.subject.subject()?;
-    let engine = arguments.subject.engine(&subject)?;
+    let engine = arguments.subject.engine(&subject);
     let plan = &subject.plan;
     let scenario = scenarios::named(&plan.scenario)?;
     terminal.note(format_args!(

@@ -45,7 +45,7 @@ struct Line<'a> {
 /// Shrinks.
 pub(crate) fn run(terminal: &Terminal, arguments: &ShrinkArguments) -> anyhow::Result<Exit> {
     let subject = arguments.subject.subject()?;
-    let engine = arguments.subject.engine(&subject)?;
+    let engine = arguments.subject.engine(&subject);
     let whole = &subject.plan;
     let scenario = scenarios::named(&whole.scenario)?;
     terminal.note(format_args!(

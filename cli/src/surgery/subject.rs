@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use anyhow::Context as _;
 use dacapo_sim::{
-    BugBase, Engine, Plan, PlanError,
+    BugBase, Engine, Engines, Plan, PlanError,
     bugbase::{self, KnownBug},
 };
 
@@ -42,7 +42,7 @@ pub(crate) struct Subject {
 impl Subject {
     /// What carries it out, unless another engine was asked for.
     pub(crate) fn engine(&self) -> Engine {
-        self.known.as_ref().map_or(Engine::default(), |bug| bug.engine)
+        self.known.as_ref().map_or(Engines::Both.of(self.plan.seed), |bug| bug.engine)
     }
 
     /// The smallest plan that is known of it.

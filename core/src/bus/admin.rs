@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     limits::{PAGE_EVENTS_MAX, TYPES_PER_SERVICE_MAX},
+    marks::bus as marks,
     names::{EventType, Key, Position, ServiceName, Version},
     store::{LaneChange, Page, Read, Taken},
     wire::{Error, ErrorCode, Start},
@@ -76,13 +77,13 @@ impl Bus {
             });
             service.pending += 1;
             self.ended(name, key, position, Ending::skipped());
-            self.mark("skipped");
+            self.mark(marks::SKIPPED);
         } else {
             let Some(lane) = self.lane_mut(name, key) else { return };
             let record = lane.record(name, key);
             self.gather.commit.lanes.push(LaneChange::Put(record));
             self.enqueue(name, key);
-            self.mark("retried");
+            self.mark(marks::RETRIED);
         }
         let event_type = if skip { "$Skipped" } else { "$Retried" };
         let audited = self.system_event(name, event_type, cause, &data);
@@ -113,7 +114,7 @@ impl Bus {
             .collect();
         let rewinds = added && start == Start::Beginning;
         self.begin_anew(name, taken, rewinds);
-        self.mark("types_changed");
+        self.mark(marks::TYPES_CHANGED);
         let data = serde_json::json!({ "service": name, "types": types, "start": start });
         let audited = self.system_event(name, "$TypesChanged", None, &data);
         AdminAnswer::Done(audited)

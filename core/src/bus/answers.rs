@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     event::Refusal,
+    marks::bus as marks,
     names::{InstanceName, Key, ServiceName},
     planted::Bug,
     store::Ended,
@@ -59,12 +60,12 @@ impl Bus {
         let Complete { position, token, .. } = *complete;
         if let Some(produced) = self.knowledge.done(service, position).or(facts.completed.as_ref()) {
             let produced = produced.to_vec();
-            self.mark("completed_already");
+            self.mark(marks::COMPLETED_ALREADY);
             self.send(conn, Completed { position, already: true, produced });
             return;
         }
         let Some(key) = self.completable(service, &instance, complete) else {
-            self.mark("completion_fenced");
+            self.mark(marks::COMPLETION_FENCED);
             let reason = "the delivery is no longer yours: its lane has moved, or it was delivered again".to_owned();
             self.send(conn, Fenced { position, token, reason });
             return;
@@ -130,7 +131,7 @@ impl Bus {
         reason: Refusal,
         message: String,
     ) {
-        self.mark("completion_rejected");
+        self.mark(marks::COMPLETION_REJECTED);
         if let Some(open) = self.open_delivery(service, instance, complete) {
             open.judging = false;
         }
@@ -164,14 +165,14 @@ impl Bus {
         });
         open.conflict = Some(heads.clone());
         if stuck {
-            self.mark("conflict_without_progress");
+            self.mark(marks::CONFLICT_WITHOUT_PROGRESS);
             let reason = "its handler ran into the same conflict twice: it demands what the log denies";
             let Complete { position, token, .. } = *complete;
             self.fail_lane(service, key, reason);
             self.send(conn, Fenced { position, token, reason: reason.to_owned() });
             return;
         }
-        self.mark("conflict");
+        self.mark(marks::CONFLICT);
         let deadline = self.now.monotonic + self.config.limits.delivery_deadline;
         self.arm_deadline(service, key, Some(deadline));
         self.send(conn, Conflict { position: complete.position, token: complete.token, heads });
@@ -185,7 +186,7 @@ impl Bus {
             self.error(conn, crate::wire::ErrorCode::OutOfTurn, "an earlier delivery of this lane is open", help, None);
             return;
         }
-        self.mark("nacked");
+        self.mark(marks::NACKED);
         self.fail_lane(&service, &key, &reason);
     }
 
@@ -194,7 +195,7 @@ impl Bus {
         if self.lane_mut(&service, &key).is_none_or(|lane| lane.pending[0].event.position != extend.position) {
             return; // Behind the first its time has not begun; and the first must not gain any by it.
         }
-        self.mark("extended");
+        self.mark(marks::EXTENDED);
         let deadline = self.now.monotonic + self.config.limits.delivery_deadline;
         self.arm_deadline(&service, &key, Some(deadline));
     }

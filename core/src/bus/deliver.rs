@@ -8,6 +8,7 @@ use super::{
     timers::Timer,
 };
 use crate::{
+    marks::bus as marks,
     names::{InstanceName, Key, Position, ServiceName},
     planted::Bug,
     store::{Completion, Ended, LaneChange},
@@ -153,7 +154,7 @@ impl Bus {
                 self.arm_deadline(name, key, Some(deadline));
             }
             if again {
-                self.mark("redelivered");
+                self.mark(marks::REDELIVERED);
             }
             self.send(conn, frame);
         }
@@ -200,7 +201,7 @@ impl Bus {
         let conn = lane.owner.as_ref().and_then(|owner| service.instances.get(owner)).and_then(|owner| owner.conn);
         let reason = "the delivery's deadline passed without an answer";
         let last = lane.pending.len() == 1 && !lane.spilled && !lane.listed;
-        self.mark("deadline_passed");
+        self.mark(marks::DEADLINE_PASSED);
         if last && self.config.planted.is(Bug::LastEventLost) {
             self.withdraw(name, key, Lost::Failed);
             self.forget_last(name, key);
@@ -258,6 +259,7 @@ impl Bus {
         if too_many && lost == Lost::Disconnected && key.is_reserved() {
             self.skip_system_event(name, key);
         } else if too_many && lost == Lost::Disconnected {
+            self.mark(marks::PARKED_BY_DISCONNECTS);
             self.park(name, key, "its instances went away too often with its first event open");
         }
     }
@@ -298,7 +300,7 @@ impl Bus {
         let Some(lane) = self.lane_mut(name, key) else { return };
         lane.backoff = Some(now + backoff);
         self.timers.arm(now + backoff, Timer::Backoff(name.clone(), key.clone()));
-        self.mark("backed_off");
+        self.mark(marks::BACKED_OFF);
         self.spill(name, key);
     }
 
@@ -350,7 +352,7 @@ impl Bus {
         lane.parked = Some(reason.to_owned());
         self.cancel_backoff(name, key);
         self.spill(name, key);
-        self.mark("parked");
+        self.mark(marks::PARKED);
         let data = serde_json::json!({ "service": name, "key": key, "position": position, "failures": failures, "reason": reason });
         self.system_event(name, "$Parked", cause, &data);
     }
@@ -368,7 +370,7 @@ impl Bus {
         service.system_events_skipped += 1;
         let Some(first) = service.lanes.get(key).and_then(|lane| lane.pending.front()) else { return };
         let position = first.event.position;
-        self.mark("system_event_skipped");
+        self.mark(marks::SYSTEM_EVENT_SKIPPED);
         self.ended(name, key, position, Ending::skipped());
     }
 

@@ -72,6 +72,7 @@ impl Bus {
             timers,
             dirty,
             apart,
+            sizes_told: _, // For people.
         } = self;
         let base = Base {
             now: now.monotonic,
@@ -198,6 +199,7 @@ fn service_digest(service: &Service, base: &Base<'_>, to: &mut StableHasher) {
         unowned,
         epoch,
         system_events_skipped: _,
+        sizes_told: _, // For people.
     } = service;
     (name, types, head, frontier, loaded, outstanding, pending, turn, unowned, epoch).hash(to);
     reading.as_ref().map(|(read, arriving)| (base.rank(*read), arriving)).hash(to);

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     event::Event,
+    marks::bus as marks,
     names::{Key, Position, ServiceName, Version},
     store::{Commit, KeyHead, LaneChange, Page, Read, Undone},
 };
@@ -63,6 +64,7 @@ impl Bus {
         for (event, before) in commit.events.iter().zip(before) {
             let Some(service) = self.services.get_mut(name) else { return };
             if service.pending >= self.config.limits.service_pending_max {
+                self.mark(marks::SERVICE_WINDOW_FULL);
                 return; // The window is full: from here on it is behind.
             }
             service.loaded = event.position;
@@ -109,7 +111,7 @@ impl Bus {
             return;
         }
         if lane.stands() || lane.pending.len() >= limits.lane_pending_max {
-            self.mark("lane_spilled");
+            self.mark(marks::LANE_SPILLED);
             self.list_lane(name, &key);
             if let Some(lane) = self.lane_mut(name, &key) {
                 lane.spilled = true;
@@ -158,7 +160,7 @@ impl Bus {
             _ => return, // The service began anew meanwhile.
         }
         let Some((_, arriving)) = service.reading.take() else { return };
-        self.mark("service_catches_up");
+        self.mark(marks::SERVICE_CATCHES_UP);
         // The store may have shown the commit under way before it said that it is durable; those events come live.
         let durable = self.knowledge.durable;
         let through = through.min(durable);
@@ -224,7 +226,7 @@ impl Bus {
         }
         let Some(reading) = lane.reading.take() else { return };
         let (attempts, delivered, failures) = (lane.attempts, lane.delivered, lane.failures);
-        self.mark("spilled_lane_read");
+        self.mark(marks::SPILLED_LANE_READ);
         let read = events.into_iter().map(|Undone { event, previous }| {
             let attempts = if event.version <= delivered { attempts } else { 0 };
             Pending { event, previous, attempts }
@@ -275,11 +277,12 @@ impl Bus {
         let Some(service) = self.services.get_mut(name) else { return };
         let Some(lane) = service.lanes.remove(key) else { return };
         debug_assert!(lane.open.is_empty() && lane.is_drained(), "only a drained lane is forgotten");
-        if lane.listed {
-            self.gather.commit.lanes.push(LaneChange::Remove { service: name.clone(), key: key.clone() });
-        }
         if let Some(owner) = lane.owner {
             service.idle.insert(key.clone(), owner, lane.epoch, lanes_max);
+        }
+        if lane.listed {
+            self.gather.commit.lanes.push(LaneChange::Remove { service: name.clone(), key: key.clone() });
+            self.mark(marks::LISTED_LANE_DRAINED);
         }
     }
 
@@ -293,7 +296,7 @@ impl Bus {
                 return;
             }
             let key = key.clone();
-            self.mark("slow_lane_listed");
+            self.mark(marks::SLOW_LANE_LISTED);
             self.list_lane(name, &key);
         }
     }

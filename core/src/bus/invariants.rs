@@ -70,30 +70,38 @@ impl Bus {
         }
     }
 
-    /// Records what is held in memory, against the limits.
+    /// Records what is held in memory, against the limits, as far as it is news.
     pub(super) fn record_sizes(&mut self) {
         let limits = &self.config.limits;
         let (heads, ids, done) = self.knowledge.sizes();
         // What is decided and not durable may stand above a cache's limit: one commit under way, one gathering, and what
         // the waiting messages need.
         let slack = 2 * limits.commit_events_max + 2 * limits.publishes_waiting_max + crate::limits::BATCH_EVENTS_MAX;
-        let mut sizes = vec![
-            ("heads".to_owned(), heads as u64, (limits.heads_max + slack) as u64),
-            ("recent events".to_owned(), ids as u64, (limits.recent_events_max + slack) as u64),
-            ("recent completions".to_owned(), done as u64, (limits.recent_events_max + slack) as u64),
-            ("connections".to_owned(), self.conns.len() as u64, limits.connections_max as u64),
-            ("services".to_owned(), self.services.len() as u64, limits.services_max as u64),
+        let mut sizes = Vec::new();
+        let fixed = [
+            ("heads", heads, limits.heads_max + slack),
+            ("recent events", ids, limits.recent_events_max + slack),
+            ("recent completions", done, limits.recent_events_max + slack),
+            ("connections", self.conns.len(), limits.connections_max),
+            ("services", self.services.len(), limits.services_max),
         ];
-        for service in self.services.values() {
-            // A spilled lane may load beyond the window, as many events as a lane may hold.
-            let pending_max = limits.service_pending_max + service.lanes_behind() * limits.lane_pending_max;
-            sizes.push((format!("pending of {}", service.name), service.pending as u64, pending_max as u64));
-            sizes.push((
-                format!("idle lanes of {}", service.name),
-                service.idle.len() as u64,
-                limits.idle_lanes_max as u64,
-            ));
+        for (place, (name, size, limit)) in fixed.into_iter().enumerate() {
+            if self.sizes_told.is_news(place, size as u64, limit as u64) {
+                sizes.push((name.to_owned(), size as u64, limit as u64));
+            }
         }
-        self.outbox.say_now(Output::Record(What::Sizes { sizes }));
+        for service in self.services.values_mut() {
+            let pending_max = service.pending_max(limits);
+            let of_service =
+                [("pending", service.pending, pending_max), ("idle lanes", service.idle.len(), limits.idle_lanes_max)];
+            for (place, (name, size, limit)) in of_service.into_iter().enumerate() {
+                if service.sizes_told.is_news(place, size as u64, limit as u64) {
+                    sizes.push((format!("{name} of {}", service.name), size as u64, limit as u64));
+                }
+            }
+        }
+        if !sizes.is_empty() {
+            self.outbox.say_now(Output::Record(What::Sizes { sizes }));
+        }
     }
 }

@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     event::Receipt,
-    names::{InstanceName, ServiceName},
+    marks::bus as marks,
+    names::{InstanceName, ServiceName, Version},
     planted::Bug,
     store::{Found, LookUp},
     wire::{Complete, Produced, Publish, Receipts},
@@ -95,7 +96,7 @@ impl Bus {
             self.throttled.insert(conn);
             // An empty batch gets a receipt as well, or its sender would never know.
             let receipts = vec![Receipt::Throttled; publish.events.len().max(1)];
-            self.mark("throttled");
+            self.mark(marks::THROTTLED);
             self.send(conn, Receipts { request: publish.request, receipts });
             return;
         }
@@ -165,7 +166,13 @@ impl Bus {
         for (key, head) in &found.heads {
             self.knowledge.learn_head(key, head);
         }
+        if found.heads.values().any(|head| head.version > Version::ZERO) {
+            self.mark(marks::HEAD_ASKED_OF_STORE);
+        }
+        let durable = self.knowledge.durable_sequence;
+        let mut overtaken = false;
         for waiting in self.inbox.waiting.iter_mut().filter(|waiting| waiting.look_up == Some(id)) {
+            overtaken |= waiting.since < durable;
             waiting.look_up = None;
             let facts = &mut waiting.facts;
             let (events, guards) = match &waiting.message {
@@ -188,6 +195,9 @@ impl Bus {
                 }
             }
         }
+        if overtaken {
+            self.mark(marks::LOOK_UP_OVERTAKEN);
+        }
     }
 
     /// Judges what can be judged now. Says whether it judged anything.
@@ -202,6 +212,9 @@ impl Bus {
                     self.judge_complete(conn, &service, instance, &complete, &facts);
                 }
             }
+        }
+        if self.gather.commit.events.len() >= self.config.limits.commit_events_max && self.inbox.len() > 0 {
+            self.mark(marks::COMMIT_FULL);
         }
         let low = self.config.limits.publishes_waiting_max / 2;
         if any && self.inbox.len() <= low && self.inbox.bytes <= self.config.limits.publishes_waiting_bytes_max / 2 {
@@ -219,18 +232,18 @@ impl Bus {
                 produced.into_iter().map(accepted).collect()
             }
             Outcome::Known(produced) => {
-                self.mark("duplicate");
+                self.mark(marks::DUPLICATE);
                 let known =
                     |it: Produced| Receipt::Duplicate { position: it.position, version: it.version, time: it.time };
                 produced.into_iter().map(known).collect()
             }
             Outcome::Stale { key, head } => {
-                self.mark("inconsistent");
+                self.mark(marks::INCONSISTENT);
                 let receipt = Receipt::Inconsistent { key, head: head.version, id: head.id };
                 vec![receipt; publish.events.len()]
             }
             Outcome::Refused(reason, message) => {
-                self.mark("refused");
+                self.mark(marks::REFUSED);
                 vec![Receipt::Refused { reason, message }; publish.events.len().max(1)]
             }
         };

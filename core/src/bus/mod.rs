@@ -41,8 +41,10 @@ pub use io::{Admin, AdminAnswer, ConnId, Input, InstanceStatus, LaneStatus, Outp
 use crate::{
     event::{Data, Event},
     limits::Limits,
+    marks::{Mark, bus as marks},
     names::{CorrelationId, EventId, EventType, Key, Position, ServiceName, Source, Term},
     planted::{Bug, Planted},
+    sizes::SizesTold,
     store::{KeyHead, Recovered, StoreError, service_key},
     time::{Now, Timestamp},
     trace::What,
@@ -100,6 +102,7 @@ pub struct Bus {
     dirty: BTreeSet<ServiceName>,
     /// Of the planted bug `completion-apart`.
     apart: Vec<Apart>,
+    sizes_told: SizesTold<5>,
 }
 
 impl Bus {
@@ -134,9 +137,10 @@ impl Bus {
             system_events: 0,
             timers,
             apart: Vec::new(),
+            sizes_told: SizesTold::default(),
         };
         if !recovered.lanes.is_empty() {
-            bus.mark("recovered_with_lanes_behind");
+            bus.mark(marks::RECOVERED_WITH_LANES_BEHIND);
         }
         for record in recovered.lanes {
             let Some(service) = bus.services.get_mut(&record.service) else { continue };
@@ -392,9 +396,9 @@ impl Bus {
     }
 
     /// Records that an interesting place was reached.
-    fn mark(&mut self, name: &'static str) {
+    fn mark(&mut self, mark: Mark) {
         if self.config.record {
-            self.outbox.say_now(Output::Record(What::Mark { name: name.to_owned() }));
+            self.outbox.say_now(Output::Record(What::Mark { name: mark.name.to_owned() }));
         }
     }
 }

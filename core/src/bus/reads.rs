@@ -9,6 +9,7 @@ use super::{Bus, ConnId, Output, feed::Arriving};
 use crate::{
     event::Event,
     limits::PAGE_BYTES_MAX,
+    marks::bus as marks,
     names::{EventType, Key, Position, ServiceName},
     planted::Bug,
     store::{Commit, Page, Read as StoreRead, Taken, Undone},
@@ -157,7 +158,7 @@ impl Bus {
         let types = super::service::sorted(types);
         let stream = Stream { sent: after, types, follow, credit, reading: None, rebuilt: false };
         self.streams.insert((conn, request), stream);
-        self.mark("rebuild_begun");
+        self.mark(marks::REBUILD_BEGUN);
         self.stream_on(conn, request);
     }
 
@@ -235,11 +236,11 @@ impl Bus {
         let ends = rebuilt_now && !stream.follow;
         let position = stream.sent;
         if live > 0 {
-            self.mark("rebuild_meets_live");
+            self.mark(marks::REBUILD_MEETS_LIVE);
         }
         self.send(conn, Events { request, events, heads: Vec::new(), position, more });
         if rebuilt_now {
-            self.mark("rebuilt");
+            self.mark(marks::REBUILT);
             self.send(conn, Rebuilt { request, position });
         }
         if ends {
@@ -256,6 +257,7 @@ impl Bus {
         let is_page = fit_a_page(&commit.events, events_max);
         let mut frames = Vec::new();
         let mut behind = Vec::new();
+        let mut fell_behind = false;
         for ((conn, request), stream) in &mut self.streams {
             if let Some((_, arriving)) = &mut stream.reading {
                 for event in &commit.events {
@@ -271,7 +273,11 @@ impl Bus {
                 frames.push((*conn, frame));
             } else {
                 behind.push((*conn, *request));
+                fell_behind |= stream.rebuilt && stream.sent == durable_before;
             }
+        }
+        if fell_behind {
+            self.mark(marks::STREAM_FELL_BEHIND);
         }
         for (conn, frame) in frames {
             self.send(conn, frame);

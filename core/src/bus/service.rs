@@ -13,7 +13,9 @@ use std::{
 use super::{ConnId, feed::Arriving};
 use crate::{
     event::Event,
+    limits::Limits,
     names::{EventType, InstanceName, Key, Position, ServiceName, Version},
+    sizes::SizesTold,
     store::{KeyHead, LaneRecord, ServiceRecord, Taken},
     time::Timestamp,
     wire::{Head, Token},
@@ -47,6 +49,7 @@ pub(super) struct Service {
     /// The last epoch given to any lane: they only grow, so a forgotten lane never gets an old one again.
     pub(super) epoch: u64,
     pub(super) system_events_skipped: u64,
+    pub(super) sizes_told: SizesTold<2>,
 }
 
 impl Service {
@@ -67,6 +70,7 @@ impl Service {
             unowned: VecDeque::new(),
             epoch: 0,
             system_events_skipped: 0,
+            sizes_told: SizesTold::default(),
         }
     }
 
@@ -98,6 +102,14 @@ impl Service {
             self.instances.range::<InstanceName, _>(bounds).find(free)
         });
         after.or_else(|| self.instances.iter().find(free)).map(|(name, _)| name.clone())
+    }
+
+    /// How many events its lanes may hold in memory: a spilled lane may load beyond the window, as many events as a lane
+    /// may hold.
+    pub(super) fn pending_max(&self, limits: &Limits) -> usize {
+        let window = limits.service_pending_max;
+        // Counting the lanes takes a walk over them.
+        if self.pending <= window { window } else { window + self.lanes_behind() * limits.lane_pending_max }
     }
 
     pub(super) fn lanes_behind(&self) -> usize {

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     limits::TYPES_PER_SERVICE_MAX,
+    marks::bus as marks,
     names::{InstanceName, Key, Position, ServiceName},
     planted::Bug,
     store::{KeyHead, ServiceRecord, Taken},
@@ -66,7 +67,7 @@ impl Bus {
         instance.ready = false;
         instance.grace = Some(until);
         self.timers.arm(until, Timer::Grace(service.clone(), name.clone()));
-        self.mark("instance_away");
+        self.mark(marks::INSTANCE_AWAY);
         // What was held back behind a commit will not reach it: nobody's fault.
         for key in self.lanes_of(&service, &name) {
             if self
@@ -93,7 +94,7 @@ impl Bus {
             self.timers.arm(deadline, Timer::Heartbeat(conn));
             return;
         }
-        self.mark("silent_connection_closed");
+        self.mark(marks::SILENT_CONNECTION_CLOSED);
         let help = "send any frame, such as ping, at least every third of the heartbeat deadline";
         self.error(conn, ErrorCode::Silent, "nothing was heard for longer than the heartbeat deadline", help, None);
         self.close(conn, "silent");
@@ -129,10 +130,10 @@ impl Bus {
                 }
                 if let Some(until) = grace {
                     self.timers.cancel(until, &Timer::Grace(name.clone(), instance_name.clone()));
-                    self.mark("reconnected_within_grace");
+                    self.mark(marks::RECONNECTED_WITHIN_GRACE);
                 }
                 if let Some(former_conn) = former_conn {
-                    self.mark("session_superseded");
+                    self.mark(marks::SESSION_SUPERSEDED);
                     let help = "nothing, if this was a reconnect; else give each instance a name of its own";
                     let message = "a newer connection of the same incarnation took over";
                     self.error(former_conn, ErrorCode::Superseded, message, help, None);
@@ -244,7 +245,7 @@ impl Bus {
         let record = ServiceRecord { name: name.clone(), types, frontier: since.min(self.knowledge.durable) };
         self.services.insert(name.clone(), Service::new(record.clone(), KeyHead::default()));
         self.gather.commit.services.push(record);
-        self.mark("service_registered");
+        self.mark(marks::SERVICE_REGISTERED);
         let data = serde_json::json!({ "service": name, "start": start });
         self.system_event(name, "$ServiceRegistered", None, &data);
         self.dirty.insert(name.clone());
@@ -266,7 +267,7 @@ impl Bus {
                 *epoch
             };
             if service.idle.share_with(&instance_name, ready, moved_max, next_epoch) > 0 {
-                self.mark("idle_lanes_moved");
+                self.mark(marks::IDLE_LANES_MOVED);
             }
         }
         self.dirty.insert(name);
@@ -313,7 +314,7 @@ impl Bus {
         if let Some(until) = gone.grace {
             self.timers.cancel(until, &Timer::Grace(name.clone(), instance_name.clone()));
         }
-        self.mark("owner_left");
+        self.mark(marks::OWNER_LEFT);
         let data = serde_json::json!({
             "instance": instance_name, "incarnation": gone.incarnation, "lanes": lanes.len(), "reason": reason,
         });
@@ -355,7 +356,7 @@ impl Bus {
     /// Publishers that were throttled may go on.
     pub(super) fn resume(&mut self) {
         for conn in std::mem::take(&mut self.throttled) {
-            self.mark("resumed");
+            self.mark(marks::RESUMED);
             self.send(conn, Resume {});
         }
     }

@@ -1,10 +1,12 @@
-//! What must hold at every step: the bus's promises 1 to 11, one file each.
+//! What must hold at every step: the bus's promises 1 to 11, 14 and 15, one file each.
 
 pub mod bounded;
 pub mod cause_precedes_effect;
 pub mod completes_once;
+pub mod deadlines_are_kept;
 pub mod expectations_hold;
 pub mod lane_order;
+pub mod lanes_are_independent;
 pub mod no_duplicate_processing;
 pub mod one_owner_per_lane;
 pub mod publishing_is_idempotent;
@@ -15,8 +17,10 @@ pub mod versions_are_gap_free;
 pub use bounded::Bounded;
 pub use cause_precedes_effect::CausePrecedesEffect;
 pub use completes_once::CompletesOnce;
+pub use deadlines_are_kept::DeadlinesAreKept;
 pub use expectations_hold::ExpectationsHold;
 pub use lane_order::LaneOrder;
+pub use lanes_are_independent::LanesAreIndependent;
 pub use no_duplicate_processing::NoDuplicateProcessing;
 pub use one_owner_per_lane::OneOwnerPerLane;
 pub use publishing_is_idempotent::PublishingIsIdempotent;

@@ -21,8 +21,7 @@ pub(crate) fn shows(told: &str) {
     let (shown, after) = rest.split_once(END).expect("the block ends");
     if std::env::var_os("DACAPO_UPDATE_README").is_some() {
         // The folder of the plan is somewhere else for everybody.
-        let target =
-            told.split('"').find(|word| word.ends_with(".json")).and_then(|file| file.split_once("dacapo/seats-"));
+        let target = told.split('"').find_map(|word| word.split_once("dacapo/seats-"));
         let told = target.map_or_else(|| told.to_owned(), |(folder, _)| told.replace(folder, "target/"));
         fs::write(&file, format!("{before}{BEGIN}{told}{END}{after}")).expect("can be written");
     } else {

@@ -1,7 +1,9 @@
 //! Open deliveries: what the bus gave this instance to handle, and how far each is.
 //!
 //! Of one lane only the first is handled; those behind it wait until it has ended. A delivery whose completion was sent
-//! and not answered outlives the connection: it is asked again on the next, and the log says what became of it.
+//! and not answered outlives the connection: it is asked again on the next, and the log says what became of it. One that
+//! stays unanswered on a connection that lives is asked again there: it, or its answer, was lost, and whatever is behind
+//! it in its lane would wait for ever.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,8 +22,8 @@ pub(super) struct Delivery {
     pub(super) token: Token,
     pub(super) previous: Version,
     pub(super) event: Arc<Event>,
-    /// When the bus must be told that it takes longer, or, after its session, be asked once more what became of it.
-    pub(super) extend_at: Timestamp,
+    /// When the bus must be told that it takes longer; or, once it is decided, asked again what became of it.
+    pub(super) wake_at: Timestamp,
     /// What was sent and is not answered yet; none while it is handled.
     pub(super) decided: Option<Complete>,
     /// Its session has ended: the answer to what was decided is all that is still wanted.
@@ -30,14 +32,6 @@ pub(super) struct Delivery {
     pub(super) heads: Vec<Head>,
     /// The states that its last run read or lacked.
     pub(super) needs: BTreeSet<Key>,
-}
-
-impl Delivery {
-    /// Whether it would be forgotten if this instance did not speak of it: the bus watches over what it gave to the
-    /// present session, and knows nothing of a decision of a former one until it hears it.
-    pub(super) fn is_ours_to_ask(&self) -> bool {
-        self.decided.is_none() || self.of_former_session
-    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -87,8 +81,9 @@ impl Deliveries {
         Some(ended)
     }
 
-    pub(super) fn decide(&mut self, position: Position, complete: Complete) {
+    pub(super) fn decide(&mut self, position: Position, complete: Complete, ask_at: Timestamp) {
         if let Some(delivery) = self.open.get_mut(&position) {
+            delivery.wake_at = ask_at;
             self.decided += usize::from(delivery.decided.replace(complete).is_none());
         }
     }
@@ -144,7 +139,7 @@ impl Deliveries {
 
     /// When the next delivery is due to be extended or asked about.
     pub(super) fn due(&self) -> Option<Timestamp> {
-        self.open.values().filter(|open| open.is_ours_to_ask()).map(|open| open.extend_at).min()
+        self.open.values().map(|open| open.wake_at).min()
     }
 
     pub(super) fn check_invariants(&self) {

@@ -1,13 +1,14 @@
 //! Handling deliveries: bring the event into its key's state, run the handler, complete, and take the bus's answer.
 
 use dacapo_core::{
-    Event, Key, NewEvent, Position, Version,
+    Event, Key, NewEvent, Position, Timestamp, Version,
+    marks::instance as marks,
     planted::Bug,
     trace::{How, What},
     wire::{Complete, Completed, Conflict, Deliver, Extend, Fenced, Nack, Produced, Rejected, Token},
 };
 
-use super::{Instance, Waiter, context::Ran, decision::Batch, deliveries::Delivery, ids};
+use super::{Instance, Waiter, context::Ran, decision::Batch, deliveries::Delivery, ids, session::Session};
 use crate::service::{HandlerFault, Interrupt, Service};
 
 /// Completions under way, as a multiple of the credit, beyond which handlers wait: the bus takes a completion's credit
@@ -39,7 +40,7 @@ impl<S: Service> Instance<S> {
             token: deliver.token,
             previous: deliver.previous,
             event: deliver.event,
-            extend_at: self.now.monotonic + half,
+            wake_at: self.now.monotonic + half,
             decided: None,
             of_former_session: false,
             heads: Vec::new(),
@@ -56,6 +57,7 @@ impl<S: Service> Instance<S> {
         }
         let Some(session) = self.line.session() else { return };
         if self.deliveries.decided() >= DECIDED_PER_CREDIT * (session.welcome.credit.max(1) as usize) {
+            self.mark(marks::HANDLERS_WAITED);
             return self.deliveries.hold(position);
         }
         let (event, previous, token) = (open.event.clone(), open.previous, open.token);
@@ -82,7 +84,7 @@ impl<S: Service> Instance<S> {
             self.apply(event, How::Delivered);
         } else {
             if version.is_some() {
-                self.mark("a delivery showed a gap in a state");
+                self.mark(marks::GAP_SHOWN);
             }
             self.fetches.want(&event.key, Some(waiter));
             return false;
@@ -138,8 +140,15 @@ impl<S: Service> Instance<S> {
     }
 
     fn complete(&mut self, complete: Complete) {
-        self.deliveries.decide(complete.position, complete.clone());
+        let ask_at = self.ask_at();
+        self.deliveries.decide(complete.position, complete.clone(), ask_at);
         self.send(complete);
+    }
+
+    /// When to ask again what became of a completion: the bus would have taken the delivery back by then.
+    fn ask_at(&self) -> Timestamp {
+        let deadline = self.line.session().map(Session::delivery_deadline).unwrap_or_default();
+        self.now.monotonic + deadline
     }
 
     fn nack(&mut self, position: Position, token: Token, reason: &str) {
@@ -162,20 +171,16 @@ impl<S: Service> Instance<S> {
 
     /// On a new session: what became of the completions whose answer got lost?
     pub(super) fn ask_completions_again(&mut self) {
-        let Some(half) = self.line.session().map(|session| session.delivery_deadline() / 2) else { return };
         let decided: Vec<Complete> = self.deliveries.iter().filter_map(|(_, open)| open.decided.clone()).collect();
         for complete in decided {
-            if let Some(open) = self.deliveries.get_mut(complete.position) {
-                open.extend_at = self.now.monotonic + half;
-            }
-            self.send(complete);
+            self.complete(complete);
         }
     }
 
     pub(super) fn completed(&mut self, completed: &Completed) {
         let Some(ended) = self.deliveries.end(completed.position) else { return };
         if ended.of_former_session {
-            self.mark("a completion of a former session was asked again");
+            self.mark(marks::COMPLETION_ASKED_AFTER_SESSION);
         }
         if let Some(complete) = ended.decided.filter(|_| !completed.already) {
             self.adopt(&ended.event, complete.events, &completed.produced);
@@ -233,7 +238,7 @@ impl<S: Service> Instance<S> {
         if !self.is_decided(conflict.position, conflict.token) {
             return;
         }
-        self.mark("a completion met a conflict and was handled again");
+        self.mark(marks::CONFLICT_HANDLED_AGAIN);
         let Some(Complete { position, token, events, guards }) =
             self.deliveries.reconsider(conflict.position, conflict.heads)
         else {
@@ -246,13 +251,14 @@ impl<S: Service> Instance<S> {
         if let Some(half) = self.line.session().map(|session| session.delivery_deadline() / 2)
             && let Some(open) = self.deliveries.get_mut(conflict.position)
         {
-            open.extend_at = self.now.monotonic + half;
+            open.wake_at = self.now.monotonic + half;
         }
         self.runnable.push_back(Waiter::Delivery(conflict.position));
     }
 
     pub(super) fn fenced(&mut self, fenced: &Fenced) {
         if self.deliveries.get(fenced.position).is_some_and(|open| open.token == fenced.token) {
+            self.mark(marks::FENCED_DROPPED);
             self.drop_delivery(fenced.position);
         }
     }
@@ -263,21 +269,26 @@ impl<S: Service> Instance<S> {
         }
     }
 
-    /// Tells the bus of deliveries that take longer than half their deadline, and asks once more for answers that a
-    /// former session owes.
+    /// Tells the bus of deliveries that take longer than half their deadline, and asks again for answers that are overdue.
     pub(super) fn tick_deliveries(&mut self) {
         let now = self.now.monotonic;
         let Some(half) = self.line.session().map(|session| session.delivery_deadline() / 2) else { return };
-        let due = self.deliveries.iter().filter(|(_, open)| open.is_ours_to_ask() && open.extend_at <= now);
-        let due: Vec<Position> = due.map(|(position, _)| *position).collect();
-        for position in due {
-            let Some(open) = self.deliveries.get_mut(position) else { continue };
-            open.extend_at = now + half;
-            let token = open.token;
-            match open.decided.clone() {
-                None => self.send(Extend { position, token }),
-                Some(complete) => self.send(complete),
+        let due: Vec<(Position, Token, Option<Complete>)> = self
+            .deliveries
+            .iter()
+            .filter(|(_, open)| open.wake_at <= now)
+            .map(|(position, open)| (*position, open.token, open.decided.clone()))
+            .collect();
+        for (position, token, decided) in due {
+            if let Some(complete) = decided {
+                self.mark(marks::COMPLETION_ASKED_AGAIN);
+                self.complete(complete);
+                continue;
             }
+            if let Some(open) = self.deliveries.get_mut(position) {
+                open.wake_at = now + half;
+            }
+            self.send(Extend { position, token });
         }
     }
 }

@@ -42,6 +42,8 @@ use std::collections::{BTreeSet, VecDeque};
 use dacapo_core::{
     Event, EventType, Key, Now, ServiceName, Timestamp,
     digest::{StableHasher, digest_of},
+    marks::Mark,
+    sizes::SizesTold,
     trace::{How, What},
     wire::{FromBus, ToBus},
 };
@@ -94,6 +96,7 @@ pub struct Instance<S: Service> {
     view: View,
     rebuild: Rebuild,
     reconcile: Reconcile,
+    sizes_told: SizesTold<4>,
 }
 
 impl<S: Service> Instance<S> {
@@ -124,6 +127,7 @@ impl<S: Service> Instance<S> {
             view: View::default(),
             rebuild: Rebuild::default(),
             reconcile: Reconcile::default(),
+            sizes_told: SizesTold::default(),
         }
     }
 
@@ -137,9 +141,9 @@ impl<S: Service> Instance<S> {
         }
     }
 
-    fn mark(&mut self, name: &str) {
+    fn mark(&mut self, mark: Mark) {
         if self.config.record {
-            self.record(What::Mark { name: name.to_owned() });
+            self.record(What::Mark { name: mark.name.to_owned() });
         }
     }
 
@@ -226,21 +230,30 @@ impl<S: Service> Instance<S> {
         self.ask_for_states();
     }
 
-    /// What is in memory and open, against its limits.
+    /// What is in memory and open, against its limits, as far as it is news.
     fn record_sizes(&mut self) {
         if !self.config.record {
             return;
         }
         let Some(credit) = self.line.session().map(|session| u64::from(session.welcome.credit)) else { return };
-        let size = |name: &str, size: usize, limit: u64| (name.to_owned(), size as u64, limit);
-        let states_max = (self.config.states_max + self.needed().len()) as u64;
-        let sizes = vec![
-            size("instance deliveries", self.deliveries.unanswered(), handling::OPEN_PER_CREDIT as u64 * credit),
-            size("instance reads", self.fetches.asked(), fetches::READS_OPEN_MAX as u64),
-            size("instance requests", self.requests.len(), self.config.requests_max as u64),
-            size("instance states", self.states.len(), states_max),
+        let states_max = self.config.states_max;
+        // What is needed is counted only where it counts.
+        let states_max = if self.states.len() <= states_max { states_max } else { states_max + self.needed().len() };
+        let all = [
+            ("instance deliveries", self.deliveries.unanswered(), handling::OPEN_PER_CREDIT as u64 * credit),
+            ("instance reads", self.fetches.asked(), fetches::READS_OPEN_MAX as u64),
+            ("instance requests", self.requests.len(), self.config.requests_max as u64),
+            ("instance states", self.states.len(), states_max as u64),
         ];
-        self.record(What::Sizes { sizes });
+        let mut sizes = Vec::new();
+        for (place, (name, size, limit)) in all.into_iter().enumerate() {
+            if self.sizes_told.is_news(place, size as u64, limit) {
+                sizes.push((name.to_owned(), size as u64, limit));
+            }
+        }
+        if !sizes.is_empty() {
+            self.record(What::Sizes { sizes });
+        }
     }
 
     fn tick(&mut self) {

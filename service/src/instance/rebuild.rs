@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use dacapo_core::{
     Key, Position,
+    marks::instance as marks,
     trace::{How, What},
     wire::{Credit, Events, Rebuild as RebuildFrame},
 };
@@ -47,6 +48,9 @@ impl<S: Service> Instance<S> {
             return false;
         }
         let after = self.rebuild.position;
+        if after > Position::ZERO {
+            self.mark(marks::REBUILD_WENT_ON);
+        }
         let request = self.questions.ask(Purpose::Rebuild, self.now.monotonic);
         self.rebuild.request = Some(request);
         self.record(What::RebuildBegun { instance: self.config.name.clone(), request, after });

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use dacapo_core::{
     Key, Timestamp, Version,
+    marks::instance as marks,
     planted::Bug,
     wire::{Events, Head, Read, ReadWhat},
 };
@@ -64,7 +65,7 @@ impl<S: Service> Instance<S> {
         for Head { key, version: head } in page.heads {
             let Some(version) = self.states.version(&key).filter(|version| *version < head) else { continue };
             if self.reconcile.suspects.get(&key).is_some_and(|seen| version < *seen) {
-                self.mark("reconcile found a state that nobody had told of its head");
+                self.mark(marks::RECONCILED);
                 self.fetches.want(&key, None);
             } else {
                 self.reconcile.found.insert(key, head);

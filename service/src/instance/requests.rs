@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dacapo_core::{
     Event, EventType, Key, NewEvent, Position, Receipt, Timestamp,
+    marks::instance as marks,
     planted::Bug,
     wire::{Events, Head, Publish, Read, ReadWhat},
 };
@@ -290,7 +291,7 @@ impl<S: Service> Instance<S> {
         };
         let response = match event.data.to::<RequestAnswered>() {
             Ok(answered) if event.event_type.as_str() == REQUEST_ANSWERED && answered.hash == asker.hash => {
-                self.mark("a request was answered from the log");
+                self.mark(marks::REQUEST_FROM_LOG);
                 Response { status: answered.status, body: answered.body, position: Some(event.position) }
             }
             Ok(_) if event.event_type.as_str() == REQUEST_ANSWERED => Response::error(
@@ -320,12 +321,12 @@ impl<S: Service> Instance<S> {
                 open.heads = vec![Head { key: key.clone(), version: *head }];
                 open.phase = Phase::LookUp { asked: false, otherwise: None };
                 self.runnable.push_back(Waiter::Request(id));
-                self.mark("a request met newer ground and was run again");
+                self.mark(marks::REQUEST_RUN_AGAIN);
             }
             Some(Receipt::Throttled) => {
                 *sent = false;
                 self.requests.throttled = true;
-                self.mark("a request was throttled");
+                self.mark(marks::REQUEST_THROTTLED);
             }
             Some(Receipt::Refused { message, .. }) => {
                 let sentence = format!("the bus refused the events: {message}");

@@ -4,8 +4,8 @@
 //!
 //! A run is drawn from its seed alone and knows nothing of buses; it is small, so that there can be many. On an honest
 //! disk nothing may ever be missing. On one that lies or rots it may, and then somebody must notice: either the store
-//! refuses, or it recovers a shorter log than was shown, which is the broken promise that the bus's properties see. An
-//! answer that is wrong without a word is a failure on any disk.
+//! refuses, or the promise is seen broken: what was acknowledged is not there. What has rotted can always be refused, so
+//! that an answer which is wrong without a word is a failure there.
 
 use std::sync::Arc;
 
@@ -91,6 +91,8 @@ fn run_with(seed: u64, medium: Medium, omissions: Omissions) -> CrashOutcome {
     let mut run = Run::new(seed, medium, omissions);
     let verdict = match run.go() {
         Ok(()) => Verdict::Kept,
+        // What a lie takes away cannot be given back; it is the promise that is seen broken, and that is told.
+        Err(Difference::Wrong(how)) if medium == Medium::Lying => Verdict::Noticed(how),
         Err(Difference::Wrong(how)) => Verdict::Broken(how),
         Err(Difference::Shorter(how)) if medium == Medium::Honest => Verdict::Broken(how),
         Err(Difference::Refused(error)) if medium == Medium::Honest => {
@@ -498,8 +500,9 @@ mod tests {
     fn a_lie_that_loses_something_is_noticed() {
         let verdicts = verdicts(Medium::Lying, Omissions::default(), 300);
         let noticed = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Noticed(_))).count();
-        assert!(noticed > 100, "{noticed}");
-        assert!(!verdicts.iter().any(|verdict| matches!(verdict, Verdict::Broken(_))), "{verdicts:?}");
+        let kept = verdicts.iter().filter(|verdict| **verdict == Verdict::Kept).count();
+        assert!(noticed > 100 && kept > 10, "{noticed} noticed, {kept} lost nothing");
+        assert_eq!(noticed + kept, verdicts.len());
     }
 
     #[test]

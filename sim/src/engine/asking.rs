@@ -1,9 +1,17 @@
 //! How customers ask, whichever engine carries their requests.
 
-use dacapo_core::NodeName;
+use dacapo_core::{NodeName, bus::Admin};
 use dacapo_properties::Operation;
 
-use crate::{cast, engine::chance::Chance, plan::Settings};
+use crate::{
+    cast,
+    engine::chance::Chance,
+    liveness::{LogProgress, ParkedLane},
+    plan::Settings,
+};
+
+/// Of what an administrator may pass over, so much is.
+const SKIPS_PERMILLE: u32 = 500;
 
 /// Which of these instances is asked: another at another attempt.
 pub(crate) fn instance(chance: &Chance, operation: &Operation, attempt: u32, mut among: Vec<NodeName>) -> NodeName {
@@ -32,6 +40,18 @@ pub(crate) fn second_instance(
 pub(crate) fn back_off_us(settings: &Settings, chance: &Chance, operation: u64, attempt: u32) -> u64 {
     let high = settings.retry_us << attempt.min(3);
     chance.between("customer back-off", &(operation, attempt), (high / 2, high))
+}
+
+/// What an administrator does about the lanes that are parked: mostly retries, since what made them fail is mended; now
+/// and then passes over what may be passed over.
+pub(crate) fn mending(chance: &Chance, progress: &LogProgress) -> Vec<Admin> {
+    let mend = |ParkedLane { service, key, skippable }: ParkedLane| {
+        let skips = skippable.is_some_and(|first| {
+            chance.happens("administrator skips", &(service.as_str(), key.as_str(), first.0), SKIPS_PERMILLE)
+        });
+        if skips { Admin::Skip { service, key } } else { Admin::Retry { service, key } }
+    };
+    progress.parked().into_iter().map(mend).collect()
 }
 
 /// The key under which an operation takes effect once.

@@ -40,7 +40,7 @@ pub(crate) enum Next {
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     entries: BTreeMap<u64, Entry>,
-    /// By customer, in the order in which they are done.
+    /// What has not ended, by customer, in the order in which it is done.
     queues: BTreeMap<u32, Vec<u64>>,
 }
 
@@ -67,11 +67,10 @@ impl Book {
     /// What this customer does now: the first of its operations that has begun, or that may begin.
     pub(crate) fn next(&self, customer: u32, now_us: u64) -> Next {
         let queue = self.queues.get(&customer).map_or(&[][..], Vec::as_slice);
-        let mut open = queue.iter().map(|id| &self.entries[id]).filter(|entry| !is_ended(entry.status)).peekable();
-        if open.peek().is_none() {
+        if queue.is_empty() {
             return Next::Finished;
         }
-        for entry in open {
+        for entry in queue.iter().map(|id| &self.entries[id]) {
             if entry.status == Status::Begun {
                 return Next::Do(entry.operation.clone());
             }
@@ -94,8 +93,12 @@ impl Book {
     /// When the next operation of this customer may begin that is too early now.
     pub(crate) fn next_due_us(&self, customer: u32, now_us: u64) -> Option<u64> {
         let queue = self.queues.get(&customer).map_or(&[][..], Vec::as_slice);
-        let entries = queue.iter().map(|id| &self.entries[id]).filter(|entry| !is_ended(entry.status));
-        entries.map(|entry| entry.operation.at_us).filter(|at_us| *at_us > now_us).min()
+        queue
+            .iter()
+            .map(|id| &self.entries[id])
+            .map(|entry| entry.operation.at_us)
+            .filter(|at_us| *at_us > now_us)
+            .min()
     }
 
     fn entry(&mut self, operation: u64) -> &mut Entry {
@@ -124,10 +127,20 @@ impl Book {
         let entry = self.entry(operation);
         entry.in_flight = false;
         entry.status = if (200..300).contains(&status) { Status::Succeeded } else { Status::Refused };
+        self.end(operation);
     }
 
     pub(crate) fn skip(&mut self, operation: u64) {
         self.entry(operation).status = Status::Skipped;
+        self.end(operation);
+    }
+
+    /// What has ended stands in nobody's way.
+    fn end(&mut self, operation: u64) {
+        let customer = self.entry(operation).operation.customer;
+        if let Some(queue) = self.queues.get_mut(&customer) {
+            queue.retain(|id| *id != operation);
+        }
     }
 
     /// The attempts that a customer's former life left under way.
@@ -144,7 +157,7 @@ impl Book {
 
     /// How many have not ended.
     pub(crate) fn open(&self) -> u64 {
-        self.entries.values().filter(|entry| !is_ended(entry.status)).count() as u64
+        self.queues.values().map(|queue| queue.len() as u64).sum()
     }
 
     /// The first few that have not ended.

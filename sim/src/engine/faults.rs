@@ -370,6 +370,7 @@ impl FaultTable {
         let down = |(fault, begun): (&Fault, u64)| match &fault.what {
             Harm::Crash { host, silent } if host == name => Some(if *silent { Down::Silent } else { Down::Killed }),
             Harm::StateDestroyed { host } if host == name => Some(Down::Killed),
+            Harm::StatesDestroyed { hosts } if hosts.contains(name) => Some(Down::Killed),
             Harm::CrashLoop { host, down_us, up_us } if host == name => {
                 let phase = now_us.saturating_sub(begun) % (down_us + up_us).max(1);
                 (phase < *down_us).then_some(Down::Killed)
@@ -396,7 +397,11 @@ impl FaultTable {
 
     /// Whether the host's next life begins by playing the past.
     pub(crate) fn destroys_state(&self, name: &NodeName) -> bool {
-        self.active().any(|(fault, _)| matches!(&fault.what, Harm::StateDestroyed { host } if host == name))
+        self.active().any(|(fault, _)| match &fault.what {
+            Harm::StateDestroyed { host } => host == name,
+            Harm::StatesDestroyed { hosts } => hosts.contains(name),
+            _ => false,
+        })
     }
 
     /// Until when the host stands still.

@@ -53,6 +53,20 @@ impl Engine {
     pub fn can_do(self, family: Family) -> bool {
         self == Self::Event || !family.needs_event_engine()
     }
+
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Turmoil => "turmoil",
+            Self::Event => "event",
+        }
+    }
+}
+
+impl std::fmt::Display for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
 }
 
 /// What an engine knows at the end of a run.

@@ -14,7 +14,7 @@ use super::{
     scope::Scope,
     step::{Step, Taken},
     story::Told,
-    world::World,
+    world::{Outcomes, World},
 };
 
 /// States that are kept whole at once. Beyond it the walk goes on depth first, which keeps one path only.
@@ -172,7 +172,7 @@ impl Search<'_> {
         struct Level {
             world: World,
             steps: std::vec::IntoIter<Step>,
-            outcomes: std::vec::IntoIter<(Taken, Result<World, Box<Violation>>)>,
+            outcomes: <Outcomes as IntoIterator>::IntoIter,
         }
         let level =
             |world: World| Level { steps: world.choices().into_iter(), outcomes: Vec::new().into_iter(), world };
@@ -180,18 +180,11 @@ impl Search<'_> {
         let mut below: Vec<Taken> = Vec::new();
         while let Some(top) = levels.last_mut() {
             let Some((taken, next)) = top.outcomes.next() else {
-                match top.steps.next() {
-                    Some(step) => {
-                        let world = top.world.clone();
-                        let outcomes = self.take(&world, &step)?;
-                        if let Some(top) = levels.last_mut() {
-                            top.outcomes = outcomes.into_iter();
-                        }
-                    }
-                    None => {
-                        levels.pop();
-                        below.pop();
-                    }
+                if let Some(step) = top.steps.next() {
+                    top.outcomes = self.take(&top.world, &step)?.into_iter();
+                } else {
+                    levels.pop();
+                    below.pop();
                 }
                 continue;
             };
@@ -209,7 +202,7 @@ impl Search<'_> {
     }
 
     /// All that may come of a step. A panic of the machine is a broken promise too.
-    fn take(&mut self, world: &World, step: &Step) -> Result<Vec<(Taken, Result<World, Box<Violation>>)>, Stop> {
+    fn take(&mut self, world: &World, step: &Step) -> Result<Outcomes, Stop> {
         self.standing.transitions += 1;
         if self.standing.transitions.is_multiple_of(LOOK_EVERY) && !(self.go_on)(&self.standing) {
             return Err(Stop::Interrupted);
@@ -217,7 +210,7 @@ impl Search<'_> {
         let taken = catch_unwind(AssertUnwindSafe(|| world.take(step)));
         Ok(taken.unwrap_or_else(|panic| {
             let taken = Taken { step: step.clone(), crash_after: None };
-            vec![(taken, Err(world.last_line(&words(&*panic))))]
+            vec![(taken, Err(Box::new(world.last_line(&words(&*panic)))))]
         }))
     }
 
@@ -240,7 +233,7 @@ impl Search<'_> {
             self.standing.healed += 1;
             let mut world = world.clone();
             let healed = catch_unwind(AssertUnwindSafe(|| heal(&mut world, hung)));
-            healed.unwrap_or_else(|panic| Err(world.last_line(&words(&*panic))))?;
+            healed.unwrap_or_else(|panic| Err(Box::new(world.last_line(&words(&*panic)))))?;
         }
         Ok(())
     }

@@ -18,7 +18,11 @@ use dacapo_core::{
 };
 use dacapo_service::{Input, Instance, InstanceConfig, Machine, Output, Response};
 
-use super::{counter::Counter, peers, scope::Scope};
+use super::{
+    counter::Counter,
+    peers,
+    scope::{Scope, limits},
+};
 
 /// An instance, and what it has to do with the world.
 pub(super) struct Node {
@@ -34,7 +38,7 @@ pub(super) struct Node {
     /// It closed its end: the bus learns that when it has heard the rest.
     pub(super) closing: bool,
     pub(super) to_bus: VecDeque<ToBus>,
-    pub(super) to_node: VecDeque<FromBus>,
+    pub(super) from_bus: VecDeque<FromBus>,
 }
 
 /// What came of telling an instance something, besides frames.
@@ -47,7 +51,7 @@ pub(super) struct Came {
 
 impl Clone for Node {
     fn clone(&self) -> Self {
-        let Self { index, machine, history, conn, connections, incarnation, wants, closing, to_bus, to_node } = self;
+        let Self { index, machine, history, conn, connections, incarnation, wants, closing, to_bus, from_bus } = self;
         Self {
             index: *index,
             machine: machine.boxed_clone(),
@@ -58,7 +62,7 @@ impl Clone for Node {
             wants: *wants,
             closing: *closing,
             to_bus: to_bus.clone(),
-            to_node: to_node.clone(),
+            from_bus: from_bus.clone(),
         }
     }
 }
@@ -68,7 +72,7 @@ impl Node {
     pub(super) fn start(scope: &Scope, index: usize, incarnation: u64, now: Now) -> (Self, Came) {
         let config = InstanceConfig {
             credit: scope.credit,
-            request_deadline: scope.limits().delivery_deadline * 2,
+            request_deadline: limits().delivery_deadline * 2,
             reconnect_first: std::time::Duration::from_secs(1),
             reconnect_max: std::time::Duration::from_secs(1),
             reconcile_every: None,
@@ -86,7 +90,7 @@ impl Node {
             wants: false,
             closing: false,
             to_bus: VecDeque::new(),
-            to_node: VecDeque::new(),
+            from_bus: VecDeque::new(),
         };
         let came = node.tell(now, Input::Started);
         (node, came)
@@ -120,7 +124,7 @@ impl Node {
                 Output::Send(frame) => self.to_bus.push_back(frame),
                 Output::Close => {
                     self.closing = self.conn.is_some();
-                    self.to_node.clear();
+                    self.from_bus.clear();
                 }
                 Output::Respond { id, response } => came.answers.push((id, response)),
                 Output::Record(what) => came.records.push(what),
@@ -144,7 +148,7 @@ impl Node {
         self.conn = None;
         self.closing = false;
         self.to_bus.clear();
-        self.to_node.clear();
+        self.from_bus.clear();
     }
 
     /// Another bus: connections are counted anew.
@@ -160,7 +164,8 @@ impl Node {
 
     /// Adds it to a digest.
     pub(super) fn digest(&self, to: &mut StableHasher) {
-        let Self { index, machine: _, history, conn, connections, incarnation, wants, closing, to_bus, to_node } = self;
-        (index, history, conn, connections, incarnation, wants, closing, to_bus, to_node).hash(to);
+        let Self { index, machine: _, history, conn, connections, incarnation, wants, closing, to_bus, from_bus } =
+            self;
+        (index, history, conn, connections, incarnation, wants, closing, to_bus, from_bus).hash(to);
     }
 }

@@ -35,8 +35,7 @@ pub fn reach(bug: Bug) -> Reach {
         Bug::IdWindow => scope(1, 1, 1, Budget { crashes: 1, repeats: 1, ..none }),
         Bug::RebuildOverlaps | Bug::RebuildOffByOne => scope(1, 1, 1, Budget { rebuilds: 1, ..none }),
         Bug::ParkedLaneLeaks => scope(2, 1, 1, Budget { nacks: 2, timeouts: 1, ..none }),
-        Bug::BackoffBlocksOthers => scope(2, 2, 1, Budget { nacks: 1, ..none }),
-        Bug::CreditLostAfterNack => scope(2, 2, 1, Budget { nacks: 1, ..none }),
+        Bug::BackoffBlocksOthers | Bug::CreditLostAfterNack => scope(2, 2, 1, Budget { nacks: 1, ..none }),
         Bug::HeadBeforeCommit => scope(1, 1, 1, Budget { failed_commits: 1, repeats: 1, ..none }),
         Bug::StickyLost => scope(1, 1, 2, Budget { drops: 1, timeouts: 1, ..none }),
         Bug::CursorBeforeCommit => scope(2, 2, 1, none),
@@ -44,7 +43,6 @@ pub fn reach(bug: Bug) -> Reach {
         Bug::OverdraftUnguarded | Bug::DebitTwice => {
             return Reach::Beyond("it is a bug of the bank's accounts, and the search knows no bank");
         }
-        #[allow(unreachable_patterns, reason = "bugs of other rooms come and go")]
         _ => return Reach::Beyond("it is no bug of the bus or of an instance, which are all that a search has"),
     })
 }

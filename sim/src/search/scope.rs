@@ -70,18 +70,16 @@ impl Default for Scope {
 /// behind it, so that a search is about lanes and not about pings.
 pub(super) const HORIZON: Duration = Duration::from_secs(15 * 60);
 
-impl Scope {
-    /// The limits of the bus: small where a search should reach them.
-    pub(super) fn limits(&self) -> Limits {
-        Limits {
-            heartbeat_deadline: HORIZON * 4,
-            grace: Duration::from_secs(20),
-            delivery_deadline: Duration::from_secs(30),
-            backoff_first: Duration::from_secs(10),
-            backoff_max: Duration::from_secs(10),
-            failures_max: 2,
-            disconnects_max: 3,
-            ..Limits::default()
-        }
+/// The limits of the bus: small where a search should reach them.
+pub(super) fn limits() -> Limits {
+    Limits {
+        heartbeat_deadline: HORIZON * 4,
+        grace: Duration::from_secs(20),
+        delivery_deadline: Duration::from_secs(30),
+        backoff_first: Duration::from_secs(10),
+        backoff_max: Duration::from_secs(10),
+        failures_max: 2,
+        disconnects_max: 3,
+        ..Limits::default()
     }
 }

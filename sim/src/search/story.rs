@@ -1,7 +1,7 @@
 //! A path in words: what was chosen, what the bus was told, and what it said.
 
 use dacapo_core::{
-    Receipt, Timestamp,
+    EventId, Key, Receipt, Timestamp,
     bus::{AdminAnswer, ConnId, Output},
     store::{Commit, LaneChange},
     wire::FromBus,
@@ -70,8 +70,8 @@ impl Story {
             Output::Close { conn } => format!("the bus closes the connection of {}", who(*conn)),
             Output::Commit(commit) => format!("the bus hands the store a commit: {}", contents(commit)),
             Output::LookUp { look_up, .. } => {
-                let keys: Vec<&str> = look_up.heads.iter().map(|key| key.as_str()).collect();
-                let ids: Vec<&str> = look_up.ids.iter().map(|id| id.as_str()).collect();
+                let keys: Vec<&str> = look_up.heads.iter().map(Key::as_str).collect();
+                let ids: Vec<&str> = look_up.ids.iter().map(EventId::as_str).collect();
                 format!("the bus asks the store about {}", [ids, keys].concat().join(", "))
             }
             Output::Read { .. } => "the bus asks the store for a page".to_owned(),

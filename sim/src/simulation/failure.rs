@@ -131,8 +131,9 @@ impl Failure {
         }
         match &self.saved {
             Ok(file) => {
-                let file = shown(file);
-                writeln!(f, "           .check(plan({file:?}))")?;
+                // As a literal that can be pasted, whatever is in the path.
+                let literal = format!("{:?}", shown(file).display().to_string());
+                writeln!(f, "           .check(plan({literal}))")?;
                 write!(f, "keep it    copy that file into the folder that `.regressions(…)` names")
             }
             Err(error) => write!(f, "           the plan could not be saved: {error}"),

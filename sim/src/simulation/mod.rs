@@ -1,31 +1,6 @@
 //! Your own services under your own promises: a test in a few lines.
 //!
-//! ```no_run
-//! # use dacapo_sim::prelude::*;
-//! # use dacapo_service::prelude::*;
-//! # #[derive(Clone)] struct Seats;
-//! # impl Service for Seats {
-//! #     type State = u64;
-//! #     fn name(&self) -> ServiceName { ServiceName::of("seats") }
-//! #     fn types(&self) -> Vec<EventType> { vec![EventType::of("SeatSold")] }
-//! #     fn apply(&self, _: &Key, sold: &mut u64, _: &Event) { *sold += 1; }
-//! # }
-//! Simulation::of([service(Seats, 3)])
-//!     .workload(|draw, shape| {
-//!         shape.operations(draw, |draw, customer| {
-//!             let seat = draw.below(6);
-//!             Operation::post("seats", format!("/seats/{seat}/book")).body(&customer)
-//!         })
-//!     })
-//!     .always(promise("a_seat_is_sold_once", "no seat is sold to two at once").states(Seats, |seat, sold| {
-//!         if *sold > 1 { Err(format!("{seat} was sold {sold} times")) } else { Ok(()) }
-//!     }))
-//!     .sometimes(situation("a customer was refused").events_and_answers((), |(), seen| {
-//!         matches!(seen, Seen::Answer(answer) if answer.status == 409)
-//!     }))
-//!     .faults(Faults::swarm())
-//!     .check(seeds(500));
-//! ```
+//! [The crate's front page](crate) has an example, and the folder `seats/` of the repository is a whole one.
 //!
 //! From each seed a plan is drawn: what customers do, what goes wrong and when. The services run on the real bus, under
 //! crashes, partitions and lost answers, and the promises of the bus itself are judged along with yours. A broken promise
@@ -203,7 +178,7 @@ impl Simulation {
     }
 
     /// Carries every run out with this engine. If nothing is said it is the event engine, and the full stack (server,
-    /// WebSockets, HTTP) for every tenth seed.
+    /// connections, HTTP) for every tenth seed.
     pub fn engine(mut self, engine: Engine) -> Self {
         self.engine = Some(engine);
         self

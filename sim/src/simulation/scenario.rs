@@ -53,7 +53,9 @@ impl Scenario for Composed {
     fn inspections(&self, operations: &[Operation], first_id: u64) -> Vec<Operation> {
         assert!(first_id <= INSPECTIONS_FROM, "a workload has fewer operations");
         let mut asked = self.inspections.as_ref().map_or_else(Vec::new, |inspect| inspect(operations));
-        asked.iter_mut().for_each(|operation| operation.id = 0);
+        for operation in &mut asked {
+            operation.id = 0;
+        }
         numbered(asked, INSPECTIONS_FROM)
     }
 

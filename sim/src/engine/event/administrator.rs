@@ -1,9 +1,9 @@
 //! The administrator: when all is healed, retries the lanes that were parked, as a person would who has mended what
-//! made them fail.
+//! made them fail, or passes their first event over.
 
 use std::collections::VecDeque;
 
-use dacapo_core::{Key, ServiceName, bus::Admin};
+use dacapo_core::bus::Admin;
 
 use super::{
     hosts::BUS,
@@ -11,6 +11,7 @@ use super::{
     queue::{ConnectionId, HostId},
     stage::Stage,
 };
+use crate::engine::asking;
 
 /// How often the administrator looks.
 const LOOK_AGAIN_US: u64 = 200_000;
@@ -18,7 +19,7 @@ const LOOK_AGAIN_US: u64 = 200_000;
 /// A life of the administrator's host.
 pub(super) struct AdministratorProcess {
     host: HostId,
-    parked: VecDeque<(ServiceName, Key)>,
+    parked: VecDeque<Admin>,
     /// What is asked now, and until when its answer is waited for.
     asking: Option<(ConnectionId, u64)>,
     asked: u64,
@@ -35,8 +36,8 @@ impl AdministratorProcess {
             return;
         }
         match (heard, self.parked.front()) {
-            (Heard::Opened, Some((service, key))) => {
-                let admin = Admin::Retry { service: service.clone(), key: key.clone() };
+            (Heard::Opened, Some(admin)) => {
+                let admin = admin.clone();
                 stage.request(connection, Asked::Bus(admin));
             }
             // Whatever the answer is, the log will tell whether the lane is still parked.
@@ -60,7 +61,7 @@ impl AdministratorProcess {
                 stage.wake_at(self.host, self.looks_at_us);
                 return;
             }
-            self.parked = stage.progress.parked().into();
+            self.parked = asking::mending(&stage.chance, &stage.progress).into();
             self.looks_at_us = stage.now_us + LOOK_AGAIN_US;
         }
         if self.asking.is_none() && !self.parked.is_empty() {

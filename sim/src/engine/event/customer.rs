@@ -90,7 +90,7 @@ impl CustomerProcess {
                 }
                 Next::Skip { operation, because } => {
                     stage.book.skip(operation);
-                    stage.progressed = true;
+                    (stage.progressed, stage.operation_ended) = (true, true);
                     stage.record(self.host, What::OperationSkipped { operation, because });
                 }
                 Next::Do(operation) => self.begin(stage, operation),
@@ -171,7 +171,7 @@ impl CustomerProcess {
         let Some(Attempt { operation, number, .. }) = self.attempt.take() else { return };
         let Response { status, body, .. } = response;
         stage.book.answered(operation.id, status);
-        stage.progressed = true;
+        (stage.progressed, stage.operation_ended) = (true, true);
         stage.record(self.host, What::OperationAnswered { operation: operation.id, attempt: number, status, body });
     }
 

@@ -67,6 +67,8 @@ pub(super) struct InstanceProcess {
     exit: bool,
     delayed: Option<(u64, Output)>,
     turns: u64,
+    /// The machine is asked after this turn whether it broke a rule of its own.
+    looks: bool,
 }
 
 /// The simulated process died at a point.
@@ -99,6 +101,7 @@ impl InstanceProcess {
             exit: false,
             delayed: None,
             turns: 0,
+            looks: false,
         }
     }
 
@@ -179,6 +182,8 @@ impl InstanceProcess {
             let now = stage.clock(self.host);
             self.machine.handle_input(now, input);
             self.turns += 1;
+            self.looks = self.turns.is_multiple_of(INVARIANTS_EVERY);
+            stage.count_turn();
         }
     }
 
@@ -290,7 +295,7 @@ impl InstanceProcess {
             }
             self.carry_out(stage, output);
         }
-        if self.turns.is_multiple_of(INVARIANTS_EVERY) {
+        if std::mem::take(&mut self.looks) {
             self.machine.check_invariants();
         }
         Ok(None)

@@ -62,7 +62,8 @@ use crate::{
 pub(crate) fn carry_out(scenario: &dyn Scenario, plan: &Plan, options: &RunOptions) -> Carried {
     let watch = Watch::begin();
     let judge = Judge::new(&plan.settings.limits, scenario.properties());
-    let recorder = Recorder::new(judge, options.keep, options.until, options.tamper.clone());
+    let recorder =
+        Recorder::new(judge, options.keep, options.until, options.tamper.clone()).tapped_by(options.tap.clone());
     let mut run = Run::new(scenario, plan, recorder, options);
     let finished = catch_unwind(AssertUnwindSafe(|| run.go(scenario)));
     if finished.is_err() {
@@ -89,6 +90,8 @@ struct Run {
     hosts: Hosts,
     services: Vec<ServiceName>,
     phase: Phase,
+    /// When the faults are looked at next.
+    change_us: Option<u64>,
     panicked: bool,
     stuck: bool,
 }
@@ -126,9 +129,10 @@ impl Run {
             names[..names.len() - 1 - plan.extra_instances().len()]
         );
         let chance = Chance::new(plan.seed, options.branch);
-        let stage = Stage::new(Arc::new(plan.clone()), chance, recorder, names, standing);
+        let mut stage = Stage::new(Arc::new(plan.clone()), chance, recorder, names, standing);
+        stage.progress = liveness::LogProgress::new(scenario.may_be_skipped());
         let services = services.into_iter().map(|service| service.name).collect();
-        Self { stage, hosts, services, phase: Phase::Faults, panicked: false, stuck: false }
+        Self { stage, hosts, services, phase: Phase::Faults, change_us: None, panicked: false, stuck: false }
     }
 
     fn go(&mut self, scenario: &dyn Scenario) {
@@ -139,14 +143,15 @@ impl Run {
                 // Machines have heartbeats, so this is the end of a run that nobody lives in.
                 return self.give_up();
             };
-            debug_assert!(at_us >= self.stage.now_us, "time went back");
-            self.stage.now_us = at_us;
+            self.stage.set_now(at_us);
             self.happen(scenario, event);
             while std::mem::take(&mut self.stage.faults_stirred) {
                 self.change_faults();
             }
-            if std::mem::take(&mut self.stage.progressed) {
-                self.hosts.tell_customers(&mut self.stage);
+            while std::mem::take(&mut self.stage.progressed) {
+                if std::mem::take(&mut self.stage.operation_ended) {
+                    self.hosts.tell_customers(&mut self.stage);
+                }
                 self.look_whether_done();
             }
         }
@@ -175,7 +180,6 @@ impl Run {
     /// Faults begin, end, and change within, by the time.
     fn change_faults(&mut self) {
         let now_us = self.stage.now_us;
-        let before = self.stage.faults.changes();
         let begun = self.stage.faults.begin_due(now_us);
         let ended = self.stage.faults.end_due(now_us);
         for fault in begun {
@@ -185,10 +189,12 @@ impl Run {
         for fault in ended {
             self.stage.record_own(What::FaultEnded { fault });
         }
-        if let Some(at_us) = self.stage.faults.next_change_us(now_us) {
+        if let Some(at_us) = self.stage.faults.next_change_us(now_us)
+            && self.change_us != Some(at_us)
+        {
+            self.change_us = Some(at_us);
             self.stage.queue.put(at_us, Event::Faults);
         }
-        let _ = before;
         self.stage.resume_links();
         self.hosts.tend_all(&mut self.stage);
     }

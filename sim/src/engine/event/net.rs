@@ -30,8 +30,9 @@ const RESEND_MAX_US: u64 = 1_000_000;
 const SLOW_TAIL_ONE_IN: u64 = 1_000;
 /// How much longer that takes at most.
 const SLOW_TAIL_US: u64 = 60_000;
-/// What the two systems hold for a peer that does not read: its receive buffer and the sender's send buffer.
-pub(super) const WINDOW_BYTES: usize = 64 << 10;
+/// What the two systems hold for a peer that does not read: its receive buffer and the sender's send buffer. Little, so
+/// that the queue behind them fills with the little that a run sends.
+pub(super) const WINDOW_BYTES: usize = 4 << 10;
 
 /// A direction of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -35,6 +35,9 @@ use crate::{
     recorder::Recorder,
 };
 
+/// Turns at one time after which something goes in a circle.
+const TURNS_MAX: u64 = 1_000_000;
+
 /// How a host is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reachable {
@@ -95,6 +98,8 @@ pub(super) struct Stage {
     pub(super) plan: Arc<Plan>,
     pub(super) chance: Chance,
     pub(super) now_us: u64,
+    /// Turns of machines since the time last moved.
+    turns: u64,
     pub(super) queue: Queue,
     pub(super) recorder: Recorder,
     pub(super) faults: FaultTable,
@@ -114,6 +119,8 @@ pub(super) struct Stage {
     pub(super) faults_stirred: bool,
     /// A commit or an answer came: the run may be done.
     pub(super) progressed: bool,
+    /// An operation has ended: others may begin.
+    pub(super) operation_ended: bool,
     /// Every frame goes through its encoding.
     pub(super) encodes: bool,
     pub(super) inspecting: bool,
@@ -154,11 +161,13 @@ impl Stage {
             names,
             faults_stirred: false,
             progressed: false,
+            operation_ended: false,
             encodes: super::wire::encodes(&plan),
             inspecting: false,
             healed: Arc::new(AtomicBool::new(false)),
             simulator: simulator(),
             now_us: 0,
+            turns: 0,
             chance,
             plan,
         }
@@ -198,6 +207,19 @@ impl Stage {
     }
 
     // Time.
+
+    pub(super) fn set_now(&mut self, now_us: u64) {
+        assert!(now_us >= self.now_us, "time went back");
+        if now_us > self.now_us {
+            (self.now_us, self.turns) = (now_us, 0);
+        }
+    }
+
+    /// A machine takes a turn.
+    pub(super) fn count_turn(&mut self) {
+        self.turns += 1;
+        assert!(self.turns < TURNS_MAX, "time stands still at {} us: machines go on and on", self.now_us);
+    }
 
     /// What the host's clocks show.
     pub(super) fn clock(&mut self, host: HostId) -> Now {

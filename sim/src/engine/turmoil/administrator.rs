@@ -1,9 +1,9 @@
 //! The administrator: when all is healed, retries the lanes that were parked, as a person would who has mended what
-//! made them fail. Without this, whoever waits for a parked event would wait for ever.
+//! made them fail, or passes their first event over. Without this, whoever waits for a parked event would wait for ever.
 
 use std::{fmt::Write, sync::Arc, time::Duration};
 
-use dacapo_core::{Key, ServiceName};
+use dacapo_core::bus::Admin;
 use dacapo_service::Method;
 use tokio::time::{sleep, timeout};
 
@@ -12,7 +12,7 @@ use super::{
     net::BUS_PORT,
     stage::{Life, Stage},
 };
-use crate::cast;
+use crate::{cast, engine::asking};
 
 /// How long the administrator leaves a lane alone before retrying it once more.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -21,13 +21,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 pub(super) async fn run(stage: Arc<Stage>, life: Arc<Life>) {
     let deadline = Duration::from_micros(stage.plan.settings.attempt_deadline_us);
     loop {
-        let parked = stage.progress().parked();
-        if parked.is_empty() {
+        let mending = asking::mending(&stage.chance, &stage.progress());
+        if mending.is_empty() {
             stage.work_changed().await;
             continue;
         }
-        for (service, key) in parked {
-            let path = path(&service, &key);
+        for admin in &mending {
+            let Some(path) = path(admin) else { continue };
             let asking = Asking {
                 to: &cast::bus(),
                 port: BUS_PORT,
@@ -44,8 +44,13 @@ pub(super) async fn run(stage: Arc<Stage>, life: Arc<Life>) {
     }
 }
 
-fn path(service: &ServiceName, key: &Key) -> String {
-    format!("/v1/services/{}/lanes/{}/retry", escaped(service.as_str()), escaped(key.as_str()))
+fn path(admin: &Admin) -> Option<String> {
+    let (service, key, what) = match admin {
+        Admin::Retry { service, key } => (service, key, "retry"),
+        Admin::Skip { service, key } => (service, key, "skip"),
+        _ => return None,
+    };
+    Some(format!("/v1/services/{}/lanes/{}/{what}", escaped(service.as_str()), escaped(key.as_str())))
 }
 
 /// A name as one segment of a path.
@@ -64,11 +69,16 @@ fn escaped(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use dacapo_core::{Key, ServiceName};
+
     use super::*;
 
     #[test]
     fn a_key_with_a_slash_is_one_segment() {
-        let path = path(&ServiceName::of("accounts"), &Key::of("a/b c"));
-        assert_eq!(path, "/v1/services/accounts/lanes/a%2Fb%20c/retry");
+        let (service, key) = (ServiceName::of("accounts"), Key::of("a/b c"));
+        let retry = path(&Admin::Retry { service: service.clone(), key: key.clone() });
+        assert_eq!(retry.as_deref(), Some("/v1/services/accounts/lanes/a%2Fb%20c/retry"));
+        let skip = path(&Admin::Skip { service, key });
+        assert_eq!(skip.as_deref(), Some("/v1/services/accounts/lanes/a%2Fb%20c/skip"));
     }
 }

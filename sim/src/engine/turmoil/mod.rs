@@ -73,14 +73,16 @@ use crate::{
 pub(crate) fn carry_out(scenario: &dyn Scenario, plan: &Plan, options: &RunOptions) -> Carried {
     let watch = Watch::begin();
     let judge = Judge::new(&plan.settings.limits, scenario.properties());
-    let recorder = Recorder::new(judge, options.keep, options.until, options.tamper.clone());
+    let recorder =
+        Recorder::new(judge, options.keep, options.until, options.tamper.clone()).tapped_by(options.tap.clone());
     let chance = Chance::new(plan.seed, options.branch);
     let runtime = runtime();
     let stage = {
         let _within = runtime.enter();
         let cast = Cast::of(scenario, plan.settings.customers);
         let instances = cast.services.iter().map(|(service, count)| (service.clone(), *count as u64)).collect();
-        Arc::new(Stage::new(Arc::new(plan.clone()), chance, recorder, names(&cast, plan), instances))
+        let progress = liveness::LogProgress::new(scenario.may_be_skipped());
+        Arc::new(Stage::new(Arc::new(plan.clone()), chance, recorder, progress, names(&cast, plan), instances))
     };
     let mut run = Run { stage: Arc::clone(&stage), now_us: 0, panicked: false, stuck: false };
     let finished = catch_unwind(AssertUnwindSafe(|| {

@@ -118,6 +118,7 @@ impl Stage {
         plan: Arc<Plan>,
         chance: Chance,
         recorder: Recorder,
+        progress: LogProgress,
         names: Vec<NodeName>,
         instances: BTreeMap<ServiceName, u64>,
     ) -> Self {
@@ -131,7 +132,7 @@ impl Stage {
             faults: Mutex::new(FaultTable::new(chance.clone(), &plan.faults)),
             network: Mutex::new(Network::new(links, names.len(), plan.settings.tick_us)),
             store: Mutex::new(RunStore::new(&plan)),
-            progress: Mutex::default(),
+            progress: Mutex::new(progress),
             book: Mutex::new(Book::new(&plan.operations)),
             ids: names.iter().cloned().zip((0..).map(HostId)).collect(),
             names,

@@ -88,7 +88,7 @@ impl World {
         if !node.to_bus.is_empty() || node.closing {
             steps.push(Step::BusHears(index));
         }
-        if !node.to_node.is_empty() {
+        if !node.from_bus.is_empty() {
             steps.push(Step::NodeHears(index));
         }
         if self.left.drops > 0 && node.conn.is_some() {

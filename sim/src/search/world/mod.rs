@@ -29,7 +29,7 @@ use super::{
     jury::Jury,
     nodes::Node,
     peers::{PUBLISHER, Peer},
-    scope::{Budget, HORIZON, Scope},
+    scope::{Budget, HORIZON, Scope, limits},
     step::{Step, Taken},
     story::Story,
 };
@@ -40,6 +40,9 @@ const LAST_LINE: Promise = Promise {
     sentence: "the store never has to refuse what the bus of the newest term commits, nor the bus to contradict itself",
     source: "ARCHITECTURE.md, the rules of the bus",
 };
+
+/// All that may come of a step.
+pub(super) type Outcomes = Vec<(Taken, Result<World, Box<Violation>>)>;
 
 /// One state of a branch.
 #[derive(Clone)]
@@ -72,7 +75,7 @@ pub(super) struct World {
 impl World {
     /// A bus over an empty store, with every instance connected and ready.
     pub(super) fn begin(scope: &Arc<Scope>) -> Result<Self, Box<Violation>> {
-        let limits = scope.limits();
+        let limits = limits();
         let jury = Jury::new(&limits);
         let config = Arc::new(Config { limits, planted: scope.planted, record: false });
         let now = Timestamp(1_000_000);
@@ -109,7 +112,7 @@ impl World {
     }
 
     /// Everything that may come of a step: the bus does all that it wants done, or crashes in between.
-    pub(super) fn take(&self, step: &Step) -> Vec<(Taken, Result<Self, Box<Violation>>)> {
+    pub(super) fn take(&self, step: &Step) -> Outcomes {
         let mut whole = self.clone();
         let taken = |crash_after| Taken { step: step.clone(), crash_after };
         let outputs = match whole.begin_step(step) {
@@ -205,7 +208,7 @@ impl World {
                     peer.heard(&frame);
                 }
                 if let Some(node) = self.nodes.iter_mut().find(|node| node.conn == Some(conn) && !node.closing) {
-                    node.to_node.push_back(frame.clone());
+                    node.from_bus.push_back(frame.clone());
                 }
                 self.sent(conn, frame)
             }
@@ -230,12 +233,12 @@ impl World {
             }
             Output::LookUp { id, look_up } => {
                 let asked = self.store.contents.clone();
-                self.store.look_up = Some(Question { id, question: look_up, asked });
+                self.store.look_up = Some(Question { id, what: look_up, asked });
                 Ok(())
             }
             Output::Read { id, read } => {
                 let asked = self.store.contents.clone();
-                self.store.reads.push(Question { id, question: read, asked });
+                self.store.reads.push(Question { id, what: read, asked });
                 Ok(())
             }
             Output::Stop { reason } => {
@@ -287,14 +290,14 @@ impl World {
     }
 
     /// The store, or the bus itself, had to refuse what the bus did.
-    pub(super) fn last_line(&self, what: &str) -> Box<Violation> {
-        Box::new(Violation {
+    pub(super) fn last_line(&self, what: &str) -> Violation {
+        Violation {
             property: LAST_LINE.name,
             sentence: LAST_LINE.sentence,
             step: self.jury.step(),
             message: what.to_owned(),
             steps: Vec::new(),
-        })
+        }
     }
 
     /// A digest of all that anything may depend on from here.
@@ -307,9 +310,9 @@ impl World {
         (contents, self.published, self.follows, &self.peers, &self.customers).hash(to);
         self.store.under_way.as_ref().map(|open| open.applied).hash(to);
         let earlier = |asked: &Contents| (asked.digest != contents).then_some(asked.digest);
-        self.store.look_up.as_ref().map(|open| (&open.question, earlier(&open.asked))).hash(to);
+        self.store.look_up.as_ref().map(|open| (&open.what, earlier(&open.asked))).hash(to);
         for read in &self.store.reads {
-            (&read.question, earlier(&read.asked)).hash(to);
+            (&read.what, earlier(&read.asked)).hash(to);
         }
         if !self.nodes.is_empty() {
             // Their histories hold absolute times.
@@ -322,7 +325,7 @@ impl World {
 
     /// Nothing is asked of the store, and nothing is on its way.
     pub(super) fn is_quiet(&self) -> bool {
-        let idle = |node: &Node| node.to_bus.is_empty() && node.to_node.is_empty() && !node.closing;
+        let idle = |node: &Node| node.to_bus.is_empty() && node.from_bus.is_empty() && !node.closing;
         self.store.is_quiet() && self.nodes.iter().all(idle)
     }
 }

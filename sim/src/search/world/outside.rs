@@ -88,7 +88,7 @@ impl World {
             Step::Ask(index) => self.ask(*index).map(|()| None),
             Step::BusHears(index) => self.bus_hears(*index),
             Step::NodeHears(index) => {
-                let Some(frame) = self.nodes[*index].to_node.pop_front() else { return Ok(None) };
+                let Some(frame) = self.nodes[*index].from_bus.pop_front() else { return Ok(None) };
                 self.story.say(|| format!("it hears {}", frame.kind()));
                 self.tell(*index, NodeInput::Frame(frame)).map(|()| None)
             }
@@ -191,15 +191,12 @@ impl World {
     /// The bus hears the next frame of an instance, or that it has closed its end.
     fn bus_hears(&mut self, index: usize) -> Result<Option<Input>, Box<Violation>> {
         let Some(conn) = self.nodes[index].conn else { return Ok(None) };
-        match self.nodes[index].to_bus.pop_front() {
-            Some(frame) => {
-                self.story.say(|| format!("it hears {}", frame.kind()));
-                self.frame(conn, frame).map(Some)
-            }
-            None => {
-                self.nodes[index].cut();
-                self.disconnected(conn).map(Some)
-            }
+        if let Some(frame) = self.nodes[index].to_bus.pop_front() {
+            self.story.say(|| format!("it hears {}", frame.kind()));
+            self.frame(conn, frame).map(Some)
+        } else {
+            self.nodes[index].cut();
+            self.disconnected(conn).map(Some)
         }
     }
 
@@ -208,9 +205,9 @@ impl World {
         if self.nodes.is_empty() {
             let peer = &mut self.peers[index];
             if dies {
-                peer.die()
+                peer.die();
             } else {
-                peer.disconnected()
+                peer.disconnected();
             }
             return Ok(());
         }

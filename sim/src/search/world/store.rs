@@ -21,7 +21,7 @@ use crate::search::step::{Step, When};
 #[derive(Clone)]
 pub(super) struct Question<Q> {
     pub(super) id: u64,
-    pub(super) question: Arc<Q>,
+    pub(super) what: Arc<Q>,
     pub(super) asked: Contents,
 }
 
@@ -119,7 +119,7 @@ impl World {
     /// Hands out a new term.
     pub(super) fn recover(&mut self) -> Result<Recovered, Box<Violation>> {
         let mut store = self.store.contents.store.fork();
-        let recovered = store.recover().map_err(|error| self.last_line(&error.to_string()))?;
+        let recovered = store.recover().map_err(|error| Box::new(self.last_line(&error.to_string())))?;
         self.store.contents = Contents::new(store);
         Ok(recovered)
     }
@@ -142,13 +142,13 @@ impl World {
 
     pub(super) fn looked_up(&mut self, when: When) -> Result<Option<Input>, Box<Violation>> {
         let Some(open) = self.store.look_up.take() else { return Ok(None) };
-        let found = self.contents(when, &open.asked)?.look_up(&open.question);
+        let found = self.contents(when, &open.asked)?.look_up(&open.what);
         Ok(Some(Input::LookedUp { id: open.id, found }))
     }
 
     pub(super) fn read_done(&mut self, index: usize, when: When) -> Result<Option<Input>, Box<Violation>> {
         let open = self.store.reads.remove(index);
-        let page = self.contents(when, &open.asked)?.read(&open.question);
+        let page = self.contents(when, &open.asked)?.read(&open.what);
         Ok(Some(Input::ReadDone { id: open.id, page }))
     }
 
@@ -168,7 +168,7 @@ impl World {
         let commit = Arc::clone(&open.commit);
         let mut store = self.store.contents.store.fork();
         if let Err(error) = store.commit(&commit) {
-            return Err(self.last_line(&error.to_string()));
+            return Err(Box::new(self.last_line(&error.to_string())));
         }
         self.store.contents = Contents::new(store);
         self.story.durable(&commit);

@@ -1,0 +1,85 @@
+//! What each mark needs to be in reach. One that is not listed is in reach of every campaign.
+
+use super::{BUS_ENDS, Needs, SEPARATIONS, ZOMBIES};
+use crate::fault::Family;
+
+/// Whatever makes an instance leave, or a new one come.
+const COMINGS_AND_GOINGS: &[Family] = &[
+    Family::CrashInstance,
+    Family::CrashLoop,
+    Family::StateDestroyed,
+    Family::ScaleOut,
+    Family::ScaleIn,
+    Family::GracefulRestart,
+    Family::Isolate,
+    Family::Partition,
+];
+
+/// Whatever makes a delivery fail.
+const FAILURES: &[Family] = &[
+    Family::FailingHandler,
+    Family::PoisonEvent,
+    Family::CompletionLost,
+    Family::CompletionLate,
+    Family::MuteInstance,
+];
+
+/// Whatever keeps an answer to a delivery back for longer than its deadline.
+const LATE_ANSWERS: &[Family] = &[Family::CompletionLost, Family::CompletionLate, Family::MuteInstance];
+
+/// Whatever makes a connection look dead to one of its ends.
+const SILENCES: &[Family] = &[
+    Family::Partition,
+    Family::PartitionOneWay,
+    Family::Isolate,
+    Family::Hold,
+    Family::Pause,
+    Family::CrashInstance,
+    Family::CrashBus,
+];
+
+/// Whatever breaks a connection whose instance comes back soon.
+const SHORT_BREAKS: &[Family] = &[Family::Reset, Family::Hold, Family::Partition, Family::Isolate];
+
+/// Whatever makes the store, or the way to it, slow.
+const SLOWNESS: &[Family] = &[Family::SlowStore, Family::SlowDisk, Family::CompletionLate, Family::SlowHandler];
+
+/// By its name.
+pub(super) fn of(mark: &str) -> Needs {
+    match mark {
+        "duplicate receipt"
+        | "completed already"
+        | "outcome unknown"
+        | "redelivery"
+        | "owner moved"
+        | "healed with a backlog"
+        | "redelivered"
+        | "completed_already"
+        | "duplicate"
+        | "a completion of a former session was asked again" => Needs::OneOf(SEPARATIONS),
+        "fenced completion" | "completion_fenced" | "a fenced delivery was dropped" => Needs::OneOf(ZOMBIES),
+        "lane parked" | "lane retried" | "parked" | "retried" => Needs::OneOf(&[Family::PoisonEvent]),
+        "event skipped" | "skipped" => Needs::In("bank", &[Family::PoisonEvent]),
+        "bus recovered" => Needs::OneOf(BUS_ENDS),
+        "recovered with lanes behind" | "recovered_with_lanes_behind" => Needs::OneOf(BUS_ENDS),
+        "nacked" => Needs::OneOf(&[Family::FailingHandler, Family::PoisonEvent]),
+        "backed_off" | "delivered beside a failed lane" => Needs::OneOf(FAILURES),
+        "deadline_passed" | "a completion that was not answered was asked again" => Needs::OneOf(LATE_ANSWERS),
+        "owner_left" | "idle_lanes_moved" => Needs::OneOf(COMINGS_AND_GOINGS),
+        "instance_away" | "a delivery showed a gap in a state" => Needs::OneOf(SEPARATIONS),
+        "silent_connection_closed" => Needs::OneOf(SILENCES),
+        "reconnected_within_grace" => Needs::OneOf(SHORT_BREAKS),
+        "session_superseded" => {
+            Needs::OneOf(&[Family::Partition, Family::PartitionOneWay, Family::Isolate, Family::Hold])
+        }
+        "extended" | "handlers waited for answers to completions" => Needs::OneOf(SLOWNESS),
+        "a rebuild that was cut short went on" => Needs::OneOf(&[Family::Reset, Family::Partition, Family::CrashBus]),
+        "parked_by_disconnects" => Needs::OneOf(&[Family::CrashLoop, Family::CrashInstance, Family::CrashAtPoint]),
+        "types_changed" => Needs::OutOfReach("no fault changes a service's types"),
+        "system_event_skipped" => Needs::OutOfReach("the scenarios' services take no system events"),
+        "completion_rejected" => Needs::OutOfReach("the scenarios' handlers produce nothing that breaks a rule"),
+        "conflict_without_progress" => Needs::OutOfReach("a handler that runs again demands what the log says"),
+        "refused" => Needs::OutOfReach("the scenarios' services publish nothing that breaks a rule"),
+        _ => Needs::Nothing,
+    }
+}
