@@ -57,11 +57,14 @@ impl World {
         Moment { now_us, faults }
     }
 
+    /// Lets time pass, a millisecond at a time, so that what arrives is answered when it arrives.
     fn wait(&mut self, us: u64) {
-        self.now_us += us;
-        self.faults.begin_due(self.now_us);
-        self.faults.end_due(self.now_us);
-        self.network.arrive(Self::moment(&self.faults, self.now_us));
+        for _ in 0..us / 1_000 {
+            self.now_us += 1_000;
+            self.faults.begin_due(self.now_us);
+            self.faults.end_due(self.now_us);
+            self.network.arrive(Self::moment(&self.faults, self.now_us));
+        }
     }
 
     fn open(&mut self) -> ConnectionId {
