@@ -182,7 +182,7 @@ fn a_newer_schema_is_refused() {
     let path = filled("newer", 10);
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let sentence = refusal(&path);
-    assert!(sentence.contains("written by a newer Dacapo (schema 99, this one knows up to 1); open it with that"));
+    assert!(sentence.contains("written by a newer Dacapo (schema 99, this one knows up to 2); open it with that"));
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn a_truncated_file_is_told_at_the_door() {
 
 #[test]
 fn a_damaged_event_is_told_by_its_position_and_never_handed_on() {
-    let path = filled("damaged", 300);
+    let path = filled("damaged", 2_000);
     for (position, change) in [
         (150, "UPDATE events SET data = replace(data, 'payload', 'PAYLOAD') WHERE position = 150"),
         (151, "UPDATE events SET time = time + 1 WHERE position = 151"),
@@ -221,7 +221,7 @@ fn a_damaged_event_is_told_by_its_position_and_never_handed_on() {
 
 #[test]
 fn a_missing_event_is_told_as_damage() {
-    let path = filled("missing", 300);
+    let path = filled("missing", 2_000);
     Connection::open(&path).unwrap().execute("DELETE FROM events WHERE position = 200", []).unwrap();
     let mut store = SqliteStore::open(&path).unwrap();
     let read = store.read(&Read::Log { after: Position(190), types: vec![], limit: 0 });
@@ -238,7 +238,7 @@ fn a_damaged_last_event_is_told_at_the_door() {
 /// The bytes of the file are changed below SQLite, as rot would.
 #[test]
 fn rot_in_the_file_is_told() {
-    let path = filled("rot", 300);
+    let path = filled("rot", 2_000);
     let mut bytes = fs::read(&path).unwrap();
     let payload = b"payload 150\"";
     let at = bytes.windows(payload.len()).position(|window| window == payload).unwrap();

@@ -12,7 +12,10 @@ use std::{
 use dacapo_core::{NodeName, Position, trace::What};
 use dacapo_properties::Operation;
 use dacapo_service::driver::routing::method_name;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, sleep_until, timeout},
+};
 
 use super::{
     http::{self, Asking},
@@ -33,7 +36,10 @@ pub(super) async fn run(stage: Arc<Stage>, life: Arc<Life>, customer: u32) {
         let error = "the customer crashed".to_owned();
         stage.record(&node, What::OperationUnknown { operation, attempt, error });
     }
+    // They end with this life.
+    let mut seconds = JoinSet::new();
     loop {
+        while seconds.try_join_next().is_some() {}
         if let Some(until) = paused(&stage, &node) {
             sleep(until).await;
             continue;
@@ -50,7 +56,7 @@ pub(super) async fn run(stage: Arc<Stage>, life: Arc<Life>, customer: u32) {
                 stage.write(|book| book.skip(operation));
                 stage.record(&node, What::OperationSkipped { operation, because });
             }
-            Next::Do(operation) => attempt(&stage, &life, &operation).await,
+            Next::Do(operation) => attempt(&stage, &life, &operation, &mut seconds).await,
         }
     }
 }
@@ -76,11 +82,18 @@ fn paused(stage: &Stage, node: &NodeName) -> Option<Duration> {
 }
 
 /// The request goes to a second instance too, and nobody waits for the answer.
-fn ask_twice(stage: &Arc<Stage>, life: &Arc<Life>, operation: &Operation, attempt: u32, deadline: Duration) {
+fn ask_twice(
+    stage: &Arc<Stage>,
+    life: &Arc<Life>,
+    operation: &Operation,
+    attempt: u32,
+    deadline: Duration,
+    seconds: &mut JoinSet<()>,
+) {
     let (stage, life, operation) = (Arc::clone(stage), Arc::clone(life), operation.clone());
     let to = asking::second_instance(&stage.chance, &operation, attempt, stage.instances_of(&operation.service));
     stage.mark(&life.host, marks::ATTEMPT_TWICE);
-    drop(tokio::spawn(async move {
+    seconds.spawn(async move {
         let asking = Asking {
             to: &to,
             port: SERVICE_PORT,
@@ -91,10 +104,10 @@ fn ask_twice(stage: &Arc<Stage>, life: &Arc<Life>, operation: &Operation, attemp
             at_least: None,
         };
         drop(timeout(deadline, http::ask(&stage, &life, &asking)).await);
-    }));
+    });
 }
 
-async fn attempt(stage: &Arc<Stage>, life: &Arc<Life>, operation: &Operation) {
+async fn attempt(stage: &Arc<Stage>, life: &Arc<Life>, operation: &Operation, seconds: &mut JoinSet<()>) {
     let node = &life.host;
     let settings = &stage.plan.settings;
     let attempt = stage.book().begin(operation.id);
@@ -123,7 +136,7 @@ async fn attempt(stage: &Arc<Stage>, life: &Arc<Life>, operation: &Operation) {
     };
     let deadline = Duration::from_micros(settings.attempt_deadline_us);
     if stage.faults().duplicates(operation.id, attempt) {
-        ask_twice(stage, life, operation, attempt, deadline);
+        ask_twice(stage, life, operation, attempt, deadline, seconds);
     }
     let error = match timeout(deadline, http::ask(stage, life, &asking)).await {
         Ok(Ok((status, body))) if asking::is_known(status) => {
