@@ -58,6 +58,21 @@ fn recoveries(outcome: &Outcome) -> usize {
     outcome.records.iter().filter(|record| matches!(record.what, What::Recovered { .. })).count()
 }
 
+/// Whether a bus committed anything after a failed commit and before it recovered. The failed one itself may turn out to
+/// be there.
+fn goes_on_after_a_failed_commit(outcome: &Outcome) -> bool {
+    let mut failed = None;
+    for record in &outcome.records {
+        match &record.what {
+            What::CommitFailed { sequence, .. } => failed = Some(*sequence),
+            What::Recovered { .. } => failed = None,
+            What::CommitDurable { commit } if failed.is_some_and(|failed| failed != commit.sequence) => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
 #[test]
 fn a_run_is_the_same_on_every_store() {
     for engine in [Engine::Event, Engine::Turmoil] {
@@ -109,8 +124,7 @@ fn a_sync_that_fails_stops_the_bus_which_recovers_and_loses_nothing() {
             vec![(at(500), 800_000, Harm::FsyncFails { share_permille: 300 }), (at(1_500), 100_000, power_cut(500))];
         let outcome = survives(&plan(seed, faults));
         failed += outcome.reached.count(marks::SYNC_FAILED);
-        let commits = outcome.records.iter().filter(|record| matches!(record.what, What::CommitFailed { .. })).count();
-        assert!(commits == 0 || recoveries(&outcome) > 2, "a failed commit is followed by a recovery");
+        assert!(!goes_on_after_a_failed_commit(&outcome), "seed {seed}");
     }
     assert!(failed > 20, "{failed}");
 }
