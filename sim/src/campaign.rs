@@ -201,6 +201,7 @@ pub fn explore(
         families: families.filter(|family| campaign.engines.can_do(*family)).collect(),
         engines: campaign.engines,
         scenario: scenario.name().to_owned(),
+        seeds: Some(report.seeds.len() as u64),
     };
     report.missed = report.reached.missed(&reach);
     Ok(report)

@@ -21,6 +21,8 @@ pub enum Needs {
     Nothing,
     /// One of these families of faults.
     OneOf(&'static [Family]),
+    /// One of these families of faults, and luck: many seeds.
+    Rare(&'static [Family]),
     /// Something that no run does.
     OutOfReach(&'static str),
     /// This engine, and one of these families of faults; of none: nothing else.
@@ -38,7 +40,12 @@ pub struct Reach {
     pub engines: Engines,
     /// Its scenario.
     pub scenario: String,
+    /// So many seeds; none: as many as it takes.
+    pub seeds: Option<u64>,
 }
+
+/// From so many seeds on, marks that are rarely reached count too.
+pub const SEEDS_FOR_RARE: u64 = 1_000;
 
 impl Reach {
     /// Whether these needs are met.
@@ -48,6 +55,7 @@ impl Reach {
         match needs {
             Needs::Nothing => true,
             Needs::OneOf(needed) => one_of(needed),
+            Needs::Rare(needed) => self.seeds.is_none_or(|seeds| seeds >= SEEDS_FOR_RARE) && one_of(needed),
             Needs::On(engine, needed) => self.engines.holds(engine) && one_of(needed),
             Needs::In(scenario, needed) => self.scenario == scenario && one_of(needed),
             Needs::OutOfReach(_) => false,
@@ -275,7 +283,7 @@ mod tests {
     fn a_mark_out_of_reach_is_not_missed() {
         let names = |reached: &Reached, families: &[Family], scenario: &str| -> Vec<&str> {
             let families = families.iter().copied().collect();
-            let reach = Reach { families, engines: Engines::Both, scenario: scenario.to_owned() };
+            let reach = Reach { families, engines: Engines::Both, scenario: scenario.to_owned(), seeds: Some(100) };
             reached.missed(&reach).into_iter().map(|mark| mark.name).collect()
         };
         let mut reached = Reached::default();
@@ -291,10 +299,22 @@ mod tests {
 
     #[test]
     fn what_needs_an_engine_is_missed_by_that_engine_alone() {
-        let reach = |engines| Reach { families: BTreeSet::new(), engines, scenario: "bank".to_owned() };
+        let scenario = || "bank".to_owned();
+        let reach = |engines| Reach { families: BTreeSet::new(), engines, scenario: scenario(), seeds: Some(100) };
         let needs = Needs::On(Engine::Event, &[]);
         assert!(reach(Engines::Both).meets(needs) && reach(Engines::Event).meets(needs));
         assert!(!reach(Engines::Turmoil).meets(needs));
+    }
+
+    #[test]
+    fn a_rare_mark_is_missed_by_long_campaigns_alone() {
+        let families = BTreeSet::from([Family::CrashLoop]);
+        let (engines, scenario) = (Engines::Both, "bank");
+        let reach = |seeds| Reach { families: families.clone(), engines, scenario: scenario.to_owned(), seeds };
+        let needs = Needs::Rare(&[Family::CrashLoop]);
+        assert!(!reach(Some(100)).meets(needs));
+        assert!(reach(Some(SEEDS_FOR_RARE)).meets(needs) && reach(None).meets(needs));
+        assert!(!reach(None).meets(Needs::Rare(&[Family::PoisonEvent])));
     }
 
     #[test]

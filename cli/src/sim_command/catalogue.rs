@@ -42,6 +42,7 @@ pub(crate) fn marks() -> Vec<Item> {
     let sentence = |mark: &Mark| match mark.needs {
         Needs::Nothing => format!("if never: {}", mark.risk),
         Needs::OneOf(families) => format!("needs {}; if never: {}", names(families), mark.risk),
+        Needs::Rare(families) => format!("needs many seeds and {}; if never: {}", names(families), mark.risk),
         Needs::On(engine, []) => format!("needs the {engine} engine; if never: {}", mark.risk),
         Needs::On(engine, families) => {
             format!("needs the {engine} engine and {}; if never: {}", names(families), mark.risk)

@@ -67,13 +67,14 @@ impl Order {
         })
     }
 
-    /// The marks that a campaign of this kind should reach.
-    pub(crate) fn reachable_marks(&self) -> anyhow::Result<Vec<String>> {
+    /// The marks that a campaign of this kind and length should reach; none: as many seeds as it takes.
+    pub(crate) fn reachable_marks(&self, seeds: Option<u64>) -> anyhow::Result<Vec<String>> {
         let families = profile_named(&self.profile)?.families.into_keys();
         let reach = Reach {
             families: families.filter(|family| self.engines.can_do(*family)).collect(),
             engines: self.engines,
             scenario: self.scenario.clone(),
+            seeds,
         };
         Ok(Reached::default().missed(&reach).into_iter().map(|mark| mark.name.to_owned()).collect())
     }

@@ -116,7 +116,6 @@ pub(crate) fn run(terminal: &Terminal, arguments: &SimArguments) -> anyhow::Resu
         engines: arguments.engine.engines(),
         ..Order::new(&arguments.scenario, &arguments.profile, arguments.bug.as_deref(), arguments.verify)?
     };
-    let reachable = order.reachable_marks()?;
     let provenance = Provenance::here();
     let mut home = Home::open()?;
     let interrupt = Interrupt::listen()?;
@@ -128,6 +127,9 @@ pub(crate) fn run(terminal: &Terminal, arguments: &SimArguments) -> anyhow::Resu
         // Who names a seed means that one.
         (None, None) => Some(if arguments.seed.is_some() { 1 } else { SEEDS }),
     };
+    // A campaign that time or coverage ends may be of any length; one by time is judged as a short one.
+    let length = if arguments.until_covered.is_some() { None } else { Some(seeds.unwrap_or(SEEDS)) };
+    let reachable = order.reachable_marks(length)?;
     let first = arguments.seed.unwrap_or(FIRST_SEED);
     let mut campaign = Campaign {
         terminal,

@@ -44,6 +44,29 @@ const SHORT_BREAKS: &[Family] = &[Family::Reset, Family::Hold, Family::Partition
 /// Whatever makes the store, or the way to it, slow.
 const SLOWNESS: &[Family] = &[Family::SlowStore, Family::SlowDisk, Family::CompletionLate, Family::SlowHandler];
 
+/// Whatever makes an instance play the past while customers go on.
+const REBUILDS: &[Family] = &[
+    Family::StateDestroyed,
+    Family::RebuildsTogether,
+    Family::RebuildCutShort,
+    Family::CrashInstance,
+    Family::ScaleOut,
+];
+
+/// Whatever makes a customer repeat a request whose first attempt took effect.
+const REPEATED_REQUESTS: &[Family] = &[
+    Family::CrashInstance,
+    Family::CrashCustomer,
+    Family::InstanceAtPoint,
+    Family::StateDestroyed,
+    Family::DuplicateAttempt,
+    Family::Partition,
+    Family::PartitionOneWay,
+    Family::Isolate,
+    Family::Reset,
+    Family::Hold,
+];
+
 /// By its name.
 pub(super) fn of(mark: &str) -> Needs {
     match mark {
@@ -69,12 +92,13 @@ pub(super) fn of(mark: &str) -> Needs {
         "instance_away" | "a delivery showed a gap in a state" => Needs::OneOf(SEPARATIONS),
         "silent_connection_closed" => Needs::OneOf(SILENCES),
         "reconnected_within_grace" => Needs::OneOf(SHORT_BREAKS),
-        "session_superseded" => {
-            Needs::OneOf(&[Family::Partition, Family::PartitionOneWay, Family::Isolate, Family::Hold])
-        }
-        "extended" | "handlers waited for answers to completions" => Needs::OneOf(SLOWNESS),
-        "a rebuild that was cut short went on" => Needs::OneOf(&[Family::Reset, Family::Partition, Family::CrashBus]),
-        "parked_by_disconnects" => Needs::OneOf(&[Family::CrashLoop, Family::CrashInstance, Family::CrashAtPoint]),
+        "session_superseded" => Needs::Rare(SILENCES),
+        "extended" => Needs::OneOf(SLOWNESS),
+        "handlers waited for answers to completions" => Needs::Rare(SLOWNESS),
+        "rebuild_meets_live" => Needs::Rare(REBUILDS),
+        "a request was answered from the log" => Needs::OneOf(REPEATED_REQUESTS),
+        "a rebuild that was cut short went on" => Needs::Rare(BUS_ENDS),
+        "parked_by_disconnects" => Needs::Rare(&[Family::CrashLoop, Family::CrashInstance, Family::CrashAtPoint]),
         "types_changed" => Needs::OutOfReach("no fault changes a service's types"),
         "system_event_skipped" => Needs::OutOfReach("the scenarios' services take no system events"),
         "completion_rejected" => Needs::OutOfReach("the scenarios' handlers produce nothing that breaks a rule"),
