@@ -69,9 +69,9 @@ impl Scenario for Bank {
 
     /// Only the accounts service decides on events; the others, and it too for what it has decided, fold them.
     fn may_be_skipped(&self) -> Vec<(ServiceName, EventType)> {
-        let decided: BTreeSet<EventType> = accounts::Accounts.decides_on().into_iter().collect();
+        let decided: BTreeSet<EventType> = accounts::Accounts::decides_on().into_iter().collect();
         let accounts = accounts::Accounts.types().into_iter().filter(|folded| !decided.contains(folded));
-        let mut may = Vec::from_iter(accounts.map(|folded| (accounts::Accounts.name(), folded)));
+        let mut may: Vec<_> = accounts.map(|folded| (accounts::Accounts.name(), folded)).collect();
         may.extend(users::Users.types().into_iter().map(|folded| (users::Users.name(), folded)));
         may.extend(
             transactions::Transactions.types().into_iter().map(|folded| (transactions::Transactions.name(), folded)),

@@ -40,14 +40,16 @@ fn trace(criterion: &mut Criterion) {
     group.bench_function("hash", |bencher| {
         bencher.iter(|| {
             let all = RUNS.iter().flat_map(|(_, records)| records);
-            all.fold(Fingerprint::default(), |fingerprint, record| fingerprint.then(record))
+            all.fold(Fingerprint::default(), dacapo_core::trace::Fingerprint::then)
         });
     });
     group.bench_function("known", |bencher| {
         bencher.iter(|| {
             for (_, records) in &*RUNS {
                 let mut known = Known::default();
-                records.iter().for_each(|record| known.observe(record));
+                for record in records.iter() {
+                    known.observe(record);
+                }
                 black_box(known);
             }
         });
@@ -56,7 +58,9 @@ fn trace(criterion: &mut Criterion) {
         bencher.iter(|| {
             for (plan, records) in &*RUNS {
                 let mut judge = judge(plan);
-                records.iter().for_each(|record| judge.observe(record).expect("it held when it was recorded"));
+                for record in records.iter() {
+                    judge.observe(record).expect("it held when it was recorded");
+                }
                 judge.finish().expect("it held when it was recorded");
             }
         });

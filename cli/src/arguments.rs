@@ -91,6 +91,7 @@ impl EngineName {
 
 /// `sim`
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct SimArguments {
     /// What to simulate; `dacapo list` names them
     #[arg(default_value = "bank")]

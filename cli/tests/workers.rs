@@ -1,5 +1,6 @@
 //! Campaigns and their worker processes: Ctrl-C, workers that die, and which engine runs a seed.
 #![cfg(unix)]
+#![expect(clippy::disallowed_methods, reason = "other processes do not say when they are so far")]
 
 mod support;
 

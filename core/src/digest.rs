@@ -249,7 +249,9 @@ mod tests {
         }
         for numbers in [&[1_u64, 2][..], &[2, 1], &[1], &[1, 0], &[0, 1], &[1, 2, 0], &[0, 1, 2]] {
             let mut hasher = StableHasher::new(1);
-            numbers.iter().for_each(|number| hasher.write_u64(*number));
+            for number in numbers.iter() {
+                hasher.write_u64(*number);
+            }
             is_new(hasher.finish());
         }
         is_new(StableHasher::digest(1, &("a", "bc")));

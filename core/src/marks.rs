@@ -67,7 +67,7 @@ marks! {
         HEAD_ASKED_OF_STORE = "head_asked_of_store": "a head that was let go from memory might be taken for a key without events";
         REBUILD_BEGUN = "rebuild_begun": "nothing was ever played again";
         REBUILD_MEETS_LIVE = "rebuild_meets_live": "the seam between a rebuild and the present might lose or repeat an event";
-        REBUILT = "rebuilt": "a rebuild might never end";
+        REBUILD_FINISHED = "rebuild_finished": "a rebuild might never end";
         STREAM_FELL_BEHIND = "stream_fell_behind": "a follower without credit might miss what it was not ready for";
         LANE_SPILLED = "lane_spilled": "one lane might take all the memory";
         SPILLED_LANE_READ = "spilled_lane_read": "a lane that waits in the log might be forgotten there";

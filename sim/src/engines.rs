@@ -27,10 +27,9 @@ impl Engines {
     /// The engine of this seed.
     pub const fn of(self, seed: u64) -> Engine {
         match self {
-            Self::Event => Engine::Event,
             Self::Turmoil => Engine::Turmoil,
             Self::Both if seed.is_multiple_of(FULL_STACK_EVERY) => Engine::Turmoil,
-            Self::Both => Engine::Event,
+            Self::Event | Self::Both => Engine::Event,
         }
     }
 

@@ -513,7 +513,6 @@ impl Harm {
             Self::Refuse { host, hang: false } => format!("connections to {host} refused"),
             Self::Refuse { host, hang: true } => format!("connections to {host} hang"),
             Self::Crash { host, silent: false } => format!("crash of {host}"),
-            Self::Crash { host, silent: true } => format!("power cut of {host}"),
             Self::CrashLoop { host, .. } => format!("crash loop of {host}"),
             Self::Pause { host } => format!("pause of {host}"),
             Self::StateDestroyed { host } => format!("crash of {host} with its state destroyed"),
@@ -547,7 +546,7 @@ impl Harm {
             Self::PowerCut { host, entries_lost_permille: 1_000, .. } => {
                 format!("power cut of {host} with all unsynced directory entries lost")
             }
-            Self::PowerCut { host, .. } => format!("power cut of {host}"),
+            Self::Crash { host, silent: true } | Self::PowerCut { host, .. } => format!("power cut of {host}"),
             Self::FsyncFails { share_permille } => format!("{share_permille} in 1000 syncs fail"),
             Self::FsyncLies { share_permille } => format!("{share_permille} in 1000 syncs lie"),
             Self::ReadError { share_permille } => format!("{share_permille} in 1000 reads of the disk fail"),
@@ -612,10 +611,11 @@ impl Harm {
             | Self::PacketLoss { a, b, .. }
             | Self::HalfOpen { unaware: a, other: b } => vec![a, b],
             Self::Swizzle { links, .. } => links.iter().flat_map(|(a, b)| [a, b]).collect(),
-            Self::RollingRestart { hosts, .. } | Self::CrashSeveral { hosts, .. } => hosts.iter().collect(),
+            Self::RollingRestart { hosts, .. } | Self::CrashSeveral { hosts, .. } | Self::StatesDestroyed { hosts } => {
+                hosts.iter().collect()
+            }
             Self::Partition { a, b } => a.iter().chain(b).collect(),
             Self::PartitionOneWay { from, to } => from.iter().chain(to).collect(),
-            Self::StatesDestroyed { hosts } => hosts.iter().collect(),
             Self::Isolate { host }
             | Self::Refuse { host, .. }
             | Self::Crash { host, .. }

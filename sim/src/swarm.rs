@@ -365,9 +365,10 @@ impl Drawing<'_> {
 
     /// In the midst of a write or a sync, most of which belong to commits.
     fn at_disk(&mut self) -> Trigger {
-        let (point, nth) = match self.stream.chance(700) {
-            true => (points::DISK_WRITE, self.stream.between(1, 4_000)),
-            false => (points::DISK_SYNC, self.stream.between(1, 400)),
+        let (point, nth) = if self.stream.chance(700) {
+            (points::DISK_WRITE, self.stream.between(1, 4_000))
+        } else {
+            (points::DISK_SYNC, self.stream.between(1, 400))
         };
         Trigger::On { host: cast::bus(), point: point.to_owned(), identity: None, nth }
     }

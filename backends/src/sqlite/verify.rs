@@ -56,8 +56,14 @@ impl Snapshot<'_> {
             .map_err(error::map)?;
         let mut rows = statement.query([]).map_err(error::map)?;
         while let Some(row) = rows.next().map_err(error::map)? {
-            let read = || -> rusqlite::Result<(String, i64, i64, i64, Option<i64>, Option<i64>)> { row.try_into() };
-            let (key, version, head, count, last, end) = read().map_err(error::map)?;
+            let (key, version, head, count): (String, i64, i64, i64) = (
+                row.get(0).map_err(error::map)?,
+                row.get(1).map_err(error::map)?,
+                row.get(2).map_err(error::map)?,
+                row.get(3).map_err(error::map)?,
+            );
+            let (last, end): (Option<i64>, Option<i64>) =
+                (row.get(4).map_err(error::map)?, row.get(5).map_err(error::map)?);
             if count != version || last != Some(version) || end != Some(head) {
                 return Err(StoreError::Damaged(format!("the head of key {key} is not where the log has it")));
             }

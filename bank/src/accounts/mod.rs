@@ -44,7 +44,7 @@ struct Amount {
 
 impl Accounts {
     /// The types that its handler does something with.
-    pub(crate) fn decides_on(self) -> [EventType; 2] {
+    pub(crate) fn decides_on() -> [EventType; 2] {
         [AccountCreationRequest::event_type(), PendingTransaction::event_type()]
     }
 }

@@ -141,10 +141,12 @@ pub(crate) fn run(terminal: &Terminal, arguments: &PlantedArguments) -> anyhow::
 fn command(arguments: &PlantedArguments) -> String {
     let mut command = format!("dacapo bugs planted --campaigns {} --cap {}", arguments.campaigns, arguments.cap);
     for bug in &arguments.bug {
-        command.push_str(&format!(" --bug {bug}"));
+        command += " --bug ";
+        command += bug;
     }
     if arguments.profile != "swarm" {
-        command.push_str(&format!(" --profile {}", arguments.profile));
+        command += " --profile ";
+        command += &arguments.profile;
     }
     command
 }

@@ -29,7 +29,7 @@ pub(super) fn run(terminal: &Terminal, base: &BugBase, arguments: &ShowArguments
             words::minimality(small.minimality),
         )),
         None => {
-            terminal.line(format_args!("plan       {}; not shrunk yet: dacapo shrink {}", words::size(plan), bug.id))
+            terminal.line(format_args!("plan       {}; not shrunk yet: dacapo shrink {}", words::size(plan), bug.id));
         }
     }
     terminal.line(format_args!(

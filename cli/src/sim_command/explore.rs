@@ -203,7 +203,6 @@ impl Campaign<'_> {
     }
 
     /// Runs seeds until a rule ends it; which one.
-    #[expect(clippy::too_many_arguments, reason = "they are what a campaign works with, each once")]
     fn explore(
         &mut self,
         order: &Order,

@@ -157,15 +157,23 @@ fn knowledge_digest(knowledge: &Knowledge, base: &Base<'_>, to: &mut StableHashe
         (key, head).hash(to);
     }
     // A position names its event, which the log has or will have.
-    ids.iter().for_each(|(id, event)| (id, event.position).hash(to));
+    for (id, event) in ids.iter() {
+        (id, event.position).hash(to);
+    }
     let full = |len: usize, max: usize| len * 2 > max;
     let tight = full(heads.len(), base.limits.heads_max)
         || full(ids.len(), base.limits.recent_events_max)
         || full(done.len(), base.limits.recent_events_max);
     if tight {
-        heads_by_age.iter().for_each(|(age, key)| (base.ahead(*age), key).hash(to));
-        recent.iter().for_each(|(age, id)| (base.ahead(*age), id).hash(to));
-        done_by_age.iter().for_each(|(age, which)| (base.ahead(*age), which).hash(to));
+        for (age, key) in heads_by_age.iter() {
+            (base.ahead(*age), key).hash(to);
+        }
+        for (age, id) in recent.iter() {
+            (base.ahead(*age), id).hash(to);
+        }
+        for (age, which) in done_by_age.iter() {
+            (base.ahead(*age), which).hash(to);
+        }
     }
     tight
 }

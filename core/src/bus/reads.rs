@@ -240,7 +240,7 @@ impl Bus {
         }
         self.send(conn, Events { request, events, heads: Vec::new(), position, more });
         if rebuilt_now {
-            self.mark(marks::REBUILT);
+            self.mark(marks::REBUILD_FINISHED);
             self.send(conn, Rebuilt { request, position });
         }
         if ends {

@@ -333,9 +333,13 @@ impl Idle {
     /// Hashes who sticks to whom; what would be forgotten first counts once half of the room is taken.
     pub(super) fn digest(&self, lanes_max: usize, to: &mut impl Hasher) {
         let Self { lanes, by_age, age: _ } = self;
-        lanes.iter().for_each(|(key, (owner, epoch, _))| (key, owner, epoch).hash(to));
+        for (key, (owner, epoch, _)) in lanes.iter() {
+            (key, owner, epoch).hash(to);
+        }
         if lanes.len() * 2 > lanes_max {
-            by_age.iter().for_each(|(_, key)| key.hash(to));
+            for (_, key) in by_age.iter() {
+                key.hash(to);
+            }
         }
     }
 

@@ -229,7 +229,7 @@ impl LanesAreIndependent {
             if self.submitted < waiting.since.max(settled) + COMMITS_MAX {
                 continue;
             }
-            let instances: Vec<&str> = self.members.names(name).map(|instance| instance.as_str()).collect();
+            let instances: Vec<&str> = self.members.names(name).map(dacapo_core::InstanceName::as_str).collect();
             let failed: Vec<&str> = service.failed.iter().map(Key::as_str).collect();
             let others = match failed.len() {
                 0 => String::new(),

@@ -74,7 +74,9 @@ impl Observer for NoDuplicateProcessing {
             for (instance, lives) in instances {
                 for (incarnation, states) in lives {
                     (service, instance, incarnation).hash(to);
-                    states.iter().for_each(|(key, (version, _))| (key, version).hash(to));
+                    for (key, (version, _)) in states.iter() {
+                        (key, version).hash(to);
+                    }
                 }
             }
         }

@@ -108,12 +108,16 @@ impl Observer for RebuildEqualsLive {
         for (code, states) in &self.states {
             for (key, versions) in states {
                 (code, key).hash(to);
-                versions.iter().for_each(|(version, seen)| (version, seen.digest).hash(to));
+                for (version, seen) in versions.iter() {
+                    (version, seen.digest).hash(to);
+                }
             }
         }
         for (service, views) in &self.views {
             service.hash(to);
-            views.iter().for_each(|(position, seen)| (position, seen.digest).hash(to));
+            for (position, seen) in views.iter() {
+                (position, seen.digest).hash(to);
+            }
         }
         self.streams.memory(to);
     }

@@ -20,8 +20,8 @@ pub(super) fn locate<E>(
     assert!(curve.contains_key(&last), "the end is known");
     for index in 0..GRID {
         let step = last * index / GRID;
-        if !curve.contains_key(&step) {
-            curve.insert(step, estimate(step)?);
+        if let std::collections::btree_map::Entry::Vacant(e) = curve.entry(step) {
+            e.insert(estimate(step)?);
         }
     }
     loop {

@@ -242,7 +242,7 @@ impl Estimates<'_> {
     /// The hash chained over the records of the past.
     fn fingerprint(&self, step: u64) -> Fingerprint {
         let past = self.records.iter().take(usize::try_from(step).unwrap_or(usize::MAX));
-        past.fold(Fingerprint::default(), |fingerprint, record| fingerprint.then(record))
+        past.fold(Fingerprint::default(), dacapo_core::trace::Fingerprint::then)
     }
 
     fn try_future(&self, past: &Past, fingerprint: Fingerprint, sample: u64) -> Tried {

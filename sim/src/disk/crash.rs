@@ -163,10 +163,7 @@ impl Run {
         let chance = Chance::new(seed, None);
         let mut draw = Stream::new(seed, "crash run");
         // Most begin with tables: making them takes as long as all the rest.
-        let disk = match draw.chance(125) {
-            true => Disk::new(&chance, omissions),
-            false => Disk::with_store(&chance, omissions),
-        };
+        let disk = if draw.chance(125) { Disk::new(&chance, omissions) } else { Disk::with_store(&chance, omissions) };
         let options = Options {
             checkpoint_pages: *draw.pick(&[8, 24, 64, 4_096]),
             // Rot must be seen at the next opening; an honest disk must hold without looking.
@@ -273,7 +270,7 @@ impl Run {
     }
 
     fn open(&mut self) -> Result<SqliteStore, Difference> {
-        Ok(self.disk.open(self.options.clone())?)
+        Ok(self.disk.open(&self.options)?)
     }
 
     fn recover(&mut self, store: &mut SqliteStore) -> Result<Recovered, Difference> {

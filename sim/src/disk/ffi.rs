@@ -86,9 +86,9 @@ unsafe impl Sync for Vfs {}
 impl Vfs {
     /// Registers a VFS for this model.
     pub(super) fn register(model: Model) -> Self {
-        leave_out_statistics();
         // Names must differ within the process, and nothing depends on them.
         static NUMBER: AtomicU64 = AtomicU64::new(0);
+        leave_out_statistics();
         let name = format!("dacapo-disk-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let name = CString::new(name).expect("the name holds no zero");
         let memory = Mutex::new((model.life(), Arc::default()));

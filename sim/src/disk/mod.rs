@@ -62,7 +62,7 @@ impl Disk {
         static TEMPLATE: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
         let template = TEMPLATE.get_or_init(|| {
             let disk = Self::new(&Chance::new(0, None), Omissions::default());
-            drop(disk.open(Options::default()).expect("a healthy disk takes a store"));
+            drop(disk.open(&Options::default()).expect("a healthy disk takes a store"));
             disk.model().files()
         });
         let disk = Self::new(chance, omissions);
@@ -76,8 +76,8 @@ impl Disk {
     }
 
     /// Opens the store on it, as a process would.
-    pub(crate) fn open(&self, options: Options) -> Result<SqliteStore, StoreError> {
-        SqliteStore::open_with(FILE, Options { vfs: Some(self.vfs.name().to_owned()), ..options })
+    pub(crate) fn open(&self, options: &Options) -> Result<SqliteStore, StoreError> {
+        SqliteStore::open_with(FILE, Options { vfs: Some(self.vfs.name().to_owned()), ..options.clone() })
     }
 
     /// What goes wrong from now on.

@@ -220,12 +220,11 @@ impl Model {
         };
         let syncs_directory = how.create && how.is_journal;
         let open = Open { inode, held: Held::default(), syncs_directory, is_log: how.is_log };
-        let slot = match self.open.iter().position(Option::is_none) {
-            Some(slot) => slot,
-            None => {
-                self.open.push(None);
-                self.open.len() - 1
-            }
+        let slot = if let Some(slot) = self.open.iter().position(Option::is_none) {
+            slot
+        } else {
+            self.open.push(None);
+            self.open.len() - 1
         };
         self.open[slot] = Some(open);
         Ok(Handle { slot, life: self.life })

@@ -29,6 +29,7 @@ pub(crate) struct Trouble {
 
 /// What a power cut leaves of what was not synced, in thousandths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "the unit is part of each name")]
 pub(crate) struct Cut {
     /// Writes that had reached the platter.
     pub(crate) written_permille: u32,

@@ -96,9 +96,12 @@ impl RunStore {
         let planted = plan.bug.map_or(Planted::NONE, Planted::bug);
         let omissions =
             Omissions { log_syncs: planted.is(Bug::WalUnsynced), directory_syncs: planted.is(Bug::DirectoryUnsynced) };
-        let disk = (plan.settings.store == StoreKind::Disk).then(|| match chance.happens("fresh disk", &0, 125) {
-            true => Disk::new(chance, omissions),
-            false => Disk::with_store(chance, omissions),
+        let disk = (plan.settings.store == StoreKind::Disk).then(|| {
+            if chance.happens("fresh disk", &0, 125) {
+                Disk::new(chance, omissions)
+            } else {
+                Disk::with_store(chance, omissions)
+            }
         });
         let checkpoint_pages = [4_096, 256, 32, 8][chance.between("checkpoint pages", &0, (0, 3)) as usize];
         // An honest disk must hold without looking, and looking takes long.
@@ -127,7 +130,7 @@ impl RunStore {
         let store = match self.store.take() {
             Some(store) => store,
             None => match (self.kind, &self.disk) {
-                (StoreKind::Disk, Some(disk)) => Box::new(disk.open(self.options.clone())?) as Box<dyn Store>,
+                (StoreKind::Disk, Some(disk)) => Box::new(disk.open(&self.options)?) as Box<dyn Store>,
                 (StoreKind::Memory, _) => Box::new(MemoryStore::new()),
                 _ => Box::new(SqliteStore::open_in_memory()?),
             },

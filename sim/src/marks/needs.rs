@@ -79,17 +79,17 @@ pub(super) fn of(mark: &str) -> Needs {
         | "redelivered"
         | "completed_already"
         | "duplicate"
-        | "a completion of a former session was asked again" => Needs::OneOf(SEPARATIONS),
+        | "a completion of a former session was asked again"
+        | "instance_away"
+        | "a delivery showed a gap in a state" => Needs::OneOf(SEPARATIONS),
         "fenced completion" | "completion_fenced" | "a fenced delivery was dropped" => Needs::OneOf(ZOMBIES),
         "lane parked" | "lane retried" | "parked" | "retried" => Needs::OneOf(&[Family::PoisonEvent]),
         "event skipped" | "skipped" => Needs::In("bank", &[Family::PoisonEvent]),
-        "bus recovered" => Needs::OneOf(BUS_ENDS),
-        "recovered with lanes behind" | "recovered_with_lanes_behind" => Needs::OneOf(BUS_ENDS),
+        "bus recovered" | "recovered with lanes behind" | "recovered_with_lanes_behind" => Needs::OneOf(BUS_ENDS),
         "nacked" => Needs::OneOf(&[Family::FailingHandler, Family::PoisonEvent]),
         "backed_off" | "delivered beside a failed lane" => Needs::OneOf(FAILURES),
         "deadline_passed" | "a completion that was not answered was asked again" => Needs::OneOf(LATE_ANSWERS),
         "owner_left" | "idle_lanes_moved" => Needs::OneOf(COMINGS_AND_GOINGS),
-        "instance_away" | "a delivery showed a gap in a state" => Needs::OneOf(SEPARATIONS),
         "silent_connection_closed" => Needs::OneOf(SILENCES),
         "reconnected_within_grace" => Needs::OneOf(SHORT_BREAKS),
         "session_superseded" => Needs::Rare(SILENCES),

@@ -119,8 +119,8 @@ pub(super) fn with_operation_lowered(plan: &Plan, which: usize) -> impl Iterator
 
 /// Plans in which everything happens sooner: nothing before the first operation, then a half and nine tenths of all times.
 pub(super) fn sooner(plan: &Plan) -> impl Iterator<Item = Plan> {
-    let first = plan.operations.iter().map(|operation| operation.at_us).min().unwrap_or(0);
     type Change = fn(u64, u64) -> u64;
+    let first = plan.operations.iter().map(|operation| operation.at_us).min().unwrap_or(0);
     let changes: [Change; 3] =
         [|us, first| us.saturating_sub(first), |us, _| rounded(us / 2, 3), |us, _| rounded(us / 10 * 9, 3)];
     changes.into_iter().map(move |change| {

@@ -52,15 +52,12 @@ pub(super) struct Answers {
 
 impl Answers {
     fn put(&mut self, answer: Answer) -> usize {
-        match self.free.pop() {
-            Some(slot) => {
-                self.slots[slot] = Some(answer);
-                slot
-            }
-            None => {
-                self.slots.push(Some(answer));
-                self.slots.len() - 1
-            }
+        if let Some(slot) = self.free.pop() {
+            self.slots[slot] = Some(answer);
+            slot
+        } else {
+            self.slots.push(Some(answer));
+            self.slots.len() - 1
         }
     }
 

@@ -46,6 +46,7 @@ struct Open {
 }
 
 /// A life of an instance's host.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct InstanceProcess {
     host: HostId,
     service: ServiceName,

@@ -94,6 +94,7 @@ pub(super) struct View {
 }
 
 /// Shared by everything in a run.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Stage {
     pub(super) plan: Arc<Plan>,
     pub(super) chance: Chance,

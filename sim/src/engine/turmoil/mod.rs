@@ -166,7 +166,7 @@ impl Run {
             if self.now_us >= due_us {
                 self.change_faults();
             }
-            stage.network(|network, moment| network.arrive(moment));
+            stage.network(network::Network::arrive);
             let changes = stage.faults().changes();
             if stage.take_hosts_changed() || self.now_us >= due_us || seen != Some(changes) {
                 hosts.tend(self.now_us);
@@ -248,7 +248,7 @@ impl Run {
         stage.healed.store(true, Ordering::Relaxed);
         let (mut faults, progress, book) = (stage.faults(), stage.progress(), stage.book());
         phases::heal(&stage.plan.settings, self.now_us, &mut faults, &progress, &book, |what| {
-            stage.record(&simulator(), what)
+            stage.record(&simulator(), what);
         })
     }
 

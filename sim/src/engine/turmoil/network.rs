@@ -122,13 +122,14 @@ enum Standing {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct End {
     host: HostId,
     standing: Standing,
     /// What has arrived and is unread.
     inbox: VecDeque<Bytes>,
     /// The peer has ended.
-    ended: bool,
+    peer_ended: bool,
     reset: bool,
     /// This side has ended.
     said_end: bool,
@@ -148,7 +149,7 @@ impl End {
             host,
             standing: Standing::Opening,
             inbox: VecDeque::new(),
-            ended: false,
+            peer_ended: false,
             reset: false,
             said_end: false,
             lost: false,
@@ -319,7 +320,7 @@ impl Network {
                 self.send(moment, (id, side), Parcel::Reset);
             }
             (Parcel::End, _) => {
-                end.ended = true;
+                end.peer_ended = true;
                 end.wake();
             }
             (Parcel::Reset, _) => {
@@ -444,7 +445,7 @@ impl Network {
             if end.reset {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
             }
-            if end.ended || room.remaining() == 0 {
+            if end.peer_ended || room.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
             end.reader = Some(context.waker().clone());
