@@ -142,11 +142,11 @@ impl Settings {
         limits.read_page_events = *stream.pick(&[512, 64, 8]);
         limits.heads_max = *stream.pick(&[131_072, 64, 8]);
         limits.recent_events_max = *stream.pick(&[16_384, 64, 8]);
-        limits.service_pending_max = *stream.pick(&[16_384, 16, 64]);
+        limits.service_pending_max = *stream.pick(&[16_384, 16, 4]);
         limits.lane_pending_max = *stream.pick(&[1_024, 2, 8]);
         limits.frontier_lag_max = *stream.pick(&[65_536, 8, 32]);
         limits.idle_lanes_max = *stream.pick(&[65_536, 4]);
-        limits.commit_events_max = *stream.pick(&[1_024, 8]);
+        limits.commit_events_max = *stream.pick(&[1_024, 8, 2]);
         let latency_low = stream.between(500, 5_000);
         let commit_low = stream.between(500, 4_000);
         let mut settings = Self {
@@ -172,7 +172,11 @@ impl Settings {
         };
         // What came later is drawn last, so that it shifts nothing.
         settings.limits.publishes_waiting_max = *stream.pick(&[8_192, 8_192, 1, 3]);
-        settings.limits.disconnects_max = *stream.pick(&[40, 40, 40, 3]);
+        settings.limits.disconnects_max = *stream.pick(&[40, 40, 2]);
+        // Slow reads are overtaken by commits.
+        if stream.chance(250) {
+            settings.read_us.1 += stream.between(5_000, 60_000);
+        }
         settings
     }
 }

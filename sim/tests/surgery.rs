@@ -66,7 +66,7 @@ fn a_fault_that_never_fired_was_not_there() {
 fn whatever_comes_before_a_fault_does_not_know_of_it() {
     for engine in ENGINES {
         let (mut taken_out, mut compared) = (0, 0);
-        for seed in 1..=12 {
+        for seed in 1..=16 {
             let plan = plan(seed);
             let whole = carry_out(engine, &plan);
             // One of each kind of trigger is enough of each plan.

@@ -20,14 +20,19 @@ impl Db {
     /// until the store has recovered.
     pub(super) fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
         if let Some(why) = &self.unknown_ground {
-            return Err(StoreError::Io(format!("what became of an earlier commit is unknown ({why}); recover first")));
+            return Err(StoreError::Io(format!("what the file holds behind an earlier commit is unknown ({why}); recover first")));
         }
         self.try_commit(commit).inspect_err(|error| {
             self.names.clear();
             if let StoreError::Io(why) = error {
                 self.unknown_ground = Some(why.clone());
             }
-        })
+        })?;
+        // The commit stands, whatever becomes of the checkpoint.
+        if let Some(Err(error)) = self.log.as_ref().map(|log| log.checkpoint_if_due(&self.connection)) {
+            self.unknown_ground = Some(error.to_string());
+        }
+        Ok(())
     }
 
     fn try_commit(&mut self, commit: &Commit) -> Result<(), StoreError> {

@@ -18,6 +18,7 @@
 //! What this module refuses to do: keep anything in memory that a look-up could be answered from (the log is the
 //! truth), retry a commit whose outcome is unknown, or go on after one without recovering.
 
+mod checkpoint;
 mod commit;
 mod error;
 mod look_up;
@@ -45,6 +46,7 @@ use dacapo_core::{
 };
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use checkpoint::LogLength;
 use row::Names;
 
 /// How far a commit has come when it returns.
@@ -70,7 +72,7 @@ pub struct Options {
     pub reader_cache_kib: u32,
     /// How long to wait for a lock that another process holds.
     pub busy_timeout: Duration,
-    /// The write-ahead log is brought into the file whenever it has grown by so many pages. More pages make appends
+    /// The write-ahead log is brought into the file once it has so many pages. More pages make appends
     /// cheaper and recovery slower.
     pub checkpoint_pages: u32,
     /// A file of at most so many KiB is checked whole when it is opened; 0: none is. Beyond it opening costs the same
@@ -102,11 +104,13 @@ struct Db {
     names: Names,
     /// Why commits are refused until the next recovery: nobody knows what became of an earlier one.
     unknown_ground: Option<String>,
+    /// Of the connection that writes to a file.
+    log: Option<LogLength>,
 }
 
 impl Db {
     fn new(connection: Connection) -> Self {
-        Self { connection, names: Names::default(), unknown_ground: None }
+        Self { connection, names: Names::default(), unknown_ground: None, log: None }
     }
 
     /// Answers from one state of the log, whatever is committed meanwhile.
@@ -176,8 +180,10 @@ impl SqliteStore {
     /// The same with other settings.
     pub fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Self, StoreError> {
         let path = path.as_ref().to_path_buf();
-        let connection = open::writer(&path, &options)?;
-        Ok(Self { db: Shared::new(connection), place: Place::File { path, options } })
+        let mut connection = open::writer(&path, &options)?;
+        let log = LogLength::watch(&mut connection, options.checkpoint_pages)?;
+        let db = Db { log: Some(log), ..Db::new(connection) };
+        Ok(Self { db: Shared(Arc::new(Mutex::new(db))), place: Place::File { path, options } })
     }
 
     /// Checks the whole file: its pages, every index against its table, every row against its checksum, every head

@@ -159,7 +159,6 @@ fn set_up_writer(connection: &Connection, options: &Options) -> Result<(), Store
         Synchronous::Off => "off",
     };
     connection.pragma_update(None, "synchronous", synchronous).map_err(error::map)?;
-    connection.pragma_update(None, "wal_autocheckpoint", options.checkpoint_pages).map_err(error::map)?;
     // A write-ahead log that a slow reader once made large does not stay large.
     connection.pragma_update(None, "journal_size_limit", 64 << 20).map_err(error::map)
 }

@@ -6,7 +6,7 @@ use dacapo_core::{
 };
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
 
-use super::{Db, Snapshot, error, row, seal};
+use super::{Db, Snapshot, checkpoint, error, row, seal};
 
 impl Db {
     /// Checkpoints, then hands out a term. The log is not read: the cost does not grow with it.
@@ -16,7 +16,7 @@ impl Db {
     /// sync counts.
     pub(super) fn recover(&mut self) -> Result<Recovered, StoreError> {
         self.names.clear();
-        checkpoint(&self.connection)?;
+        checkpoint::all(&self.connection)?;
         let transaction =
             Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).map_err(error::map)?;
         let snapshot = Snapshot { connection: &transaction, names: &mut self.names };
@@ -40,15 +40,6 @@ impl Db {
         self.unknown_ground = None;
         Ok(Recovered { term: Term(term as u64), position, services, service_heads, lanes })
     }
-}
-
-/// Brings the whole write-ahead log into the file and syncs both.
-fn checkpoint(connection: &Connection) -> Result<(), StoreError> {
-    let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |row| row.get(0)).map_err(error::map)?;
-    if busy == 0 {
-        return Ok(());
-    }
-    Err(StoreError::Io("another process has been reading an old state of the file for too long; end it".to_owned()))
 }
 
 pub(super) fn services(connection: &Connection) -> Result<Vec<ServiceRecord>, StoreError> {

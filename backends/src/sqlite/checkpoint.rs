@@ -1,0 +1,61 @@
+//! Checkpoints: the write-ahead log is brought into the file once it is long enough.
+//!
+//! SQLite would do it by itself after a commit, and ignore whatever goes wrong. But a sync that fails there is the last
+//! that is ever heard of it: the operating system takes the log's unsynced end, the padding behind the last commit, for
+//! written. The next commit would be chained behind it, its own sync would succeed, and a power cut would take both. So
+//! the store does it, and after a failure nothing is appended before a recovery has begun the log anew.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use dacapo_core::store::StoreError;
+use rusqlite::{Connection, hooks::Wal};
+
+use super::error;
+
+/// How long the write-ahead log has become, and when that is too long.
+#[derive(Debug)]
+pub(super) struct LogLength {
+    pages: Arc<AtomicU32>,
+    checkpoint_pages: u32,
+}
+
+impl LogLength {
+    /// Has this connection tell how long the log is, and leave checkpoints to its holder.
+    pub(super) fn watch(connection: &mut Connection, checkpoint_pages: u32) -> Result<Self, StoreError> {
+        let pages = Arc::new(AtomicU32::new(0));
+        let told = Arc::clone(&pages);
+        // This takes the place of SQLite's own hook, the automatic checkpoint.
+        connection
+            .wal_hook(Some(move |_: &mut Wal, pages| {
+                told.store(u32::try_from(pages).unwrap_or(0), Ordering::Relaxed);
+                Ok(())
+            }))
+            .map_err(error::map)?;
+        Ok(Self { pages, checkpoint_pages })
+    }
+
+    fn is_due(&self) -> bool {
+        self.pages.load(Ordering::Relaxed) >= self.checkpoint_pages
+    }
+
+    /// Brings as much of the log into the file as readers allow, if it is time.
+    pub(super) fn checkpoint_if_due(&self, connection: &Connection) -> Result<(), StoreError> {
+        if !self.is_due() {
+            return Ok(());
+        }
+        // Readers that are in the way are no failure: the log goes on growing, and the next commit tries again.
+        connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(error::map)
+    }
+}
+
+/// Brings the whole log into the file, syncs both, and has the next commit begin the log anew.
+pub(super) fn all(connection: &Connection) -> Result<(), StoreError> {
+    let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get(0)).map_err(error::map)?;
+    if busy == 0 {
+        return Ok(());
+    }
+    Err(StoreError::Io("another process has been reading an old state of the file for too long; end it".to_owned()))
+}
