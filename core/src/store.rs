@@ -378,7 +378,8 @@ pub enum StoreError {
     /// The medium failed; whether a commit happened is unknown.
     #[error("the store failed: {0}; the bus stops and recovers from what is durable")]
     Io(String),
-    /// There is no space left; nothing was written.
+    /// There is no space left; nothing was applied. Where it ran out at the very end of a commit, a crash before the
+    /// next recovery may bring the commit back.
     #[error("the disk is full: {0}; free some space")]
     Full(String),
     /// A newer bus took over.

@@ -76,6 +76,8 @@ pub struct Report {
     pub failed: Vec<Outcome>,
     /// Those whose second run differed.
     pub differing: Vec<Difference>,
+    /// Runs that lost something to a lying or rotting disk and passed, since it was noticed.
+    pub noticed: u64,
     /// The seeds' fingerprints, chained in the order of the seeds.
     pub fingerprint: Fingerprint,
     /// Simulated time of all runs.
@@ -113,6 +115,7 @@ impl Report {
 
     fn add(&mut self, outcome: Outcome, difference: Option<Box<Difference>>) {
         self.seeds.push(outcome.seed);
+        self.noticed += u64::from(outcome.noticed.is_some());
         self.fingerprint = self.fingerprint.then(&outcome.fingerprint);
         self.simulated += outcome.simulated;
         self.events += outcome.events;

@@ -230,7 +230,7 @@ impl Drawing<'_> {
             }
             Family::ReadError => {
                 let share_permille = *self.stream.pick(&[5, 50, 300]);
-                (trigger, self.ms(50, 1_000), Harm::ReadError { share_permille })
+                (trigger, self.ms(300, 3_000), Harm::ReadError { share_permille })
             }
             Family::DiskFull => {
                 let room_bytes = self.stream.between(0, 32) * 1_024;

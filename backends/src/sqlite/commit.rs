@@ -17,7 +17,7 @@ use super::{
 
 impl Db {
     /// Applies the commit, or nothing of it. After [`StoreError::Io`] nobody knows which, and everything is refused
-    /// until the store has recovered.
+    /// until the store has recovered; so it is where the disk fills up at the very end, though what is read says no.
     pub(super) fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
         if let Some(why) = &self.unknown_ground {
             return Err(StoreError::Io(format!("what the file holds behind an earlier commit is unknown ({why}); recover first")));
@@ -53,7 +53,12 @@ impl Db {
         for change in &commit.lanes {
             writer.change_lane(change)?;
         }
-        transaction.commit().map_err(error::map)
+        transaction.commit().map_err(error::map).inspect_err(|error| {
+            // The disk filled up in the midst of the commit itself: whether a crash would bring it back is unknown.
+            if let StoreError::Full(why) = error {
+                self.unknown_ground = Some(why.clone());
+            }
+        })
     }
 }
 

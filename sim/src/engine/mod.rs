@@ -7,6 +7,7 @@
 //! | [`event`] | the same machines in a loop that jumps from event to event |
 //! | [`turmoil`] | the full stack over a simulated network |
 //! | `faults` | which faults are active, and what follows from all of them together |
+//! | `disk_faults` | the same for the disk of the bus |
 //! | `chance` | what is drawn during a run |
 //! | `book` | what customers still have to do |
 //! | `store` | the store of a run, which outlives the bus |
@@ -22,6 +23,7 @@ pub(crate) mod book;
 pub(crate) mod chance;
 pub(crate) mod clock;
 pub mod event;
+pub(crate) mod disk_faults;
 pub(crate) mod faults;
 pub(crate) mod identity;
 pub(crate) mod lives;

@@ -8,7 +8,7 @@ use std::{hash::Hash, sync::Arc};
 use dacapo_core::{
     bus::Input,
     hooks::{Identity, Point},
-    store::{Commit, LookUp, Read, Recovered, Store, StoreError},
+    store::{Commit, LookUp, Read, Reader, Recovered, StoreError},
     trace::What,
 };
 
@@ -172,7 +172,7 @@ impl Stage {
         &mut self,
         asker: Asker,
         after_us: u64,
-        question: impl FnOnce(&mut dyn Store) -> Result<T, StoreError>,
+        question: impl FnOnce(&mut dyn Reader) -> Result<T, StoreError>,
         input: impl FnOnce(Result<T, StoreError>) -> Input,
     ) -> bool {
         let (answer, passed) = self.call_store(|store| store.ask(question));

@@ -10,7 +10,7 @@ use dacapo_backends::port::{Pending, StorePort};
 use dacapo_core::{
     hooks::{Identity, Point},
     names::{Position, Term},
-    store::{Answer, Commit, Completion, Found, LookUp, Page, Query, Read, Recovered, Store, StoreError},
+    store::{Answer, Commit, Completion, Found, LookUp, Page, Query, Read, Reader, Recovered, StoreError},
     trace::What,
 };
 use tokio::time::sleep;
@@ -65,7 +65,7 @@ impl SimPort {
     fn ask<T: Send + 'static>(
         &self,
         after_us: u64,
-        question: impl FnOnce(&mut dyn Store) -> Result<T, StoreError>,
+        question: impl FnOnce(&mut dyn Reader) -> Result<T, StoreError>,
     ) -> Pending<T> {
         self.call(after_us, |store| store.ask(question))
     }

@@ -1,0 +1,76 @@
+//! What the active faults together do to the disk of the bus.
+
+use dacapo_core::NodeName;
+
+use crate::{
+    disk::{Cut, Trouble},
+    fault::{Fault, Harm, Trigger, points},
+};
+
+/// What all faults together do to the disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct DiskFaults {
+    /// Everything but the room, which is measured from where the disk was when the fault began.
+    pub(crate) trouble: Trouble,
+    /// The disk has filled up: the fault, and the room that it leaves.
+    pub(crate) full: Vec<(u32, u64)>,
+    /// What has rotted so far: the fault, and how many bits.
+    pub(crate) rotten: Vec<(u32, u32)>,
+    /// What a power cut leaves.
+    pub(crate) cut: Cut,
+}
+
+impl DiskFaults {
+    /// Takes an active fault.
+    pub(super) fn add(&mut self, fault: &Fault, name: &NodeName) {
+        let trouble = &mut self.trouble;
+        match &fault.what {
+            Harm::FsyncFails { share_permille } => trouble.syncs_fail_permille += share_permille,
+            Harm::FsyncLies { share_permille } => trouble.syncs_lie_permille += share_permille,
+            Harm::ReadError { share_permille } => trouble.reads_fail_permille += share_permille,
+            Harm::DiskFull { room_bytes } => self.full.push((fault.id, *room_bytes)),
+            Harm::SlowDisk { write_us, sync_us, stalls_permille, stall_us } => {
+                trouble.write_us += write_us;
+                trouble.sync_us += sync_us;
+                trouble.stalls_permille += stalls_permille;
+                trouble.stall_us = trouble.stall_us.max(*stall_us);
+            }
+            Harm::PowerCut { host, written_permille, torn_permille, entries_lost_permille } if host == name => {
+                self.cut = Cut {
+                    written_permille: *written_permille,
+                    torn_permille: *torn_permille,
+                    entries_lost_permille: *entries_lost_permille,
+                };
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Trouble {
+    /// The host dies at a point of its disk once it has been there so many times more.
+    pub(super) fn arm(&mut self, point: &str, left: u64) {
+        let dies_at = match point {
+            points::DISK_WRITE => &mut self.dies_at_write,
+            points::DISK_SYNC => &mut self.dies_at_sync,
+            _ => return,
+        };
+        *dies_at = Some(dies_at.map_or(left, |other| other.min(left)));
+    }
+}
+
+/// Whether a fault has to do with a disk.
+pub(super) fn concerns_disk(fault: &Fault) -> bool {
+    let at_disk = |point: &String| [points::DISK_WRITE, points::DISK_SYNC].contains(&point.as_str());
+    matches!(&fault.trigger, Trigger::On { point, .. } if at_disk(point))
+        || matches!(
+            fault.what,
+            Harm::FsyncFails { .. }
+                | Harm::FsyncLies { .. }
+                | Harm::ReadError { .. }
+                | Harm::DiskFull { .. }
+                | Harm::BitRot { .. }
+                | Harm::SlowDisk { .. }
+                | Harm::PowerCut { .. }
+        )
+}
