@@ -27,7 +27,8 @@ fn fresh(name: &str) -> PathBuf {
 
 /// Opens it as a long store is: not read whole.
 fn unchecked(path: &Path) -> SqliteStore {
-    SqliteStore::open_with(path, Options { check_kib_max: 0, ..Options::default() }).expect("the end of the log is sound")
+    SqliteStore::open_with(path, Options { check_kib_max: 0, ..Options::default() })
+        .expect("the end of the log is sound")
 }
 
 fn quick() -> Options {

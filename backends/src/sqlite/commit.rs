@@ -20,7 +20,9 @@ impl Db {
     /// until the store has recovered; so it is where the disk fills up at the very end, though what is read says no.
     pub(super) fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
         if let Some(why) = &self.unknown_ground {
-            return Err(StoreError::Io(format!("what the file holds behind an earlier commit is unknown ({why}); recover first")));
+            return Err(StoreError::Io(format!(
+                "what the file holds behind an earlier commit is unknown ({why}); recover first"
+            )));
         }
         self.try_commit(commit).inspect_err(|error| {
             self.names.clear();

@@ -6,9 +6,12 @@
 //! `inconsistent` (or, if it is the very same, a `duplicate`), and its sender finds the answer on that key. So nothing
 //! has to be remembered here, and an answer that got lost is read from the log.
 //!
-//! An answer that emits nothing rests on states that were compared with the bus after the request came. With an
-//! idempotency key the log is asked once more before it is given: a repeated request must not be told "insufficient
-//! funds" because its first run, whose answer was on its way meanwhile, has spent them.
+//! A refusal that rests on states is kept just the same, with guards on what it rests on: a copy of the request that
+//! arrives late must not take effect after its sender was told "insufficient funds", and a repeated request must not be
+//! told so because its first run, whose answer was on its way meanwhile, has spent them. What the handler says of the
+//! request alone (a field is missing) it says again; what it says of itself (500 and above) may be asked again.
+//!
+//! An answer that is not kept rests on states that were compared with the bus after the request came.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,8 +51,8 @@ struct RequestAnswered {
 /// How far a request is.
 #[derive(Debug, Clone, PartialEq, Hash)]
 enum Phase {
-    /// The log is asked whether it was answered before. If not, this answer is given; without one the route runs.
-    LookUp { asked: bool, otherwise: Option<Response> },
+    /// The log is asked whether it was answered before.
+    LookUp { asked: bool },
     /// The route runs, or waits for states or the view.
     Run,
     /// Its batch is to be sent, or sent and not answered.
@@ -126,7 +129,7 @@ impl<S: Service> Instance<S> {
         let asker = Asker::of(&self.name, &request);
         // A GET has no effect to look up.
         let phase = match asker {
-            Some(_) if request.method != Method::Get => Phase::LookUp { asked: false, otherwise: None },
+            Some(_) if request.method != Method::Get => Phase::LookUp { asked: false },
             _ => Phase::Run,
         };
         let came = Moment { input: self.input, at: self.now.monotonic };
@@ -163,10 +166,10 @@ impl<S: Service> Instance<S> {
         let up = self.line.is_up();
         let Some(open) = self.requests.open.get_mut(&id) else { return };
         match (&mut open.phase, &open.asker) {
-            (Phase::LookUp { asked: false, .. }, _) if self.requests.look_ups >= LOOK_UPS_OPEN_MAX => {
+            (Phase::LookUp { asked: false }, _) if self.requests.look_ups >= LOOK_UPS_OPEN_MAX => {
                 self.requests.queue.insert(id);
             }
-            (Phase::LookUp { asked, .. }, Some(asker)) if up && !*asked => {
+            (Phase::LookUp { asked }, Some(asker)) if up && !*asked => {
                 *asked = true;
                 self.requests.look_ups += 1;
                 let key = asker.key.clone();
@@ -212,22 +215,20 @@ impl<S: Service> Instance<S> {
         if response.status < 400 && !ran.emitted.is_empty() {
             return self.publish(id, ran, response);
         }
+        if response.status < 500 && !ran.reads.is_empty() && self.may_have_an_effect(id) {
+            return self.publish(id, Ran { emitted: Vec::new(), ..ran }, response);
+        }
         let stale: Vec<Key> = ran.reads.into_keys().filter(|key| !self.is_fresh(key, came)).collect();
         if stale.is_empty() {
-            self.answer_without_events(id, Response { position: None, ..response });
+            self.respond(id, Response { position: None, ..response });
         }
         for key in stale {
             self.want(&key, id);
         }
     }
 
-    fn answer_without_events(&mut self, id: u64, response: Response) {
-        let may_have_an_effect = |open: &Open| open.asker.is_some() && open.request.method != Method::Get;
-        if self.requests.open.get(&id).is_some_and(may_have_an_effect) {
-            self.set_phase(id, Phase::LookUp { asked: false, otherwise: Some(response) });
-        } else {
-            self.respond(id, response);
-        }
+    fn may_have_an_effect(&self, id: u64) -> bool {
+        self.requests.open.get(&id).is_some_and(|open| open.asker.is_some() && open.request.method != Method::Get)
     }
 
     fn want(&mut self, key: &Key, id: u64) {
@@ -282,13 +283,8 @@ impl<S: Service> Instance<S> {
         self.requests.look_ups -= 1;
         self.runnable.extend(self.requests.queue.pop_first().map(Waiter::Request));
         let Some(open) = self.requests.open.get(&id) else { return };
-        let (Some(asker), Phase::LookUp { otherwise, .. }) = (&open.asker, &open.phase) else { return };
-        let Some(event) = page.events.first() else {
-            return match otherwise.clone() {
-                Some(response) => self.respond(id, response),
-                None => self.set_phase(id, Phase::Run),
-            };
-        };
+        let (Some(asker), Phase::LookUp { .. }) = (&open.asker, &open.phase) else { return };
+        let Some(event) = page.events.first() else { return self.set_phase(id, Phase::Run) };
         let response = match event.data.to::<RequestAnswered>() {
             Ok(answered) if event.event_type.as_str() == REQUEST_ANSWERED && answered.hash == asker.hash => {
                 self.mark(marks::REQUEST_FROM_LOG);
@@ -319,7 +315,7 @@ impl<S: Service> Instance<S> {
             }
             Some(Receipt::Inconsistent { key, head, .. }) => {
                 open.heads = vec![Head { key: key.clone(), version: *head }];
-                open.phase = Phase::LookUp { asked: false, otherwise: None };
+                open.phase = Phase::LookUp { asked: false };
                 self.runnable.push_back(Waiter::Request(id));
                 self.mark(marks::REQUEST_RUN_AGAIN);
             }
@@ -379,7 +375,7 @@ impl<S: Service> Instance<S> {
         self.requests.queue.clear();
         for open in self.requests.open.values_mut() {
             match &mut open.phase {
-                Phase::LookUp { asked, .. } => *asked = false,
+                Phase::LookUp { asked } => *asked = false,
                 Phase::Publish { sent, .. } => *sent = false,
                 Phase::Run => {}
             }

@@ -276,7 +276,11 @@ fn an_answer_that_a_former_session_owes_is_asked_for_until_it_comes() {
         rig.frame(Resume {});
     }
     let again = rig.take_sent().into_iter().find(|frame| matches!(frame, ToBus::Complete(_)));
-    assert_eq!(again, Some(ToBus::Complete(complete)), "after the deadline of 20 s, when the bus has taken the delivery back");
+    assert_eq!(
+        again,
+        Some(ToBus::Complete(complete)),
+        "after the deadline of 20 s, when the bus has taken the delivery back"
+    );
     rig.frame(Fenced { position: first.position, token: Token { session: 1, ..rig.token(1) }, reason: "late".into() });
     assert_eq!(rig.take_complete().position, next.position);
 }

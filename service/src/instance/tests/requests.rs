@@ -1,6 +1,9 @@
 //! Requests: idempotency, unknown outcomes, freshness, back-pressure.
 
-use dacapo_core::wire::{Error, ErrorCode, Resume};
+use dacapo_core::{
+    Guard,
+    wire::{Error, ErrorCode, Resume},
+};
 
 use super::*;
 
@@ -152,11 +155,22 @@ fn emitting_needs_an_idempotency_key() {
 }
 
 #[test]
-fn a_refusal_changes_nothing() {
+fn a_refusal_is_kept_and_changes_nothing_else() {
     let mut rig = Rig::ready();
-    rig.ask(1, post("a", -5, "op-1"));
+    rig.put("a", 1);
+    let publish = published(&mut rig, 1, post("a", -5, "op-1"));
+    assert_eq!(publish.guards, [Guard { key: Key::of("a"), version: Version(1) }], "it is true of this ground");
+    let [answered] = publish.events.as_slice() else { panic!("not one event: {publish:?}") };
+    assert_eq!(answered.event_type.as_str(), "RequestAnswered");
+    assert!(rig.answers.is_empty(), "nothing is told before it is durable");
+    let receipts = rig.accept(publish);
+    rig.frame(receipts);
+    assert_eq!(status(&rig, 1), (409, "-4"));
+    // A copy that comes late, when there is enough.
+    rig.put("a", 100);
+    rig.ask(2, post("a", -5, "op-1"));
     while rig.answer_reads() > 0 {}
-    assert_eq!(status(&rig, 1), (409, "-5"));
+    assert_eq!(status(&rig, 2), (409, "-4"), "its sender was told so");
     assert!(rig.take_sent().is_empty());
 }
 
@@ -178,6 +192,10 @@ fn a_repeated_request_is_not_refused_for_what_its_first_run_did() {
     // The look-up was read before the first was accepted; the route runs after.
     rig.frame(Events { request: look_up.request, events: vec![], heads: vec![], position: Position(1), more: false });
     while rig.answer_reads() > 0 {}
+    let refusal = rig.take_publish();
+    let receipt = Receipt::Inconsistent { key: refusal.events[0].key.clone(), head: Version(1), id: None };
+    rig.frame(Receipts { request: refusal.request, receipts: vec![receipt] });
+    while rig.answer_reads() > 0 {}
     assert_eq!(status(&rig, 3), (201, "0"), "and not 409, although nothing is left");
 }
 
@@ -189,7 +207,8 @@ fn look_ups_wait_their_turn() {
     }
     assert_eq!(rig.sent.len(), 64);
     while rig.answer_reads() > 0 {}
-    assert_eq!(rig.answers.len(), 100);
+    let refusals = rig.take_kinds();
+    assert_eq!(refusals, ["publish"; 100]);
 }
 
 #[test]
@@ -203,9 +222,12 @@ fn an_answer_without_events_is_at_least_as_new_as_its_request() {
     rig.ask(2, get("a"));
     assert_eq!(rig.answer_reads(), 1, "the state in memory may be old");
     assert_eq!(status(&rig, 2), (200, "3"));
-    // A refusal is such an answer, too: what it rests on must be fresh.
+    // A refusal rests on a guard instead.
     rig.put("a", 10);
-    rig.ask(3, post("a", -5, "op-3"));
+    let stale = published(&mut rig, 3, post("a", -5, "op-3"));
+    assert_eq!((stale.events.len(), &stale.guards[..]), (1, &[Guard { key: Key::of("a"), version: Version(2) }][..]));
+    let receipt = Receipt::Inconsistent { key: Key::of("a"), head: Version(3), id: None };
+    rig.frame(Receipts { request: stale.request, receipts: vec![receipt] });
     while rig.answer_reads() > 0 {}
     assert_eq!(rig.take_publish().events.len(), 2, "the stale state said no, the fresh one says yes");
 }
