@@ -33,6 +33,7 @@ fn what_a_seed_once_found_stays_mended() {
     files.sort();
     assert!(!files.is_empty(), "there are regressions");
     let scenario = dacapo_bank::bank();
+    let mut idle = Vec::new();
     for file in files {
         let name = file.display();
         let text = fs::read_to_string(&file).expect("it can be read");
@@ -44,6 +45,9 @@ fn what_a_seed_once_found_stays_mended() {
         assert!(outcome.passed(), "{name} is back ({property}): {:#?}", outcome.violation);
         assert!(outcome.judged.iter().any(|judged| judged.name == property), "{name}: there is no property {property}");
         let reaches = outcome.reached.counts().any(|(of, count)| of == mark && count > 0);
-        assert!(reaches, "{name} no longer reaches {mark:?}");
+        if !reaches {
+            idle.push(format!("{name} no longer reaches {mark:?}"));
+        }
     }
+    assert!(idle.is_empty(), "they test nothing any more: {idle:#?}");
 }

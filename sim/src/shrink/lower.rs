@@ -6,6 +6,7 @@
 
 use serde_json::Value;
 
+use super::items;
 use crate::{
     fault::{Fault, Harm, Trigger},
     plan::Plan,
@@ -134,6 +135,27 @@ pub(super) fn sooner(plan: &Plan) -> impl Iterator<Item = Plan> {
             }
         }
         plan
+    })
+}
+
+/// Plans with fewer faults in which one operation happens when another does. Faults often do no more than bring two
+/// operations together that are far apart.
+pub(super) fn with_meeting_operations(plan: &Plan) -> impl Iterator<Item = Plan> {
+    let fewer = (!plan.faults.is_empty()).then(Vec::new).into_iter();
+    let fewer = fewer.chain((0..plan.faults.len()).map(|out| {
+        let mut faults = plan.faults.clone();
+        faults.remove(out);
+        faults
+    }));
+    let operations = plan.operations.len();
+    fewer.flat_map(move |faults| {
+        let pairs = (0..operations).flat_map(move |moved| (0..operations).map(move |other| (moved, other)));
+        pairs.filter(|(moved, other)| moved != other).map(move |(moved, other)| {
+            let mut plan = Plan { faults: faults.clone(), ..plan.clone() };
+            plan.operations[moved].at_us = plan.operations[other].at_us;
+            items::adjust_mask(&mut plan);
+            plan
+        })
     })
 }
 

@@ -37,6 +37,9 @@ use crate::{
 /// Up to how many items are lowered one by one; more are taken to be a plan that resists.
 const LOWERED_ITEMS_MAX: usize = 40;
 
+/// Up to how many operations, and as many faults, are tried for pairs that may as well meet.
+const MEETING_ITEMS_MAX: usize = 6;
+
 /// How a plan is shrunk.
 #[derive(Clone, Default)]
 pub struct ShrinkOptions {
@@ -227,6 +230,9 @@ impl Shrinking<'_> {
         }
         for which in 0..self.plan.operations.len() {
             while self.try_these(lower::with_operation_lowered(&self.plan.clone(), which))? {}
+        }
+        if self.plan.faults.len().max(self.plan.operations.len()) <= MEETING_ITEMS_MAX {
+            self.try_these(lower::with_meeting_operations(&self.plan.clone()))?;
         }
         Ok(())
     }
