@@ -47,7 +47,7 @@ fn trace(criterion: &mut Criterion) {
         bencher.iter(|| {
             for (_, records) in &*RUNS {
                 let mut known = Known::default();
-                for record in records.iter() {
+                for record in records {
                     known.observe(record);
                 }
                 black_box(known);
@@ -58,7 +58,7 @@ fn trace(criterion: &mut Criterion) {
         bencher.iter(|| {
             for (plan, records) in &*RUNS {
                 let mut judge = judge(plan);
-                for record in records.iter() {
+                for record in records {
                     judge.observe(record).expect("it held when it was recorded");
                 }
                 judge.finish().expect("it held when it was recorded");

@@ -1,7 +1,7 @@
 //! What a test of services begins with: `use dacapo_sim::prelude::*`.
 //!
 //! With `dacapo-service` this is all that a crate with services of its own needs; the rooms behind it are at
-//! [`dacapo_core`](crate::dacapo_core) and [`dacapo_properties`](crate::dacapo_properties) for those who want a
+//! [`dacapo_core`] and [`dacapo_properties`] for those who want a
 //! [`Property`] of their own.
 
 pub use dacapo_properties::{Operation, Property, Scenario, ServiceSpec, Verdict, Violation, scenario::Draw};

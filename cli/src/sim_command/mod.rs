@@ -1,7 +1,7 @@
 //! `sim` and `replay`: the simulator at the command line.
 //!
 //! A campaign hands seeds to worker processes ([`pool`], [`worker`]) and adds up what they say ([`tally`]); a replay runs
-//! one plan in this process. Both speak of a run as [`SeedResult`](result::SeedResult), which [`engine`] alone makes out of
+//! one plan in this process. Both speak of a run as `SeedResult`, which `engine` alone makes out of
 //! the simulator's types. What a person reads of it is written in [`failure`] and [`success`].
 
 pub(crate) mod catalogue;

@@ -35,7 +35,7 @@ const RECORDS_BEFORE_UNTIL: usize = 20;
 
 /// Replays.
 pub(crate) fn run(terminal: &Terminal, arguments: &ReplayArguments) -> anyhow::Result<Exit> {
-    let (plan, engine) = plan_of(arguments)?;
+    let (plan, engine, known) = plan_of(arguments)?;
     let scenario = scenarios::named(&plan.scenario)?;
     plan.check(&*scenario).map_err(|error| Usage::error(error.to_string()))?;
     let provenance = Provenance::here();
@@ -89,14 +89,14 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ReplayArguments) -> anyhow::R
         provenance: &provenance,
         exit: tally.exit(&[], Ended::SeedsDone),
     };
-    // What was made by leaving something out is an experiment, not a finding.
+    // What was made by leaving something out is an experiment, and a bug of the base is known: neither is a finding.
     let mut keeper = Keeper::new(&arguments.bugs, Shrinking::None);
-    tell(terminal, whole.then_some(&mut keeper), &tally, &ending, None)?;
+    tell(terminal, (whole && !known).then_some(&mut keeper), &tally, &ending, None)?;
     Ok(ending.exit)
 }
 
-/// The plan that is meant, without what is to be left out, and what carries it out.
-fn plan_of(arguments: &ReplayArguments) -> anyhow::Result<(Plan, Engine)> {
+/// The plan that is meant, without what is to be left out; what carries it out; whether the bug base has it.
+fn plan_of(arguments: &ReplayArguments) -> anyhow::Result<(Plan, Engine, bool)> {
     let subject = subject::find(&Naming {
         what: &arguments.what,
         scenario: &arguments.scenario,
@@ -105,6 +105,7 @@ fn plan_of(arguments: &ReplayArguments) -> anyhow::Result<(Plan, Engine)> {
         bugs: &arguments.bugs,
     })?;
     let engine = arguments.engine.map_or_else(|| subject.engine(), |name| name.of(subject.plan.seed));
+    let known = subject.known.is_some();
     let mut plan = if arguments.as_found { subject.plan } else { subject.smallest() };
     for id in &arguments.without_fault {
         let ids: Vec<u32> = plan.faults.iter().map(|fault| fault.id).collect();
@@ -116,7 +117,7 @@ fn plan_of(arguments: &ReplayArguments) -> anyhow::Result<(Plan, Engine)> {
         is_in_plan("operation", id, &ids)?;
         plan = plan.without_operation(*id);
     }
-    Ok((plan, engine))
+    Ok((plan, engine, known))
 }
 
 fn is_in_plan<T: PartialEq + ToString>(what: &str, id: &T, ids: &[T]) -> anyhow::Result<()> {

@@ -1,7 +1,7 @@
 //! Shrinking: the smallest plan that still fails the same way.
 //!
 //! First whole groups go (all faults, those of a family or a host, whatever comes after the failure), then items one by
-//! one ([`ddmin`]), then what is left is lowered: strengths, durations, times, settings. The seed stays as it is, and
+//! one (`ddmin`), then what is left is lowered: strengths, durations, times, settings. The seed stays as it is, and
 //! what is drawn during a run depends on it and on identities alone, so that taking one item out re-times no other.
 //! It never makes a plan larger, and never takes another failure for the one it was asked about.
 //!
