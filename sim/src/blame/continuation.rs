@@ -32,6 +32,8 @@ pub(super) struct Past {
     at_us: u64,
     /// The faults that had begun.
     begun: BTreeSet<u32>,
+    /// All faults were over for good.
+    healed: bool,
 }
 
 impl Past {
@@ -42,8 +44,9 @@ impl Past {
             What::FaultBegun { fault } => Some(fault),
             _ => None,
         });
+        let healed = past.iter().any(|record| matches!(record.what, What::Healed { .. }));
         let at_us = past.iter().map(|record| record.at.0).max().unwrap_or(0);
-        Self { step, at_us, begun: begun.collect() }
+        Self { step, at_us, begun: begun.collect(), healed }
     }
 
     fn is_open(&self, fault: &Fault) -> bool {
@@ -68,6 +71,10 @@ pub(super) struct Future {
 
 /// Draws a future.
 pub(super) fn draw(plan: &Plan, cast: &Cast, past: &Past, seed: u64) -> Future {
+    if past.healed {
+        // No fault is to come, and how long the rest may take follows from those that were.
+        return Future { plan: plan.clone(), left_out: 0, at_points: BTreeSet::new() };
+    }
     let mut future = plan.clone();
     future.faults.retain(|fault| past.begun.contains(&fault.id));
     let drawn = swarm::faults(seed, &plan.mask, cast, &plan.settings);
