@@ -249,7 +249,7 @@ mod tests {
         }
         for numbers in [&[1_u64, 2][..], &[2, 1], &[1], &[1, 0], &[0, 1], &[1, 2, 0], &[0, 1, 2]] {
             let mut hasher = StableHasher::new(1);
-            for number in numbers.iter() {
+            for number in numbers {
                 hasher.write_u64(*number);
             }
             is_new(hasher.finish());

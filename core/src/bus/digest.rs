@@ -157,7 +157,7 @@ fn knowledge_digest(knowledge: &Knowledge, base: &Base<'_>, to: &mut StableHashe
         (key, head).hash(to);
     }
     // A position names its event, which the log has or will have.
-    for (id, event) in ids.iter() {
+    for (id, event) in ids {
         (id, event.position).hash(to);
     }
     let full = |len: usize, max: usize| len * 2 > max;
@@ -165,13 +165,13 @@ fn knowledge_digest(knowledge: &Knowledge, base: &Base<'_>, to: &mut StableHashe
         || full(ids.len(), base.limits.recent_events_max)
         || full(done.len(), base.limits.recent_events_max);
     if tight {
-        for (age, key) in heads_by_age.iter() {
+        for (age, key) in heads_by_age {
             (base.ahead(*age), key).hash(to);
         }
-        for (age, id) in recent.iter() {
+        for (age, id) in recent {
             (base.ahead(*age), id).hash(to);
         }
-        for (age, which) in done_by_age.iter() {
+        for (age, which) in done_by_age {
             (base.ahead(*age), which).hash(to);
         }
     }

@@ -333,11 +333,11 @@ impl Idle {
     /// Hashes who sticks to whom; what would be forgotten first counts once half of the room is taken.
     pub(super) fn digest(&self, lanes_max: usize, to: &mut impl Hasher) {
         let Self { lanes, by_age, age: _ } = self;
-        for (key, (owner, epoch, _)) in lanes.iter() {
+        for (key, (owner, epoch, _)) in lanes {
             (key, owner, epoch).hash(to);
         }
         if lanes.len() * 2 > lanes_max {
-            for (_, key) in by_age.iter() {
+            for (_, key) in by_age {
                 key.hash(to);
             }
         }

@@ -74,7 +74,7 @@ impl Observer for NoDuplicateProcessing {
             for (instance, lives) in instances {
                 for (incarnation, states) in lives {
                     (service, instance, incarnation).hash(to);
-                    for (key, (version, _)) in states.iter() {
+                    for (key, (version, _)) in states {
                         (key, version).hash(to);
                     }
                 }

@@ -108,14 +108,14 @@ impl Observer for RebuildEqualsLive {
         for (code, states) in &self.states {
             for (key, versions) in states {
                 (code, key).hash(to);
-                for (version, seen) in versions.iter() {
+                for (version, seen) in versions {
                     (version, seen.digest).hash(to);
                 }
             }
         }
         for (service, views) in &self.views {
             service.hash(to);
-            for (position, seen) in views.iter() {
+            for (position, seen) in views {
                 (position, seen.digest).hash(to);
             }
         }

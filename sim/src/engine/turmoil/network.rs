@@ -132,7 +132,7 @@ struct End {
     peer_ended: bool,
     reset: bool,
     /// This side has ended.
-    said_end: bool,
+    said_last: bool,
     /// A parcel of this side was lost: no later one arrives.
     lost: bool,
     /// Bytes of this side that the other has not read.
@@ -151,7 +151,7 @@ impl End {
             inbox: VecDeque::new(),
             peer_ended: false,
             reset: false,
-            said_end: false,
+            said_last: false,
             lost: false,
             unread: 0,
             last_us: 0,
@@ -471,7 +471,7 @@ impl Network {
         if end.reset {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
-        if end.said_end {
+        if end.said_last {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         let count = bytes.len().min(WINDOW_BYTES - end.unread);
@@ -487,8 +487,8 @@ impl Network {
     /// Says that nothing more comes from this side.
     pub(super) fn shut(&mut self, moment: Moment<'_>, at: EndId) {
         let Some(end) = self.end(at) else { return };
-        if !end.said_end && !end.reset {
-            end.said_end = true;
+        if !end.said_last && !end.reset {
+            end.said_last = true;
             self.send(moment, at, Parcel::End);
         }
     }
@@ -499,7 +499,7 @@ impl Network {
         let word = match end.standing {
             _ if silent || end.reset => None,
             Standing::Open if !end.inbox.is_empty() => Some(Parcel::Reset),
-            Standing::Open if !end.said_end => Some(Parcel::End),
+            Standing::Open if !end.said_last => Some(Parcel::End),
             _ => None,
         };
         end.standing = Standing::Gone;
