@@ -24,6 +24,7 @@ pub struct StableHasher {
 }
 
 /// Both halves of a product.
+#[inline]
 fn folded(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     (product as u64) ^ ((product >> 64) as u64)
@@ -47,6 +48,7 @@ fn ends(bytes: &[u8]) -> (u64, u64) {
 
 impl StableHasher {
     /// A hasher that begins with `seed`.
+    #[inline]
     pub fn new(seed: u64) -> Self {
         Self { state: seed ^ START, lone: None }
     }
@@ -58,6 +60,7 @@ impl StableHasher {
         hasher.finish()
     }
 
+    #[inline]
     fn mix(&mut self, a: u64, b: u64) {
         // The old state goes in twice, so that no input can make it vanish.
         self.state = folded(a ^ MULTIPLIER, b ^ self.state).wrapping_add(self.state.rotate_left(29));
@@ -77,24 +80,30 @@ impl Hasher for StableHasher {
         let (a, b) = ends(bytes.last_chunk::<16>().map_or(bytes, |last| last));
         self.mix(a, b ^ (bytes.len() as u64).wrapping_mul(OTHER));
     }
+    #[inline]
     fn write_u8(&mut self, n: u8) {
         self.write_u64(u64::from(n));
     }
+    #[inline]
     fn write_u16(&mut self, n: u16) {
         self.write_u64(u64::from(n));
     }
+    #[inline]
     fn write_u32(&mut self, n: u32) {
         self.write_u64(u64::from(n));
     }
+    #[inline]
     fn write_u64(&mut self, n: u64) {
         match self.lone.take() {
             Some(lone) => self.mix(lone, n),
             None => self.lone = Some(n),
         }
     }
+    #[inline]
     fn write_usize(&mut self, n: usize) {
         self.write_u64(n as u64);
     }
+    #[inline]
     fn finish(&self) -> u64 {
         let lone = self.lone.map_or(0, |lone| lone.wrapping_mul(OTHER) ^ OTHER);
         folded(self.state ^ lone ^ OTHER, MULTIPLIER) ^ self.state

@@ -21,6 +21,7 @@ pub(crate) struct Text {
 }
 
 impl Text {
+    #[inline]
     fn fits(&self) -> bool {
         self.text.len() <= HEAD_BYTES
     }
@@ -46,12 +47,14 @@ impl From<Text> for Arc<str> {
 impl Deref for Text {
     type Target = str;
 
+    #[inline]
     fn deref(&self) -> &str {
         &self.text
     }
 }
 
 impl PartialEq for Text {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         self.head == other.head
             && self.text.len() == other.text.len()
@@ -62,12 +65,14 @@ impl PartialEq for Text {
 impl Eq for Text {}
 
 impl PartialOrd for Text {
+    #[inline]
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
 impl Ord for Text {
+    #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
         self.head.cmp(&other.head).then_with(|| {
             if (self.fits() && other.fits()) || Arc::ptr_eq(&self.text, &other.text) {
@@ -80,6 +85,7 @@ impl Ord for Text {
 }
 
 impl Hash for Text {
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.text.hash(state);
     }

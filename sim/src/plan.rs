@@ -177,7 +177,25 @@ impl Settings {
         if stream.chance(250) {
             settings.read_us.1 += stream.between(5_000, 60_000);
         }
-        settings
+        if profile.roomy { settings.roomy() } else { settings }
+    }
+
+    /// The same with room for everything: each size that is drawn is at its default, and what is done every so often is
+    /// done less often, since the run is longer.
+    fn roomy(self) -> Self {
+        let limits = Self::limits();
+        Self {
+            limits: Limits {
+                lane_open_max: self.limits.lane_open_max,
+                disconnects_max: self.limits.disconnects_max,
+                heartbeat_deadline: limits.heartbeat_deadline * 2,
+                ..limits
+            },
+            credit: 64,
+            states_max: 1_024,
+            reconcile_every_us: 10_000_000,
+            ..self
+        }
     }
 }
 

@@ -39,6 +39,9 @@ pub struct Profile {
     pub family_permille: u32,
     /// How often the store is on a simulated disk, in thousandths; else it is in memory.
     pub disk_permille: u32,
+    /// Caches, pages, windows and credit have room for all that a run needs, and heartbeats and comparisons of heads are
+    /// as rare as a long run allows; else sizes are drawn, so that they overflow in some runs, and waits are short.
+    pub roomy: bool,
     /// The families that may be on.
     pub families: BTreeMap<Family, Strength>,
 }
@@ -61,6 +64,7 @@ impl Profile {
             tick_us: 5_000,
             family_permille: 500,
             disk_permille: 500,
+            roomy: false,
             families: Family::ALL
                 .iter()
                 .filter(|family| !family.is_destructive())
@@ -79,13 +83,15 @@ impl Profile {
         }
     }
 
-    /// A run of ordinary length under ordinary load, with all faults of the swarm: what speed is measured with.
+    /// A run of ordinary length under ordinary load, with ordinary sizes and all faults of the swarm: about 500 events and
+    /// 4,000 messages. What speed is measured with; what overflows is for the swarm to find.
     pub fn standard() -> Self {
         Self {
             name: "standard".to_owned(),
             description: "the swarm's faults over a minute of about 500 events: what speed is measured with".to_owned(),
-            operations: 130,
+            operations: 180,
             duration_us: 60_000_000,
+            roomy: true,
             ..Self::swarm()
         }
     }

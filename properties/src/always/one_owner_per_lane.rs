@@ -196,14 +196,17 @@ impl OneOwnerPerLane {
         let done = known.log().service(&completion.service).and_then(|service| service.done(completion.position));
         // A completion that repeats one breaks `completes_once`.
         let Some(done) = done.filter(|done| done.durable.step == record.step) else { return Ok(()) };
-        let by = completion.instance.as_ref().map_or("nobody", |instance| instance.as_str());
-        let told = format!(
-            "the completion of position {} ({} of {}) by {by} with epoch {} and attempt {} under term {term} became \
-             durable",
-            completion.position, completion.version, completion.key, completion.epoch, completion.attempt
-        );
+        let told = || {
+            let by = completion.instance.as_ref().map_or("nobody", |instance| instance.as_str());
+            format!(
+                "the completion of position {} ({} of {}) by {by} with epoch {} and attempt {} under term {term} became \
+                 durable",
+                completion.position, completion.version, completion.key, completion.epoch, completion.attempt
+            )
+        };
         let Some(last) = &done.delivery else {
-            return PROMISE.broken(record, format!("{told}, but {} was never delivered it", completion.service), &[]);
+            let message = format!("{}, but {} was never delivered it", told(), completion.service);
+            return PROMISE.broken(record, message, &[]);
         };
         let right = last.token.term == term
             && last.token.epoch == completion.epoch
@@ -212,7 +215,7 @@ impl OneOwnerPerLane {
         if right {
             return Ok(());
         }
-        PROMISE.broken(record, format!("{told}, but it was last {last}"), &[last.sent])
+        PROMISE.broken(record, format!("{}, but it was last {last}", told()), &[last.sent])
     }
 }
 

@@ -132,6 +132,9 @@ impl<S: Service> Instance<S> {
     }
 
     fn send(&mut self, frame: impl Into<ToBus>) {
+        if let Link::Up(session) = &mut self.line.link {
+            session.said(self.now.monotonic);
+        }
         self.outputs.push_back(Output::Send(frame.into()));
     }
 

@@ -39,6 +39,8 @@ pub(super) enum Link {
 pub(super) struct Session {
     pub(super) welcome: Welcome,
     heard_at: Timestamp,
+    said_at: Timestamp,
+    /// When it is asked next whether both sides have said enough lately.
     ping_at: Timestamp,
     pub(super) ready: bool,
 }
@@ -46,6 +48,21 @@ pub(super) struct Session {
 impl Session {
     fn heartbeat_deadline(&self) -> Duration {
         Duration::from_millis(self.welcome.heartbeat_deadline_ms.max(1))
+    }
+
+    /// Something was sent.
+    pub(super) fn said(&mut self, now: Timestamp) {
+        self.said_at = now;
+    }
+
+    /// Whether a ping is due: for a third of the deadline, one of the two sides has said nothing. Other frames that went
+    /// both ways meanwhile are as good as a ping and its answer; then it is asked again when they are that old.
+    fn needs_ping(&mut self, now: Timestamp) -> bool {
+        let third = self.heartbeat_deadline() / 3;
+        let quiet_at = self.said_at.min(self.heard_at) + third;
+        let needed = quiet_at <= now;
+        self.ping_at = if needed { now + third } else { quiet_at };
+        needed
     }
 
     pub(super) fn delivery_deadline(&self) -> Duration {
@@ -180,7 +197,7 @@ impl<S: Service> Instance<S> {
 
     fn welcomed(&mut self, welcome: Welcome) {
         let now = self.now.monotonic;
-        let mut session = Session { welcome, heard_at: now, ping_at: now, ready: false };
+        let mut session = Session { welcome, heard_at: now, said_at: now, ping_at: now, ready: false };
         session.ping_at = now + session.heartbeat_deadline() / 3;
         self.line.link = Link::Up(session);
         self.line.attempts = 0;
@@ -234,10 +251,11 @@ impl<S: Service> Instance<S> {
                 {
                     self.hang_up(false);
                 } else if session.ping_at <= now {
-                    session.ping_at = now + session.heartbeat_deadline() / 3;
-                    self.line.nonce += 1;
-                    let nonce = self.line.nonce;
-                    self.send(Ping { nonce });
+                    if session.needs_ping(now) {
+                        self.line.nonce += 1;
+                        let nonce = self.line.nonce;
+                        self.send(Ping { nonce });
+                    }
                     self.record_sizes();
                 }
             }

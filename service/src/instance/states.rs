@@ -61,7 +61,9 @@ impl<State: Default> States<State> {
 
     /// Marks a state as the most recently used.
     pub(super) fn touch(&mut self, key: &Key) {
-        if let Some(entry) = self.entries.get_mut(key) {
+        if let Some(entry) = self.entries.get_mut(key)
+            && entry.used < self.uses
+        {
             self.order.remove(&entry.used);
             self.uses += 1;
             entry.used = self.uses;

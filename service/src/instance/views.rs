@@ -40,6 +40,8 @@ pub(super) struct View {
     probe_at: Option<Timestamp>,
     /// Who waits for which position.
     waiters: BTreeSet<(Position, Waiter)>,
+    /// Pages whose credit has not been given back.
+    taken: u32,
 }
 
 impl View {
@@ -92,6 +94,9 @@ impl<S: Service> Instance<S> {
         let follow = purpose == Purpose::View;
         let request = self.questions.ask(purpose, self.now.monotonic);
         let (after, types) = (self.view.position, self.view_types.clone());
+        if follow {
+            self.view.taken = 0;
+        }
         self.send(Rebuild { request, after, types, follow, credit: PAGES_AHEAD });
         request
     }
@@ -105,8 +110,22 @@ impl<S: Service> Instance<S> {
                 self.contribute(event);
             }
         }
-        self.send(Credit { request: Some(request), credit: 1 });
+        self.give_credit(request);
         self.view_reached(page.position);
+    }
+
+    /// Gives a page's credit back. A followed log comes commit by commit, for as long as the session lasts: there the
+    /// credit of several pages goes back at once, while the bus still has enough to go on.
+    fn give_credit(&mut self, request: u64) {
+        let mut credit = 1;
+        if self.questions.purpose(request) == Some(&Purpose::View) {
+            self.view.taken += 1;
+            if self.view.taken < PAGES_AHEAD / 2 {
+                return;
+            }
+            credit = std::mem::take(&mut self.view.taken);
+        }
+        self.send(Credit { request: Some(request), credit });
     }
 
     fn contribute(&mut self, event: &Event) {

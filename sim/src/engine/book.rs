@@ -48,20 +48,29 @@ impl Book {
     pub(crate) fn new(operations: &[Operation]) -> Self {
         let mut book = Self::default();
         for operation in operations {
-            book.add(operation.clone());
+            book.put(operation.clone());
         }
+        book.sort();
         book
     }
 
     pub(crate) fn add(&mut self, operation: Operation) {
+        self.put(operation);
+        self.sort();
+    }
+
+    fn put(&mut self, operation: Operation) {
         let (id, customer) = (operation.id, operation.customer);
         let entry = Entry { operation, status: Status::Waiting, attempts: 0, in_flight: false };
         let former = self.entries.insert(id, entry);
         assert!(former.is_none(), "operation {id} is in the plan once");
-        let entries = &self.entries;
-        let queue = self.queues.entry(customer).or_default();
-        queue.push(id);
-        queue.sort_by_key(|id| (entries[id].operation.at_us, *id));
+        self.queues.entry(customer).or_default().push(id);
+    }
+
+    fn sort(&mut self) {
+        for queue in self.queues.values_mut() {
+            queue.sort_by_key(|id| (self.entries[id].operation.at_us, *id));
+        }
     }
 
     /// What this customer does now: the first of its operations that has begun, or that may begin.
@@ -93,12 +102,7 @@ impl Book {
     /// When the next operation of this customer may begin that is too early now.
     pub(crate) fn next_due_us(&self, customer: u32, now_us: u64) -> Option<u64> {
         let queue = self.queues.get(&customer).map_or(&[][..], Vec::as_slice);
-        queue
-            .iter()
-            .map(|id| &self.entries[id])
-            .map(|entry| entry.operation.at_us)
-            .filter(|at_us| *at_us > now_us)
-            .min()
+        queue.iter().map(|id| self.entries[id].operation.at_us).find(|at_us| *at_us > now_us)
     }
 
     fn entry(&mut self, operation: u64) -> &mut Entry {

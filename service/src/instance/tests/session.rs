@@ -102,6 +102,21 @@ fn pings_go_out_at_a_third_of_the_deadline_and_silence_ends_the_connection() {
 }
 
 #[test]
+fn frames_that_go_both_ways_stand_for_a_ping() {
+    let mut rig = Rig::ready();
+    rig.pass(Duration::from_millis(600));
+    rig.frame(dacapo_core::wire::Pong { nonce: 0 });
+    rig.instance.send(dacapo_core::wire::Credit { request: None, credit: 1 });
+    rig.frame(dacapo_core::wire::Pong { nonce: 0 });
+    assert_eq!(rig.take_kinds(), ["credit"]);
+    rig.pass(Duration::from_millis(999));
+    assert!(rig.take_kinds().is_empty(), "both sides have said something less than a third of the deadline ago");
+    rig.frame(dacapo_core::wire::Pong { nonce: 0 });
+    rig.pass(Duration::from_millis(1));
+    assert_eq!(rig.take_kinds(), ["ping"], "what is heard alone does not tell the bus that this side lives");
+}
+
+#[test]
 fn closing_and_errors_on_a_session_lead_to_a_new_one() {
     for frame in [
         FromBus::from(Closing { reason: "the bus ends".into() }),

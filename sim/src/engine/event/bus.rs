@@ -358,6 +358,9 @@ impl BusProcess {
     }
 
     fn expire_questions(&mut self, stage: &mut Stage) {
+        if self.questions.is_empty() {
+            return;
+        }
         let now_us = stage.now_us;
         let late: Vec<ConnId> =
             self.questions.iter().filter(|(_, asked)| asked.until_us <= now_us).map(|(conn, _)| *conn).collect();

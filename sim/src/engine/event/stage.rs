@@ -235,7 +235,7 @@ impl Stage {
 
     fn clocks(&mut self, host: HostId) -> ClocksOff {
         let now_us = self.now_us;
-        let View { clocks, at_us, .. } = self.view(host);
+        let View { clocks, at_us, .. } = *self.view(host);
         let gained_us = ((now_us - at_us) as i64).saturating_mul(clocks.ppm) / 1_000_000;
         ClocksOff { monotonic_us: clocks.monotonic_us + gained_us, ..clocks }
     }
@@ -291,21 +291,25 @@ impl Stage {
     // Faults.
 
     /// What the active faults mean to the host.
-    pub(super) fn view(&mut self, host: HostId) -> View {
-        let changes = Some(self.faults.changes());
-        if self.views[host].changes != changes {
-            let name = &self.names[host];
-            self.views[host] = View {
-                changes,
-                paused_until: self.faults.paused_until(name),
-                clocks: self.faults.clocks(name, self.now_us),
-                at_us: self.now_us,
-                reads: self.faults.reads(name),
-                refuses: self.faults.refuses(name),
-                completing: self.faults.may_strike_completions(),
-            };
+    pub(super) fn view(&mut self, host: HostId) -> &View {
+        if self.views[host].changes != Some(self.faults.changes()) {
+            self.look_again(host);
         }
-        self.views[host]
+        &self.views[host]
+    }
+
+    /// The faults have changed since the host was looked at.
+    fn look_again(&mut self, host: HostId) {
+        let name = &self.names[host];
+        self.views[host] = View {
+            changes: Some(self.faults.changes()),
+            paused_until: self.faults.paused_until(name),
+            clocks: self.faults.clocks(name, self.now_us),
+            at_us: self.now_us,
+            reads: self.faults.reads(name),
+            refuses: self.faults.refuses(name),
+            completing: self.faults.may_strike_completions(),
+        };
     }
 
     /// The link from one host to another.
