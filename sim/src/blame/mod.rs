@@ -251,19 +251,25 @@ impl Estimates<'_> {
         let branch = Some(Branch { after_step: past.step, seed });
         let options = RunOptions { keep: Keep::None, branch, ..self.options.run.clone() };
         let mut tried = Tried { fails: None, left_out: future.left_out, runs: 1 };
-        if past.step > 0 {
-            // A fault that begins at a point may have reached it in the past: then it is left out as well.
+        // A fault that begins at a point may have reached it in the past: then it is left out as well. Without it another
+        // one may reach its point.
+        loop {
+            if past.step == 0 {
+                break;
+            }
             tried.runs += 1;
             let until = RunOptions { until: Some(past.step), ..options.clone() };
             let Ok(replayed) = run(self.scenario, &future.plan, &until) else { return tried };
+            if replayed.fingerprint == fingerprint {
+                break;
+            }
             let early = |id: u32| replayed.faults.iter().any(|fault| fault.id == id && fault.begun > 0);
             let before = future.plan.faults.len();
             future.plan.faults.retain(|fault| !(future.at_points.contains(&fault.id) && early(fault.id)));
-            let left_out = (before - future.plan.faults.len()) as u64;
-            tried.left_out += left_out;
-            if left_out == 0 && replayed.fingerprint != fingerprint {
+            if future.plan.faults.len() == before {
                 return tried;
             }
+            tried.left_out += (before - future.plan.faults.len()) as u64;
         }
         let Ok(outcome) = run(self.scenario, &future.plan, &options) else { return tried };
         let shared = outcome.checkpoints.iter().zip(self.checkpoints).take((past.step / CHECKPOINT_RECORDS) as usize);
