@@ -148,8 +148,9 @@ fn every_file_is_reached_from_its_crate() {
         let parts: Vec<_> = path.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
         match parts.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             [_, "tests" | "benches" | "examples", name] => name != "mod.rs",
-            [_, "src", "lib.rs" | "main.rs"] | [_, "tests", _, "main.rs"] => true,
-            ["benches", "peers", _, "src", "main.rs"] => true,
+            [_, "src", "lib.rs" | "main.rs"]
+            | [_, "tests", _, "main.rs"]
+            | ["benches", "peers", _, "src", "main.rs"] => true,
             _ => false,
         }
     });
