@@ -318,19 +318,18 @@ impl Bus {
 
     fn read_failed(&mut self, id: u64, error: &StoreError) {
         let purpose = self.reads.get(&id).map(|read| read.purpose.clone());
-        let (conn, request) = match purpose {
-            Some(reads::Purpose::Page { conn, request, .. } | reads::Purpose::Stream { conn, request })
-                if matches!(error, StoreError::Damaged(_)) =>
-            {
-                (conn, request)
-            }
+        let damaged = matches!(error, StoreError::Damaged(_));
+        let (conn, request, is_page) = match purpose {
+            Some(reads::Purpose::Page { conn, request, .. }) if damaged => (conn, request, true),
+            Some(reads::Purpose::Stream { conn, request }) if damaged => (conn, request, false),
             _ => return self.stop(&format!("a read failed: {error}")),
         };
         // A damaged event concerns who asked for it; the bus goes on.
         self.reads.remove(&id);
-        self.streams.remove(&(conn, request));
-        if let Some(state) = self.conns.get_mut(&conn) {
-            state.reads = state.reads.saturating_sub(1);
+        if !is_page {
+            self.streams.remove(&(conn, request));
+        } else if let Some(state) = self.conns.get_mut(&conn) {
+            state.reads -= 1;
         }
         self.error(conn, ErrorCode::Unavailable, &error.to_string(), "restore the store from a backup", Some(request));
     }
