@@ -338,7 +338,14 @@ impl Model {
         if !self.directory.delete(name) {
             return Err(Refused::Missing);
         }
-        if syncs_directory && !self.omissions.directory_syncs {
+        if syncs_directory { self.sync_directory() } else { Ok(()) }
+    }
+
+    pub(super) fn sync_directory(&mut self) -> Result<(), Refused> {
+        if self.is_frozen {
+            return Err(Refused::Dead);
+        }
+        if !self.omissions.directory_syncs {
             self.directory.sync();
             self.forget_nameless();
         }
