@@ -53,7 +53,7 @@ fn the_limits_of_the_document_are_those_of_the_code() {
     assert_eq!((limits::NAME_BYTES_MAX, limits::SERVICE_NAME_BYTES_MAX), (256, 64));
     assert_eq!((limits::TYPES_PER_KEY_MAX, limits::TYPES_PER_SERVICE_MAX, limits::PAGE_EVENTS_MAX), (64, 256, 1_000));
     assert_eq!((limits.connections_max, limits.services_max, limits.instances_per_service_max), (16_384, 1_024, 256));
-    assert_eq!((limits.credit_max, limits.lane_open_max, limits.failures_max), (1_024, 1, 8));
+    assert_eq!((limits.credit_max, limits.lane_open_max, limits.failures_max), (1_024, 16, 8));
     assert_eq!((limits.publishes_waiting_max, limits.publishes_waiting_bytes_max), (8_192, 64 << 20));
     assert_eq!((limits.reads_per_connection_max, limits.streams_per_connection_max), (256, 16));
     assert_eq!(limits.send_queue_bytes_max, 16 << 20);

@@ -138,7 +138,7 @@ impl Settings {
     /// Draws settings: sizes that make caches, pages and windows overflow in some runs.
     fn draw(stream: &mut Stream, profile: &Profile) -> Self {
         let mut limits = Self::limits();
-        limits.lane_open_max = *stream.pick(&[1, 1, 2, 4]);
+        limits.lane_open_max = *stream.pick(&[1, 2, 4, 16]);
         limits.read_page_events = *stream.pick(&[512, 64, 8]);
         limits.heads_max = *stream.pick(&[131_072, 64, 8]);
         limits.recent_events_max = *stream.pick(&[16_384, 64, 8]);

@@ -177,9 +177,13 @@ impl Ledger {
         self.changed.notify_waiters();
     }
 
-    /// Waits until everything that was accepted is completed by every service, or something is wrong.
-    pub(super) async fn drained(&self) {
-        self.until(|state| state.faults_count > 0 || state.completed >= state.accepted * self.services).await;
+    /// Waits until a service has completed something; whether everything that was accepted is completed by every
+    /// service, or something is wrong.
+    pub(super) async fn drained(&self) -> bool {
+        let is_done = |state: &State| state.faults_count > 0 || state.completed >= state.accepted * self.services;
+        let before = self.state.borrow().completed;
+        self.until(|state| is_done(state) || state.completed > before).await;
+        is_done(&self.state.borrow())
     }
 
     /// Waits until something is wrong.

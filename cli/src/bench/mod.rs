@@ -35,8 +35,8 @@ use crate::{
     terminal::{Terminal, bad, good, grouped, label, span, strong},
 };
 
-/// How long what was accepted may take to be completed after the load has ended.
-const DRAIN: Duration = Duration::from_secs(30);
+/// After the load has ended everything that was accepted must be completed; so long nothing may happen on the way.
+const STANDSTILL: Duration = Duration::from_secs(10);
 
 /// The end, for a program.
 #[derive(Serialize)]
@@ -131,8 +131,10 @@ async fn load(
     for publisher in publishers {
         publisher.await.context("a publisher panicked")??;
     }
-    // What is not done by then is missing, and told.
-    let _ = tokio::time::timeout(DRAIN, ledger.drained()).await;
+    // What is not done when nothing happens any more is missing, and told.
+    while let Ok(done) = tokio::time::timeout(STANDSTILL, ledger.drained()).await
+        && !done
+    {}
     ledger.close();
     for instance in instances {
         instance.await.context("an instance panicked")??;

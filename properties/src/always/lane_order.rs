@@ -299,7 +299,7 @@ mod tests {
     use crate::testing::{Run, completion, event, parked, skipped};
 
     fn strict() -> LaneOrder {
-        LaneOrder::new(&Limits::default())
+        LaneOrder::new(&Limits { lane_open_max: 1, ..Limits::default() })
     }
 
     fn windowed() -> LaneOrder {

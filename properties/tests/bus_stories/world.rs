@@ -50,7 +50,8 @@ impl World {
 
     /// A world whose limits differ from the default ones.
     pub(crate) fn with(change: impl FnOnce(&mut Limits)) -> Self {
-        let mut limits = Limits::default();
+        // One delivery of a lane at a time, unless a story is about more.
+        let mut limits = Limits { lane_open_max: 1, ..Limits::default() };
         change(&mut limits);
         let mut log = Log::default();
         let now = Now { monotonic: Timestamp(1_000_000), wall: WallTime(1) };
