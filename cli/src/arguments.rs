@@ -49,6 +49,8 @@ pub(crate) enum Verb {
     Serve(ServeArguments),
     /// Look into a store, or ask a running bus
     Events(EventsArguments),
+    /// The viewer: what caused what, in a browser, of a store or of recorded runs
+    View(ViewArguments),
     /// What there is: scenarios, profiles, properties, faults, marks, planted bugs
     List(ListArguments),
     /// Check this machine and this build
@@ -313,7 +315,7 @@ pub(crate) struct ServeArguments {
 
 /// `events`
 #[derive(Debug, Args)]
-#[command(after_help = crate::events::filter::HELP)]
+#[command(after_help = dacapo_reporting::filter::HELP)]
 pub(crate) struct EventsArguments {
     /// Which events; all conditions must hold
     #[arg(value_name = "FILTER")]
@@ -333,6 +335,23 @@ pub(crate) struct EventsArguments {
     /// At most so many
     #[arg(short = 'n', long, value_name = "N")]
     pub(crate) limit: Option<u64>,
+}
+
+/// `view`
+#[derive(Debug, Args)]
+pub(crate) struct ViewArguments {
+    /// A store's file; the bus need not run. `dacapo.db` or `demo.db` if left out
+    #[arg(value_name = "DB|RUN|DIR")]
+    pub(crate) what: Option<PathBuf>,
+    /// Where to listen
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7878")]
+    pub(crate) listen: SocketAddr,
+    /// A name under which browsers may reach it, besides localhost and addresses in digits; may be given again
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host: Vec<String>,
+    /// What payloads mean, as JSON: which events move money; the bank's if left out
+    #[arg(long, value_name = "FILE")]
+    pub(crate) money: Option<PathBuf>,
 }
 
 /// What `list` lists.

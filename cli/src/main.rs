@@ -6,7 +6,6 @@
 
 mod arguments;
 mod bugs;
-mod calendar;
 mod completions;
 mod crash;
 mod demo;
@@ -29,6 +28,7 @@ mod sim_command;
 mod stopwatch;
 mod surgery;
 mod terminal;
+mod view;
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -59,6 +59,7 @@ fn obey(terminal: &Terminal, verb: Verb) -> Exit {
         Verb::Demo(arguments) => demo::run(terminal, &arguments),
         Verb::Serve(arguments) => serve::run(terminal, &arguments),
         Verb::Events(arguments) => events::run(terminal, &arguments),
+        Verb::View(arguments) => view::run(terminal, &arguments),
         Verb::List(arguments) => Ok(list::run(terminal, &arguments)),
         Verb::Doctor(arguments) => Ok(doctor::run(terminal, &arguments)),
         Verb::Completions(arguments) => Ok(completions::run(terminal, &arguments)),

@@ -13,6 +13,7 @@
 //! | `look_up`, `read`, `query` | answering; `scan`: the walks over the log that they need |
 //! | `row` | events, heads and names, from rows |
 //! | `seal` | checksums of the other rows |
+//! | `standing` | what stands beside the log, for those who look on |
 //! | `verify` | checking a whole file |
 //!
 //! What this module refuses to do: keep anything in memory that a look-up could be answered from (the log is the
@@ -30,6 +31,7 @@ mod row;
 mod scan;
 mod schema;
 mod seal;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -48,6 +50,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use checkpoint::LogLength;
 use row::Names;
+pub use standing::Standing;
 
 /// How far a commit has come when it returns.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

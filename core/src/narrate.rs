@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use dacapo_core::{
+use crate::{
     Receipt, Timestamp,
     store::Commit,
     trace::{Frame, Record, What},
