@@ -51,6 +51,8 @@ pub(crate) enum Verb {
     Events(EventsArguments),
     /// The viewer: what caused what, in a browser, of a store or of recorded runs
     View(ViewArguments),
+    /// A run or a selection of events as one file: .html, .svg, .dot or .jsonl
+    Export(ExportArguments),
     /// What there is: scenarios, profiles, properties, faults, marks, planted bugs
     List(ListArguments),
     /// Check this machine and this build
@@ -122,7 +124,7 @@ pub(crate) struct SimArguments {
     /// Go on after a failure
     #[arg(long)]
     pub(crate) keep_going: bool,
-    /// Write the results, and the plan and trace of each failure, into this directory
+    /// Write the results, and the plan, the recorded run and the picture of each failure, into this directory
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
     /// Run every plan twice and compare
@@ -178,6 +180,9 @@ pub(crate) struct ReplayArguments {
     /// Run it twice and compare
     #[arg(long)]
     pub(crate) verify: bool,
+    /// Record the run and show it in the viewer
+    #[arg(long, conflicts_with = "until")]
+    pub(crate) view: bool,
     /// Plant a bug, to see it found; needs a build with `--features planted-bugs`
     #[arg(long, value_name = "NAME")]
     pub(crate) bug: Option<String>,
@@ -282,6 +287,9 @@ pub(crate) struct DemoArguments {
     /// The store; a second demo goes on where the first one ended
     #[arg(long, value_name = "FILE", default_value = "demo.db")]
     pub(crate) db: PathBuf,
+    /// Where the viewer listens; another port is taken if this one is
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7878")]
+    pub(crate) viewer: SocketAddr,
     /// Where the bus listens
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7171")]
     pub(crate) listen: SocketAddr,
@@ -340,7 +348,8 @@ pub(crate) struct EventsArguments {
 /// `view`
 #[derive(Debug, Args)]
 pub(crate) struct ViewArguments {
-    /// A store's file; the bus need not run. `dacapo.db` or `demo.db` if left out
+    /// A store (the bus need not run), a recorded run, or a directory of runs; if left out, `dacapo.db` or `demo.db`, and the
+    /// runs in .dacapo/runs
     #[arg(value_name = "DB|RUN|DIR")]
     pub(crate) what: Option<PathBuf>,
     /// Where to listen
@@ -350,6 +359,24 @@ pub(crate) struct ViewArguments {
     #[arg(long, value_name = "NAME")]
     pub(crate) host: Vec<String>,
     /// What payloads mean, as JSON: which events move money; the bank's if left out
+    #[arg(long, value_name = "FILE")]
+    pub(crate) money: Option<PathBuf>,
+}
+
+/// `export`
+#[derive(Debug, Args)]
+#[command(after_help = dacapo_reporting::filter::HELP)]
+pub(crate) struct ExportArguments {
+    /// The directory of a recorded run, its name below .dacapo/runs, or a store's file
+    #[arg(value_name = "RUN|DB")]
+    pub(crate) what: PathBuf,
+    /// Which events of a store; all conditions must hold
+    #[arg(value_name = "FILTER")]
+    pub(crate) filter: Vec<String>,
+    /// The file; its end says what it is to be: .html, .svg, .dot or .jsonl
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// What payloads mean, as JSON; the bank's if left out
     #[arg(long, value_name = "FILE")]
     pub(crate) money: Option<PathBuf>,
 }

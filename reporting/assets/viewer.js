@@ -10,6 +10,7 @@ const memory = {
   set: (name, value) => { try { localStorage.setItem(name, value); } catch { /* then not */ } },
 };
 
+let stepping = null;
 let silence = 0;
 function say(text) {
   const notice = one("#notice");
@@ -194,7 +195,6 @@ document.addEventListener("keydown", (event) => {
     key();
   }
 });
-let stepping = null;
 
 // Live rows: they come as the server would have drawn them.
 for (const sign of all("[data-live]")) {
@@ -214,4 +214,96 @@ for (const sign of all("[data-live]")) {
     }
     while (body.rows.length > Math.max(many, 14)) body.lastElementChild.remove();
   });
+}
+
+// Windows of a diagram that were packed: templates, and the numbers that go into their holes.
+const packed = one("#packed") && JSON.parse(one("#packed").textContent);
+function unpack(chunk) {
+  if (!chunk?.classList.contains("packed")) return;
+  const parts = packed.pieces[Number(chunk.dataset.piece)];
+  let markup = "";
+  for (let at = 0; at < parts.length;) {
+    const texts = packed.templates[parts[at++]].split("\u0001");
+    markup += texts[0];
+    for (const text of texts.slice(1)) markup += parts[at++] + text;
+  }
+  chunk.innerHTML = markup;
+  chunk.classList.remove("packed");
+}
+if (packed) {
+  const space = one(".space");
+  const here = one(`.row[data-step="${space.dataset.at}"]`, space);
+  const seen = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      seen.unobserve(target);
+      // What grows above the reader must not move what is read.
+      const before = space.scrollHeight;
+      const above = target.offsetTop + target.offsetHeight <= space.scrollTop + 40;
+      unpack(target);
+      if (above) space.scrollTop += space.scrollHeight - before;
+    }
+  }, { root: space, rootMargin: "200px" });
+  if (here) centre(here);
+  for (const chunk of all(".chunk.packed", space)) seen.observe(chunk);
+}
+
+// Stepping through a run: the next row, and what was known at it.
+const space = one(".space");
+if (space) {
+  const go = (row, jump = false) => {
+    for (const old of all(".row.on, .row.here", space)) old.classList.remove("on", "here");
+    row.classList.add("on");
+    const frame = space.getBoundingClientRect();
+    const box = row.getBoundingClientRect();
+    if (jump || box.top < frame.top + 60 || box.bottom > frame.bottom - 40) {
+      space.scrollTop += box.top - frame.top - frame.height / 2;
+    }
+    const step = Number(row.dataset.step);
+    for (const table of all(".knew tbody")) {
+      let last = null;
+      for (const known of all("tr[data-step-row]", table)) {
+        known.classList.remove("on");
+        if (Number(known.dataset.stepRow) <= step) last = known;
+      }
+      last?.classList.add("on");
+    }
+    say(`Step ${step}`);
+  };
+  const start = one(".row.here", space);
+  if (start && !packed) centre(start);
+  stepping = (by) => {
+    const list = all(".row[data-step]", space);
+    const now = one(".row.on, .row.here", space);
+    const next = list[(now ? list.indexOf(now) : -1) + by];
+    const chunk = now?.closest(".chunk");
+    const beyond = chunk && (by > 0 ? chunk.nextElementSibling : chunk.previousElementSibling);
+    if (packed && now && (!next || next.closest(".chunk") !== chunk) && beyond?.matches(".chunk.packed")) {
+      unpack(beyond);
+      return stepping(by);
+    }
+    if (next) return go(next);
+    const link = one(`[data-step-link="${by}"]`);
+    if (link && !packed) location.href = link.href;
+  };
+  const goTo = (step) => {
+    const chunk = all(".chunk.packed", space).find(({ dataset }) => Number(dataset.first) <= step && step <= Number(dataset.last));
+    if (chunk) unpack(chunk);
+    const row = all(".row[data-step]", space).findLast((row) => Number(row.dataset.step) <= step);
+    if (row) go(row, true);
+  };
+  for (const link of all("[data-goto]")) {
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      goTo(Number(link.dataset.goto));
+      space.scrollIntoView({ block: "nearest" });
+    });
+  }
+  space.addEventListener("click", (event) => {
+    const row = event.target.closest(".row[data-step]");
+    if (row) go(row);
+  });
+  // A deep link to a step of a page that stands alone.
+  const wanted = /^#s(\d+)$/.exec(location.hash);
+  if (wanted) goTo(Number(wanted[1]));
 }

@@ -8,8 +8,10 @@ use rust_sugiyama::{
     from_vertices_and_edges,
 };
 
-/// Between neighbours, and between layers.
-const SPACING: f64 = 28.0;
+/// Between neighbours.
+const SPACING: f64 = 26.0;
+/// Between layers, on top of that.
+const LAYER_SPACING: f64 = 26.0;
 /// Between parts that do not hang together.
 const GAP: i32 = 40;
 /// Parts are set beside each other up to this width.
@@ -79,7 +81,8 @@ fn lay_out(part: &[usize], sizes: &[(u32, u32)], edges: &[(usize, usize)]) -> (V
         return (vec![Place::default()], sizes[*node].0 as i32, sizes[*node].1 as i32);
     }
     let local = |node: usize| part.binary_search(&node).ok().map(|index| index as u32);
-    let vertices: Vec<(u32, (f64, f64))> = (0..).zip(part.iter().map(|node| size(*node))).collect();
+    let roomy = |(width, height): (f64, f64)| (width, height + LAYER_SPACING);
+    let vertices: Vec<(u32, (f64, f64))> = (0..).zip(part.iter().map(|node| roomy(size(*node)))).collect();
     // An edge to itself means nothing to layers.
     let inside: Vec<(u32, u32)> = edges
         .iter()
@@ -100,6 +103,9 @@ fn lay_out(part: &[usize], sizes: &[(u32, u32)], edges: &[(usize, usize)]) -> (V
         let (width, height) = size(part[*node]);
         (x - width / 2.0, y - height / 2.0)
     };
+    if is_reversed(&centres, &inside) {
+        centres.iter_mut().for_each(|(_, (x, _))| *x = -*x);
+    }
     let corners: Vec<(f64, f64)> = centres.iter().map(corner).collect();
     let left = corners.iter().map(|(x, _)| *x).fold(f64::INFINITY, f64::min);
     let top = corners.iter().map(|(_, y)| *y).fold(f64::INFINITY, f64::min);
@@ -110,6 +116,21 @@ fn lay_out(part: &[usize], sizes: &[(u32, u32)], edges: &[(usize, usize)]) -> (V
     };
     let (width, height) = (far(|place| place.x, |size| size.0), far(|place| place.y, |size| size.1));
     (places, width, height)
+}
+
+/// Whether most siblings stand from right to left: the library does not care, a reader does.
+fn is_reversed(centres: &[(usize, (f64, f64))], edges: &[(u32, u32)]) -> bool {
+    let mut children: std::collections::BTreeMap<u32, Vec<u32>> = std::collections::BTreeMap::new();
+    for (from, to) in edges {
+        children.entry(*from).or_default().push(*to);
+    }
+    let x = |node: u32| centres.get(node as usize).map_or(0.0, |(_, (x, _))| *x);
+    let pairs = children.values().flat_map(|siblings| siblings.windows(2).map(|pair| (x(pair[0]), x(pair[1]))));
+    let (mut forwards, mut backwards) = (0_usize, 0_usize);
+    for (left, right) in pairs {
+        if left <= right { forwards += 1 } else { backwards += 1 }
+    }
+    backwards > forwards
 }
 
 #[cfg(test)]

@@ -11,10 +11,12 @@
 //! | [`graph`], [`tree`] | what caused what, what is wrong with it, how it folds; the same as text |
 //! | [`layout`] | where the nodes of a picture stand |
 //! | [`survey`] | totals and times over the newest events |
-//! | [`declared`] | what payloads mean: money and balances |
+//! | [`declared`], [`money`] | what payloads mean: money and balances; following it |
 //! | [`cast`], [`words`], [`calendar`] | how services, numbers and times look |
 //! | [`draw`] | pictures |
+//! | [`run`](mod@run) | recorded runs: manifest, trace, store; who knew what, which message arrived |
 //! | [`page`] | pages |
+//! | [`export`] | files that stand alone |
 //! | [`ask`], [`site`], [`server`] | from an address to a page; its HTTP |
 
 pub mod ask;
@@ -22,12 +24,15 @@ pub mod calendar;
 pub mod cast;
 pub mod declared;
 pub mod draw;
+pub mod export;
 pub mod fared;
 pub mod filter;
 pub mod graph;
 pub mod layout;
 pub mod log;
+pub mod money;
 pub mod page;
+pub mod run;
 pub mod server;
 pub mod site;
 pub mod survey;

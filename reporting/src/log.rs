@@ -237,6 +237,20 @@ impl Log {
         }
     }
 
+    /// A key's events behind a position (before it, if backwards), and whether there are more.
+    pub fn on_key(
+        &mut self,
+        key: &Key,
+        at: Position,
+        backwards: bool,
+        limit: usize,
+    ) -> Result<(Vec<Arc<Event>>, bool), StoreError> {
+        let query =
+            Query { key: Some(key.clone()), cursor: Some(at), newest_first: backwards, limit, ..Query::default() };
+        let answer = self.reader.query(&query)?;
+        Ok((answer.events, answer.next.is_some()))
+    }
+
     /// How services ended events.
     pub fn completions(&mut self, events: &[Arc<Event>]) -> Result<Vec<Completion>, StoreError> {
         let positions: Vec<Position> = events.iter().map(|event| event.position).collect();

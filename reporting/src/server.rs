@@ -32,7 +32,7 @@ use tokio::{
 
 use crate::{
     ask::Ask,
-    site::{Kind, Live, Reply, Shown, Site},
+    site::{Live, Reply, Shown, Site},
 };
 
 /// Threads that make pages: one that is slow does not hold up the next.
@@ -145,7 +145,7 @@ fn response(reply: Reply) -> Response {
     if let Some(location) = reply.location.and_then(|location| HeaderValue::from_str(&location).ok()) {
         response.headers_mut().insert(header::LOCATION, location);
     }
-    if matches!(reply.kind, Kind::Svg | Kind::Dot | Kind::JsonLines) {
+    if reply.kind.is_download() {
         response.headers_mut().insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
     }
     response

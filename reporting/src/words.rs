@@ -58,6 +58,16 @@ pub fn clipped(text: &str, chars_max: usize) -> String {
     }
 }
 
+/// A long name by its beginning and its end, which is where names of one kind differ.
+pub fn shortened(text: &str, chars_max: usize) -> String {
+    let all = text.chars().count();
+    if all <= chars_max {
+        return text.to_owned();
+    }
+    let tail = chars_max / 2;
+    text.chars().take(chars_max - tail - 1).chain(['…']).chain(text.chars().skip(all - tail)).collect()
+}
+
 /// A text as one part of an address.
 pub fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -125,5 +135,7 @@ mod tests {
     fn long_texts_are_clipped_with_a_sign() {
         assert_eq!(clipped("abcdef", 6), "abcdef");
         assert_eq!(clipped("abcdefg", 6), "abcde…");
+        assert_eq!(shortened("abcdefgh", 6), "ab…fgh");
+        assert_eq!(shortened("abcdef", 6), "abcdef");
     }
 }

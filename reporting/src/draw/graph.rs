@@ -11,7 +11,7 @@ use crate::{
     fared::{Fares, State},
     graph::{Drawn, FoldKind, Folded, Graph, Node},
     layout::{self, Layout, Place},
-    words::{clipped, count, signed},
+    words::{clipped, count, shortened, signed},
 };
 
 const NODE_HEIGHT: u32 = 48;
@@ -79,7 +79,7 @@ pub fn draw(picture: &Picture<'_>) -> Markup {
 fn arrows() -> Markup {
     html! {
         defs {
-            marker #arrow viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto-start-reverse" {
+            marker #arrow viewBox="0 0 8 8" refX="7" refY="4" markerUnits="userSpaceOnUse" markerWidth="9" markerHeight="9" orient="auto-start-reverse" {
                 path .arrow d="M0 0.5L8 4L0 7.5Z" {}
             }
         }
@@ -166,7 +166,7 @@ fn width(picture: &Picture<'_>, drawn: &Drawn) -> u32 {
             let node = &picture.graph.nodes()[*index];
             let name = text_width(&clipped(node.event.event_type.as_str(), NAME_CHARS_MAX)) + 8;
             let since = node.since_cause_us.map_or(0, |since| text_width(&signed(since)) + 12);
-            let below = text_width(&clipped(&subtitle(node), NAME_CHARS_MAX)) + since;
+            let below = text_width(&shortened(&subtitle(node), NAME_CHARS_MAX)) + since;
             (44 + name.max(below)).max(badge_width(&badges(picture, node)) + 16).max(NODE_WIDTH_MIN)
         }
         Drawn::Fold { .. } => NODE_WIDTH_MIN + 20,
@@ -205,7 +205,7 @@ fn event(picture: &Picture<'_>, node: &Node, place: Place, width: u32) -> Markup
             rect.box x=(x) y=(y) width=(width) height=(NODE_HEIGHT) rx="8" {}
             (glyph(&look, x + 20, y + 24))
             text.name x=(x + 40) y=(y + 20) { (clipped(event.event_type.as_str(), NAME_CHARS_MAX)) }
-            text.sub x=(x + 40) y=(y + 37) { (clipped(&subtitle(node), NAME_CHARS_MAX)) }
+            text.sub x=(x + 40) y=(y + 37) { (shortened(&subtitle(node), NAME_CHARS_MAX)) }
             @if let Some(since) = &since { text.since x=(right - 8) y=(y + 37) { (since) } }
             @for (left, width, badge) in &badges {
                 g class={ "badge " (badge.class) } {

@@ -9,7 +9,7 @@ use super::text_width;
 use crate::{
     cast::{Cast, glyph},
     graph::{Graph, Node},
-    words::{clipped, count},
+    words::{count, shortened},
 };
 
 const ROW: i32 = 48;
@@ -28,7 +28,7 @@ pub fn draw(graph: &Graph, cast: &Cast, link: &dyn Fn(&Node) -> Option<String>) 
             keys.len() - 1
         });
     }
-    let label = |key: &Key| clipped(key.as_str(), LABEL_CHARS_MAX);
+    let label = |key: &Key| shortened(key.as_str(), LABEL_CHARS_MAX);
     let left = keys.iter().map(|key| text_width(&label(key))).max().unwrap_or_default() as i32 + 32;
     let step = STEPS.iter().find(|(max, _)| graph.nodes().len() <= *max).map_or(18, |(_, step)| *step);
     let place = |node: &Node| (left + 14 + step * node.index as i32, TOP + ROW * rows[&node.event.key] as i32);

@@ -43,7 +43,7 @@ pub fn draw(flows: &Flows, cast: &Cast, link: &dyn Fn(&str) -> Option<String>) -
             viewBox={ (-MARGIN) " " (-MARGIN) " " (width) " " (height) } role="group"
             aria-label={ "Map of " (count(names.len() as u64, "participant", "participants")) "; the same as a table stands below it" } {
             defs {
-                marker #arrow viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto-start-reverse" {
+                marker #arrow viewBox="0 0 8 8" refX="7" refY="4" markerUnits="userSpaceOnUse" markerWidth="9" markerHeight="9" orient="auto-start-reverse" {
                     path.arrow d="M0 0.5L8 4L0 7.5Z" {}
                 }
             }

@@ -6,6 +6,7 @@
 pub mod graph;
 pub mod lanes;
 pub mod map;
+pub mod spacetime;
 pub mod timeline;
 
 /// A curve that leaves downwards and arrives downwards.

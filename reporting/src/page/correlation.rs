@@ -68,6 +68,8 @@ pub struct Selection {
     pub link: String,
     /// Parameters that every address of it keeps, each with `&` before it.
     pub kept: String,
+    /// Whether it can be saved as a file from the same address.
+    pub has_files: bool,
 }
 
 /// The page.
@@ -78,8 +80,12 @@ pub fn show(desk: &mut Desk<'_>, id: &str, ask: &Ask) -> Result<Markup, PageErro
     if all.events.is_empty() {
         return Err(missing());
     }
-    let selection =
-        Selection { link: desk.link(&["correlation", id]), kept: String::new(), events: all.events.clone() };
+    let selection = Selection {
+        link: desk.link(&["correlation", id]),
+        kept: String::new(),
+        has_files: true,
+        events: all.events.clone(),
+    };
     let first = all.events[0].event_type.clone();
     let title = format!("{first} and what came of it");
     let above = html! {
@@ -121,7 +127,7 @@ pub fn selected(desk: &mut Desk<'_>, selection: &Selection, ask: &Ask, above: &M
         (summary(&graph, &fares))
         form.within method="get" action=(selection.link) role="search" {
             input type="hidden" name="view" value=(view.name());
-            @for (name, value) in ask.parameters.iter().filter(|(name, _)| !["view", "q", "open", "on", "page"].contains(&name.as_str())) {
+            @for (name, value) in ask.parameters.iter().filter(|(name, _)| !["view", "q", "open", "on", "page", "as"].contains(&name.as_str())) {
                 input type="hidden" name=(name) value=(value);
             }
             label for="within" { "Within" }
@@ -134,11 +140,13 @@ pub fn selected(desk: &mut Desk<'_>, selection: &Selection, ask: &Ask, above: &M
                 a href=(address(one, "")) aria-current=[(one == view).then_some("page")] data-key=(number) { (capital(name)) }
             }
             span.grow {}
-            @if view != View::Table {
-                a.small href=(address(view, "&as=svg")) download { "SVG" }
-                a.small href=(address(view, "&as=dot")) download { "DOT" }
+            @if selection.has_files {
+                @if view != View::Table {
+                    a.small href=(address(view, "&as=svg")) download { "SVG" }
+                    a.small href=(address(view, "&as=dot")) download { "DOT" }
+                }
+                a.small href=(address(view, "&as=jsonl")) download { "JSON Lines" }
             }
-            a.small href=(address(view, "&as=jsonl")) download { "JSON Lines" }
         }
         @if events.is_empty() { p.empty { "The filter hides all of them." } }
         @else { (drawn(desk, view, &graph, &fares, ask, &|more| address(view, more))) }

@@ -1,6 +1,6 @@
 //! What stands around every page: head, navigation, filter box, foot.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{DOCTYPE, Markup, html};
 
 use super::Desk;
 
@@ -99,7 +99,12 @@ pub fn alone(title: &str, body: &Markup) -> Markup {
                 script type="module" src="/viewer.js" {}
             }
             body {
-                header.top { a.brand href="/" { (brand()) "dacapo" } span.grow {} (buttons()) }
+                header.top {
+                    a.brand href="/" { (brand()) "dacapo" }
+                    nav aria-label="Pages" { a href="/" { "Overview" } a href="/runs" { "Runs" } a href="/help" { "Help" } }
+                    span.grow {}
+                    (buttons())
+                }
                 main #main { (body) }
                 (notice())
             }
@@ -149,12 +154,5 @@ pub(crate) fn notice() -> Markup {
             (super::help::keys())
             form method="dialog" { button { "Close" } }
         }
-    }
-}
-
-/// The stylesheet and the script within the page, for a file that stands alone.
-pub(crate) fn inline() -> Markup {
-    html! {
-        style { (PreEscaped(STYLE)) }
     }
 }

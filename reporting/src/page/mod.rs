@@ -3,6 +3,7 @@
 //! A page asks the log, says everything it has left out, and links only to what exists. Whatever comes from a log is text:
 //! it is escaped by the template, and no address is made of it but through [`Desk::link`].
 
+pub mod closure;
 pub mod correlation;
 pub mod event;
 pub mod events;
@@ -10,8 +11,11 @@ pub mod frame;
 pub mod help;
 pub mod key;
 pub mod map;
+pub mod money;
 pub mod overview;
 pub mod parts;
+pub mod run;
+pub mod runs;
 pub mod service;
 
 use dacapo_backends::Standing;
@@ -21,6 +25,7 @@ use crate::{
     cast::Cast,
     declared::Declared,
     log::{Log, LogError},
+    run::RunError,
     words::encoded,
 };
 
@@ -100,6 +105,9 @@ pub enum PageError {
     /// The log cannot be read.
     #[error("{0}")]
     Log(#[from] LogError),
+    /// A recorded run cannot be read.
+    #[error("{0}")]
+    Run(#[from] RunError),
 }
 
 impl From<StoreError> for PageError {

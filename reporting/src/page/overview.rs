@@ -52,11 +52,11 @@ fn attention(desk: &Desk<'_>, survey: &Survey) -> Markup {
     let standing = &desk.standing;
     let parked: Vec<_> = standing.lanes.iter().filter(|lane| lane.parked.is_some()).collect();
     let failing: Vec<_> = standing.lanes.iter().filter(|lane| lane.parked.is_none() && lane.failures > 0).collect();
-    let behind: Vec<(&str, u64)> = standing
+    let waiting: Vec<(&str, u64)> = standing
         .services
         .iter()
-        .map(|service| (service.name.as_str(), standing.end.0.saturating_sub(service.frontier.0)))
-        .filter(|(_, behind)| *behind > 0)
+        .map(|service| (service.name.as_str(), survey.of_service(service.name.as_str()).pending))
+        .filter(|(_, waiting)| *waiting > 0)
         .collect();
     let redelivered: u64 = survey.handled.values().map(|handled| handled.redelivered).sum();
     let quiet = parked.is_empty() && failing.is_empty();
@@ -82,13 +82,13 @@ fn attention(desk: &Desk<'_>, survey: &Survey) -> Markup {
                     @if failing.len() > LANES_SHOWN { p { "and " (count((failing.len() - LANES_SHOWN) as u64, "other", "others")) " on the services' pages" } }
                 }
             }
-            @if !standing.services.is_empty() {
-                div.card {
-                    h3 { "Behind the log" }
-                    @if behind.is_empty() { p { "Every service has everything behind it done." } }
-                    @else { ul { @for (name, number) in &behind {
-                        li { (parts::service(desk, name)) " has done everything but the last " (grouped(*number)) " of the log, or what its list of lanes holds" }
-                    } } }
+            @if !waiting.is_empty() {
+                div.card.warn {
+                    h3 { "Waiting to be handled" }
+                    ul { @for (name, number) in &waiting {
+                        li { (parts::service(desk, name)) " " a href=(desk.table(&format!("service:{name} status:pending"))) { (count(*number, "event", "events")) } }
+                    } }
+                    p.faint { (of_window(survey)) }
                 }
             }
             @if redelivered > 0 {

@@ -7,7 +7,7 @@ use super::Desk;
 use crate::{
     cast,
     fared::{Fares, Handling, State},
-    words::{clipped, day_and_clock, span},
+    words::{clipped, day_and_clock, shortened, span},
 };
 
 /// Payloads in tables are cut after so many characters; the event's page has all of it.
@@ -30,13 +30,13 @@ pub fn service(desk: &Desk<'_>, name: &str) -> Markup {
 
 /// A key.
 pub fn key(desk: &Desk<'_>, key: &Key) -> Markup {
-    html! { a.mono href=(desk.link(&["key", key.as_str()])) { (key) } }
+    html! { a.mono href=(desk.link(&["key", key.as_str()])) title=(key) { (shortened(key.as_str(), 30)) } }
 }
 
 /// A correlation, shortened.
 pub fn correlation(desk: &Desk<'_>, id: &CorrelationId) -> Markup {
     html! {
-        a.mono href=(desk.link(&["correlation", id.as_str()])) title=(id) { (clipped(id.as_str(), 14)) }
+        a.mono href=(desk.link(&["correlation", id.as_str()])) title=(id) { (shortened(id.as_str(), 14)) }
     }
 }
 
