@@ -53,6 +53,8 @@ pub(crate) enum Verb {
     View(ViewArguments),
     /// A run or a selection of events as one file: .html, .svg, .dot or .jsonl
     Export(ExportArguments),
+    /// The first record in which two recorded runs differ
+    Diff(DiffArguments),
     /// What there is: scenarios, profiles, properties, faults, marks, planted bugs
     List(ListArguments),
     /// Check this machine and this build
@@ -363,6 +365,26 @@ pub(crate) struct ViewArguments {
     pub(crate) money: Option<PathBuf>,
 }
 
+/// How a picture is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ThemeName {
+    /// Dark on light
+    Light,
+    /// Light on dark
+    Dark,
+}
+
+/// `diff`
+#[derive(Debug, Args)]
+pub(crate) struct DiffArguments {
+    /// The directory of a recorded run, or its name below .dacapo/runs
+    #[arg(value_name = "A")]
+    pub(crate) one: PathBuf,
+    /// The other one
+    #[arg(value_name = "B")]
+    pub(crate) other: PathBuf,
+}
+
 /// `export`
 #[derive(Debug, Args)]
 #[command(after_help = dacapo_reporting::filter::HELP)]
@@ -376,6 +398,12 @@ pub(crate) struct ExportArguments {
     /// The file; its end says what it is to be: .html, .svg, .dot or .jsonl
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
+    /// Of a run, draw the last so many rows before its end or violation alone
+    #[arg(long, value_name = "N")]
+    pub(crate) rows: Option<usize>,
+    /// Draw for light or for dark, whatever those who look at it prefer
+    #[arg(long, value_enum)]
+    pub(crate) theme: Option<ThemeName>,
     /// What payloads mean, as JSON; the bank's if left out
     #[arg(long, value_name = "FILE")]
     pub(crate) money: Option<PathBuf>,

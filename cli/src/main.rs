@@ -61,6 +61,7 @@ fn obey(terminal: &Terminal, verb: Verb) -> Exit {
         Verb::Events(arguments) => events::run(terminal, &arguments),
         Verb::View(arguments) => view::run(terminal, &arguments),
         Verb::Export(arguments) => view::export::run(terminal, &arguments),
+        Verb::Diff(arguments) => view::diff::run(terminal, &arguments),
         Verb::List(arguments) => Ok(list::run(terminal, &arguments)),
         Verb::Doctor(arguments) => Ok(doctor::run(terminal, &arguments)),
         Verb::Completions(arguments) => Ok(completions::run(terminal, &arguments)),

@@ -12,7 +12,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 
 /// Longer texts are cut; the whole record is in the trace file.
-const TEXT_CHARS_MAX: usize = 160;
+pub const TEXT_CHARS_MAX: usize = 160;
 
 /// A record in words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

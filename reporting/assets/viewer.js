@@ -223,28 +223,26 @@ function unpack(chunk) {
   const parts = packed.pieces[Number(chunk.dataset.piece)];
   let markup = "";
   for (let at = 0; at < parts.length;) {
-    const texts = packed.templates[parts[at++]].split("\u0001");
-    markup += texts[0];
-    for (const text of texts.slice(1)) markup += parts[at++] + text;
+    const filled = [];
+    markup += packed.templates[parts[at++]].replace(/\u0001|\u0002(.)/g, (hole, place) => {
+      if (place === undefined) filled.push(parts[at++]);
+      return place === undefined ? filled.at(-1) : filled[place];
+    });
   }
   chunk.innerHTML = markup;
   chunk.classList.remove("packed");
+  chunk.style.height = "";
 }
 if (packed) {
   const space = one(".space");
-  const here = one(`.row[data-step="${space.dataset.at}"]`, space);
   const seen = new IntersectionObserver((entries) => {
     for (const { isIntersecting, target } of entries) {
       if (!isIntersecting) continue;
       seen.unobserve(target);
-      // What grows above the reader must not move what is read.
-      const before = space.scrollHeight;
-      const above = target.offsetTop + target.offsetHeight <= space.scrollTop + 40;
+      // Its place was kept, so that nothing moves.
       unpack(target);
-      if (above) space.scrollTop += space.scrollHeight - before;
     }
   }, { root: space, rootMargin: "200px" });
-  if (here) centre(here);
   for (const chunk of all(".chunk.packed", space)) seen.observe(chunk);
 }
 
@@ -271,7 +269,7 @@ if (space) {
     say(`Step ${step}`);
   };
   const start = one(".row.here", space);
-  if (start && !packed) centre(start);
+  if (start) space.scrollTop += start.getBoundingClientRect().top - space.getBoundingClientRect().top - space.clientHeight * .6;
   stepping = (by) => {
     const list = all(".row[data-step]", space);
     const now = one(".row.on, .row.here", space);

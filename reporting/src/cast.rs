@@ -37,7 +37,7 @@ impl Cast {
         let all: Vec<String> = cast.keys().cloned().collect();
         for (index, (name, look)) in cast.iter_mut().enumerate() {
             look.colour = index % COLOURS;
-            look.shape = (index + index / COLOURS) % SHAPES;
+            look.shape = (index % COLOURS + index / COLOURS) % SHAPES;
             look.letters = letters(name, &all);
         }
         Self(cast)

@@ -77,8 +77,9 @@ impl Handling {
                 let lane = lanes.iter().find(|lane| lane.service == service.name && lane.key == event.key);
                 let failures = lane.map_or(0, |lane| lane.failures);
                 match lane.and_then(|lane| lane.parked.as_ref().map(|reason| (lane.next_version, reason))) {
-                    Some((at, reason)) if event.version <= at => State::Parked { failures, reason: reason.clone() },
-                    Some(_) => State::Behind { failures },
+                    Some((at, reason)) if event.version == at => State::Parked { failures, reason: reason.clone() },
+                    Some((at, _)) if event.version > at => State::Behind { failures },
+                    Some(_) => State::Pending { failures: 0 },
                     None => State::Pending { failures },
                 }
             }

@@ -237,7 +237,7 @@ impl Site {
         match ask.get("as") {
             Some("html") => return Ok(Reply::of(Kind::File, export::html::run(&run, declared.as_ref())?)),
             Some("jsonl") => return Ok(Reply::of(Kind::JsonLines, export::lines::records(&run))),
-            Some("svg") => return Ok(Reply::of(Kind::Svg, export::svg::run(&run))),
+            Some("svg") => return Ok(Reply::of(Kind::Svg, export::svg::run(&run, None))),
             _ => {}
         }
         let base = format!("/in/{}", crate::words::encoded(id));

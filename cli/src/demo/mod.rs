@@ -123,5 +123,8 @@ fn links(terminal: &Terminal, arguments: &DemoArguments, bus: &str, viewer: &str
         count(u64::from(arguments.customers), "customer", "customers")
     )));
     let db = arguments.db.display().to_string();
-    terminal.object("listening", &Links { bus: bus.to_owned(), viewer: viewer.to_owned(), db, services: services.to_vec() });
+    terminal.object(
+        "listening",
+        &Links { bus: bus.to_owned(), viewer: viewer.to_owned(), db, services: services.to_vec() },
+    );
 }

@@ -9,7 +9,10 @@ use std::{
 use anyhow::Context as _;
 use dacapo_core::Event;
 use dacapo_reporting::{
-    export::{dot, html, lines, svg},
+    export::{
+        dot, html, lines,
+        svg::{self, Theme},
+    },
     filter::Filter,
     graph::Graph,
     log::{Anchor, Log},
@@ -18,7 +21,7 @@ use dacapo_reporting::{
 
 use super::{declared, record::DIRECTORY};
 use crate::{
-    arguments::ExportArguments,
+    arguments::{ExportArguments, ThemeName},
     exit::{Exit, Usage},
     terminal::Terminal,
 };
@@ -89,7 +92,7 @@ pub(crate) fn found(what: &Path) -> anyhow::Result<PathBuf> {
 fn of_run(run: &Run, arguments: &ExportArguments, format: Format) -> anyhow::Result<String> {
     Ok(match format {
         Format::Html => html::run(run, Some(&declared(arguments.money.as_deref())?))?,
-        Format::Svg => svg::run(run),
+        Format::Svg => svg::themed(&svg::run(run, arguments.rows), theme(arguments)),
         Format::JsonLines => lines::records(run),
         Format::Dot => {
             let steps: Vec<u64> = run.manifest.violation.iter().flat_map(|violation| violation.steps.clone()).collect();
@@ -135,9 +138,17 @@ fn of_store(path: &Path, arguments: &ExportArguments, format: Format) -> anyhow:
     let cast = svg::cast_of(&events);
     Ok(match format {
         Format::Dot => dot::graph(&graph),
-        Format::Svg => svg::graph(&graph, &cast, &fares),
+        Format::Svg => svg::themed(&svg::graph(&graph, &cast, &fares), theme(arguments)),
         Format::Html | Format::JsonLines => html::events(&graph, &cast, &fares, &filter.to_string()),
     })
+}
+
+fn theme(arguments: &ExportArguments) -> Theme {
+    match arguments.theme {
+        None => Theme::Either,
+        Some(ThemeName::Light) => Theme::Light,
+        Some(ThemeName::Dark) => Theme::Dark,
+    }
 }
 
 fn graph(log: &mut Log, events: &[Arc<Event>]) -> anyhow::Result<Graph> {

@@ -5,18 +5,23 @@
 
 use std::collections::BTreeMap;
 
-use dacapo_core::NodeName;
+use dacapo_core::{NodeName, narrate};
 use maud::{Markup, html};
 
 use super::text_width;
 use crate::{
     run::{Fate, Message, Row, RowKind, Rows, Run},
-    words::{clipped, span},
+    words::{clipped, shortened, span},
 };
 
 const ROW: i32 = 20;
+/// A fold is told in smaller letters.
+const FOLD: i32 = 15;
 const PAUSE: i32 = 24;
-const LANE: i32 = 92;
+/// Below the last row, for the line of a violation.
+const BOTTOM: i32 = 18;
+/// Names stand in two lines by turns, so that a lane may be half as wide as its name.
+const LANE_MIN: i32 = 44;
 const SLOT: i32 = 13;
 const TOP: i32 = 10;
 const STEP: i32 = 58;
@@ -35,27 +40,30 @@ pub struct Diagram<'a> {
     slots: Vec<usize>,
     /// Indices into `rows.messages` by the step of either end.
     by_step: BTreeMap<u64, usize>,
+    /// The middle of each row, if the whole run were one picture.
+    middles: Vec<i32>,
+    lane: i32,
+    /// Longer words are clipped.
+    words_max: usize,
 }
 
 /// Where the rows of a window stand.
 struct Window<'a> {
     rows: &'a [Row],
-    tops: Vec<i32>,
+    /// The middle of every row of the run, and of the window's first.
+    all: &'a [i32],
+    first: usize,
     height: i32,
 }
 
 impl Window<'_> {
-    fn of(rows: &[Row]) -> Window<'_> {
-        let mut tops = Vec::with_capacity(rows.len());
-        let mut y = TOP;
-        for row in rows {
-            if row.pause_us.is_some() {
-                y += PAUSE;
-            }
-            tops.push(y + ROW / 2);
-            y += ROW;
-        }
-        Window { rows, tops, height: y + 6 }
+    fn tops(&self) -> impl Iterator<Item = i32> {
+        let offset = self.offset();
+        self.all[self.first..self.first + self.rows.len()].iter().map(move |y| y - offset)
+    }
+
+    fn offset(&self) -> i32 {
+        top_of(self.rows.first(), self.all.get(self.first).copied().unwrap_or_default())
     }
 
     fn first(&self) -> u64 {
@@ -66,16 +74,20 @@ impl Window<'_> {
         self.rows.last().map_or(0, |row| row.through)
     }
 
-    /// Where a step stands; none beyond the window.
-    fn y(&self, step: u64) -> Option<i32> {
-        let index = self.rows.partition_point(|row| row.through < step);
-        self.rows.get(index).filter(|row| row.step <= step).map(|_| self.tops[index])
+    /// Whether a step is within the window.
+    fn holds(&self, step: u64) -> bool {
+        self.first() <= step && step <= self.last()
     }
+}
 
-    /// Where a step stands, or the edge that is nearer.
-    fn edge(&self, step: u64) -> i32 {
-        self.y(step).unwrap_or(if step < self.first() { 0 } else { self.height })
-    }
+/// The upper edge of a row whose middle is known.
+fn top_of(row: Option<&Row>, middle: i32) -> i32 {
+    let pause = row.and_then(|row| row.pause_us).map_or(0, |_| PAUSE);
+    middle - height_of(row) / 2 - pause - TOP
+}
+
+fn height_of(row: Option<&Row>) -> i32 {
+    row.map_or(ROW, |row| if row.kind == RowKind::Fold { FOLD } else { ROW })
 }
 
 impl<'a> Diagram<'a> {
@@ -85,9 +97,20 @@ impl<'a> Diagram<'a> {
         let slots = slots(&rows.faults);
         let used = slots.iter().max().map_or(0, |slot| slot + 1) as i32;
         let left = 10 + used * SLOT + 8;
+        let lane = lanes.iter().map(|node| text_width(&short(node)) as i32 / 2 + 10).max().unwrap_or(0).max(LANE_MIN);
+        let mut y = TOP;
+        let middles = rows
+            .rows
+            .iter()
+            .map(|row| {
+                let height = height_of(Some(row));
+                y += height + row.pause_us.map_or(0, |_| PAUSE);
+                y - height / 2
+            })
+            .collect();
         let column = (0..)
             .zip(&lanes)
-            .map(|(index, node): (i32, &NodeName)| (node.clone(), left + LANE / 2 + index * LANE))
+            .map(|(index, node): (i32, &NodeName)| (node.clone(), left + lane / 2 + index * lane))
             .collect();
         let by_step = rows
             .messages
@@ -101,32 +124,70 @@ impl<'a> Diagram<'a> {
                 [Some((message.sent, index)), received].into_iter().flatten()
             })
             .collect();
-        Self { run, rows, lanes, column, slots, by_step }
+        Self { run, rows, lanes, column, slots, by_step, middles, lane, words_max: TEXT_CHARS_MAX }
+    }
+
+    /// The same with all words, however long a row becomes.
+    #[must_use]
+    pub fn in_full(self) -> Self {
+        Self { words_max: narrate::TEXT_CHARS_MAX + 1, ..self }
     }
 
     fn text_x(&self) -> i32 {
-        self.column.values().max().copied().unwrap_or(20) + LANE / 2 + 12
+        self.column.values().max().copied().unwrap_or(20) + self.lane / 2 + 12
     }
 
     fn width(&self) -> i32 {
-        self.text_x() + STEP + AT + 10 + (TEXT_CHARS_MAX as i32 * 71) / 10
+        self.text_x() + STEP + AT + 10 + (self.words_max as i32 * 71) / 10
     }
 
     /// The names over the lanes.
     pub fn head(&self) -> Markup {
         let width = self.width();
         html! {
-            svg.spacehead xmlns="http://www.w3.org/2000/svg" width=(width) height="30" viewBox={ "0 0 " (width) " 30" } {
-                @for node in &self.lanes { text.lanename x=(self.column[node]) y="20" { (clipped(node.as_str(), 14)) } }
-                text.lanename.faint x=(self.text_x() + STEP - 8) y="20" { "step" }
-                text.lanename.faint x=(self.text_x() + STEP + AT - 10) y="20" { "time" }
+            svg.spacehead xmlns="http://www.w3.org/2000/svg" width=(width) height=(Self::HEAD) viewBox={ "0 0 " (width) " " (Self::HEAD) } {
+                @for (index, node) in self.lanes.iter().enumerate() { text.lanename x=(self.column[node]) y=(if index % 2 == 0 { 15 } else { 33 }) { (short(node)) } }
+                text.lanename.faint x=(self.text_x() + STEP - 8) y="33" { "step" }
+                text.lanename.faint x=(self.text_x() + STEP + AT - 10) y="33" { "time" }
             }
         }
     }
 
+    fn rows_of(&self, from: usize, to: usize) -> Window<'_> {
+        let rows = &self.rows.rows[from..to];
+        let mut window = Window { rows, all: &self.middles, first: from, height: 0 };
+        let end = window.tops().last().unwrap_or_default() + height_of(rows.last()) / 2;
+        window.height = end + if window.holds(self.run.point()) { BOTTOM } else { 0 };
+        window
+    }
+
+    /// The height of what stands above the windows.
+    pub const HEAD: i32 = 40;
+
+    /// How wide and how high a window is.
+    pub fn size(&self, from: usize, to: usize) -> (i32, i32) {
+        (self.width(), self.height(from, to))
+    }
+
+    /// How high a window is.
+    pub fn height(&self, from: usize, to: usize) -> i32 {
+        self.rows_of(from, to).height
+    }
+
+    /// Where a step stands, or just beyond the edge that is nearer: for what stretches over rows.
+    fn edge(&self, window: &Window<'_>, step: u64) -> i32 {
+        self.y(window, step).clamp(-8, window.height + 8)
+    }
+
+    /// Where a step stands, also one that is beyond the window.
+    fn y(&self, window: &Window<'_>, step: u64) -> i32 {
+        let index = self.rows.rows.partition_point(|row| row.through < step).min(self.middles.len().saturating_sub(1));
+        self.middles.get(index).copied().unwrap_or_default() - window.offset()
+    }
+
     /// The rows with these indices. `anchor` is the step that the reader stands at.
     pub fn window(&self, from: usize, to: usize, anchor: Option<u64>) -> Markup {
-        let window = Window::of(&self.rows.rows[from..to]);
+        let window = self.rows_of(from, to);
         let width = self.width();
         html! {
             svg.spacetime xmlns="http://www.w3.org/2000/svg" width=(width) height=(window.height)
@@ -136,7 +197,7 @@ impl<'a> Diagram<'a> {
                 (self.lives(&window))
                 (self.open(&window))
                 (self.messages(&window))
-                @for (row, y) in window.rows.iter().zip(&window.tops) { (self.row(row, *y, anchor)) }
+                @for (row, y) in window.rows.iter().zip(window.tops()) { (self.row(row, y, anchor)) }
                 (self.violation(&window))
             }
         }
@@ -148,7 +209,7 @@ impl<'a> Diagram<'a> {
         html! {
             @for ((fault, from, to), slot) in self.rows.faults.iter().zip(&self.slots) {
                 @if *from <= window.last() && window.first() <= *to {
-                    @let (y1, y2) = (window.edge(*from), window.edge(*to));
+                    @let (y1, y2) = (self.edge(window, *from), self.edge(window, *to));
                     @let x = 10 + *slot as i32 * SLOT;
                     @let known = texts.get(fault);
                     g .fault .needed[known.is_some_and(|fault| fault.needed == Some(true))] {
@@ -159,7 +220,7 @@ impl<'a> Diagram<'a> {
                                 rect.struck x=(column - 16) y=(y1) width="32" height=((y2 - y1).max(6)) {}
                             }
                         }
-                        @if window.y(*from).is_some() {
+                        @if window.holds(*from) {
                             text transform={ "translate(" (x + 8) " " (y1 + 4) ") rotate(90)" } { "#" (fault) }
                         }
                     }
@@ -177,21 +238,36 @@ impl<'a> Diagram<'a> {
             @for life in &self.rows.lives {
                 @if life.from <= window.last() && window.first() <= life.to {
                     @let x = self.column.get(&life.node).copied().unwrap_or_default();
-                    line.alive x1=(x) y1=(window.edge(life.from)) x2=(x) y2=(window.edge(life.to)) {}
+                    line.alive x1=(x) y1=(self.edge(window, life.from)) x2=(x) y2=(self.edge(window, life.to)) {}
                 }
             }
         }
     }
 
+    /// What is open at the same time at the same node is one bar.
     fn open(&self, window: &Window<'_>) -> Markup {
+        let mut bars: BTreeMap<(&NodeName, &str), Vec<(i32, i32, String, usize)>> = BTreeMap::new();
+        for open in &self.rows.open {
+            let (y1, y2) = (self.edge(window, open.from), self.edge(window, open.to));
+            if y2 <= y1 || open.to < window.first() || window.last() < open.from {
+                continue;
+            }
+            let bars = bars.entry((&open.node, open.class)).or_default();
+            match bars.last_mut().filter(|(_, end, ..)| y1 <= *end) {
+                Some((_, end, _, number)) => {
+                    *end = (*end).max(y2);
+                    *number += 1;
+                }
+                None => bars.push((y1, y2, open.text.clone(), 1)),
+            }
+        }
         html! {
-            @for open in &self.rows.open {
-                @if open.from <= window.last() && window.first() <= open.to {
-                    @let x = self.column.get(&open.node).copied().unwrap_or_default();
-                    @let (y1, y2) = (window.edge(open.from), window.edge(open.to));
-                    @let (dx, w) = match open.class { "delivery" => (-6, 5), "rebuild" => (-11, 4), "commit" => (3, 7), _ => (2, 4) };
-                    @if y2 > y1 {
-                        rect class={ "open " (open.class) } x=(x + dx) y=(y1) width=(w) height=(y2 - y1) rx="2" { title { (open.text) } }
+            @for ((node, class), bars) in &bars {
+                @let x = self.column.get(*node).copied().unwrap_or_default();
+                @let (dx, w) = match *class { "delivery" => (-6, 5), "rebuild" => (-11, 4), "commit" => (3, 7), _ => (2, 4) };
+                @for (y1, y2, text, number) in bars {
+                    rect class={ "open " (class) } x=(x + dx) y=(y1) width=(w) height=(y2 - y1) rx="2" {
+                        title { (text) @if *number > 1 { ", and " (number - 1) " more" } }
                     }
                 }
             }
@@ -213,13 +289,13 @@ impl<'a> Diagram<'a> {
     fn message(&self, window: &Window<'_>, message: &Message) -> Markup {
         let x1 = self.column.get(&message.from).copied().unwrap_or_default();
         let towards = message.to.as_ref().and_then(|to| self.column.get(to)).copied();
-        let y1 = window.edge(message.sent);
+        let y1 = self.y(window, message.sent);
         let again = self.rows.again.get(&message.sent);
         let (x2, y2) = match (message.fate, towards) {
-            (Fate::Received { step }, Some(x2)) => (x2, window.edge(step)),
+            (Fate::Received { step }, Some(x2)) => (x2, self.y(window, step)),
             // Halfway to where it was to go, or a short way towards the middle.
             (_, Some(x2)) => (i32::midpoint(x1, x2), y1 + ROW / 2),
-            (_, None) => (x1 + if x1 > LANE * 3 { -LANE / 2 } else { LANE / 2 }, y1 + ROW / 2),
+            (_, None) => (x1 + if x1 > self.lane * 3 { -self.lane / 2 } else { self.lane / 2 }, y1 + ROW / 2),
         };
         let d = format!("M{x1} {y1}L{x2} {y2}");
         html! {
@@ -236,44 +312,26 @@ impl<'a> Diagram<'a> {
         }
     }
 
+    /// A row's own coordinates begin at its middle, so that rows differ in as little as possible.
     fn row(&self, row: &Row, y: i32, anchor: Option<u64>) -> Markup {
         let x = self.column.get(&row.node).copied();
         let text_x = self.text_x();
-        let clipped_text = clipped(&row.text, TEXT_CHARS_MAX);
+        let clipped_text = clipped(&row.text, self.words_max);
         let is_clipped = clipped_text != row.text;
-        let class = match row.kind {
-            RowKind::Sent => "sent",
-            RowKind::Received => "received",
-            RowKind::Life => "life",
-            RowKind::Commit => "commit",
-            RowKind::Operation => "operation",
-            RowKind::Handler => "handler",
-            RowKind::State => "state",
-            RowKind::Rebuild => "rebuild",
-            RowKind::Fault => "faulty",
-            RowKind::Other => "other",
-            RowKind::Fold => "folded",
-        };
+        let height = height_of(Some(row));
+        let here = anchor.is_some_and(|anchor| row.step <= anchor && anchor <= row.through);
         html! {
-            @if let Some(pause) = row.pause_us {
-                text.pause x=(text_x + STEP + AT) y=(y - ROW / 2 - 7) { "· · · " (span(pause)) " · · ·" }
-            }
-            g .row .story[row.story] .here[anchor == Some(row.step)] .(class) data-step=(row.step) {
-                rect.back x="0" y=(y - ROW / 2) width=(self.width()) height=(ROW) {}
-                @if let Some(x) = x {
-                    @match row.kind {
-                        RowKind::Commit => path.mark d=(format!("M{} {y}h22", x - 11)) {},
-                        RowKind::Life => path.mark d=(if row.text.starts_with("stops") { format!("M{} {}l10 10m0 -10l-10 10", x - 5, y - 5) } else { format!("M{} {}l11 6l-11 6z", x - 5, y - 6) }) {},
-                        RowKind::Operation => rect.mark x=(x - 5) y=(y - 5) width="10" height="10" rx="2" {},
-                        RowKind::State => path.mark d=(format!("M{x} {}l5 5l-5 5l-5 -5z", y - 5)) {},
-                        RowKind::Rebuild => circle.mark cx=(x) cy=(y) r="5" {},
-                        RowKind::Fold => {},
-                        _ => circle.mark cx=(x) cy=(y) r="3" {},
-                    }
+            g .row .story[row.story] .here[here] .(class_of(row.kind)) data-step=(row.step) transform={ "translate(0 " (y) ")" } {
+                @if let Some(pause) = row.pause_us {
+                    text.pause x=(text_x + STEP + AT) y=(-height / 2 - 7) { "· · · " (span(pause)) " · · ·" }
                 }
-                text.step x=(text_x + STEP - 8) y=(y + 4) { (row.step) }
-                @if row.kind != RowKind::Fold { text.at x=(text_x + STEP + AT - 10) y=(y + 4) { (row.at) } }
-                text.words x=(text_x + STEP + AT) y=(y + 4) {
+                rect.back x="0" y=(-height / 2) width=(self.width()) height=(height) {}
+                @if let Some(x) = x.filter(|_| row.kind != RowKind::Fold) {
+                    g transform={ "translate(" (x) ")" } { (mark(row)) }
+                }
+                text.step x=(text_x + STEP - 8) y="4" { (row.step) }
+                @if row.kind != RowKind::Fold { text.at x=(text_x + STEP + AT - 10) y="4" { (row.at) } }
+                text.words x=(text_x + STEP + AT) y="4" {
                     @if is_clipped { title { (row.text) } }
                     (clipped_text)
                 }
@@ -283,7 +341,10 @@ impl<'a> Diagram<'a> {
 
     fn violation(&self, window: &Window<'_>) -> Markup {
         let Some(violation) = &self.run.manifest.violation else { return html! {} };
-        let Some(y) = window.y(self.run.point()) else { return html! {} };
+        if !window.holds(self.run.point()) {
+            return html! {};
+        }
+        let y = self.y(window, self.run.point());
         let label = format!("{}: {}", violation.property, violation.sentence);
         let y = y + ROW / 2;
         let width = text_width(&label) as i32 + 28;
@@ -295,6 +356,42 @@ impl<'a> Diagram<'a> {
             }
         }
     }
+}
+
+fn class_of(kind: RowKind) -> &'static str {
+    match kind {
+        RowKind::Sent => "sent",
+        RowKind::Received => "received",
+        RowKind::Life => "life",
+        RowKind::Commit => "commit",
+        RowKind::Operation => "operation",
+        RowKind::Handler => "handler",
+        RowKind::State => "state",
+        RowKind::Rebuild => "rebuild",
+        RowKind::Fault => "faulty",
+        RowKind::Other => "other",
+        RowKind::Fold => "folded",
+    }
+}
+
+/// What stands on the lane of a row's node.
+fn mark(row: &Row) -> Markup {
+    html! {
+        @match row.kind {
+            RowKind::Commit => path.mark d="M-11 0h22" {},
+            RowKind::Life if row.text.starts_with("stops") => path.mark d="M-5 -5l10 10m0 -10l-10 10" {},
+            RowKind::Life => path.mark d="M-5 -6l11 6l-11 6z" {},
+            RowKind::Operation => rect.mark x="-5" y="-5" width="10" height="10" rx="2" {},
+            RowKind::State => path.mark d="M0 -5l5 5l-5 5l-5 -5z" {},
+            RowKind::Rebuild => circle.mark r="5" {},
+            _ => circle.mark r="3" {},
+        }
+    }
+}
+
+/// A node's name over its lane.
+fn short(node: &NodeName) -> String {
+    shortened(node.as_str(), 16)
 }
 
 /// Side by side where they overlap.

@@ -28,6 +28,18 @@ use crate::{
 const ROWS: usize = 80;
 /// Correlations whose graphs are drawn.
 const GRAPHS_MAX: usize = 3;
+/// What a template of the diagram begins with: what differs from its neighbours as a whole.
+const BEGINNINGS: &[&str] = &[
+    "<g class=\"row",
+    "<text class=\"words",
+    "<path class=\"message",
+    "<path class=\"again",
+    "<path class=\"head",
+    "<path class=\"cross",
+    "<line",
+    "<rect class=\"open",
+    "<g class=\"fault",
+];
 /// Only what is in the file.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
 
@@ -138,11 +150,11 @@ fn story(run: &Run) -> Markup {
 
 fn diagram(run: &Run) -> Markup {
     let rows = Rows::of(run, true);
-    let diagram = Diagram::of(run, &rows);
+    let diagram = Diagram::of(run, &rows).in_full();
     let at = rows.rows.partition_point(|row| row.through < run.point()).min(rows.rows.len().saturating_sub(1));
     let windows = rows.rows.len().div_ceil(ROWS);
     let shown = at / ROWS;
-    let mut packed = Packed::default();
+    let mut packed = Packed::beginning_with(BEGINNINGS);
     for number in (0..windows).filter(|number| *number != shown) {
         let (from, to) = (number * ROWS, ((number + 1) * ROWS).min(rows.rows.len()));
         packed.add(&diagram.window(from, to, Some(run.point())).into_string());
@@ -163,7 +175,8 @@ fn diagram(run: &Run) -> Markup {
                     @if number == shown { div.chunk { (diagram.window(number * ROWS, ((number + 1) * ROWS).min(rows.rows.len()), Some(run.point()))) } }
                     @else {
                         div.chunk.packed data-piece=(if number < shown { number } else { number - 1 })
-                            data-first=(first(number)) data-last=(last(number)) { "steps " (first(number)) " to " (last(number)) }
+                            data-first=(first(number)) data-last=(last(number))
+                            style={ "height:" (diagram.height(number * ROWS, ((number + 1) * ROWS).min(rows.rows.len()))) "px" } { "steps " (first(number)) " to " (last(number)) }
                     }
                 }
             }

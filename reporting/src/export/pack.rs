@@ -4,14 +4,18 @@
 //! like this, and its script puts them together when they come into view. What is packed is markup of our own making; the
 //! script only puts numbers back where they were.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 /// Stands for a number in a template. No name can hold it; in a text it is replaced.
 const HOLE: char = '\u{1}';
+/// Stands for the number of an earlier hole of the template, which the character behind it counts from `0`.
+const SAME: char = '\u{2}';
 /// Longer rows of digits stay in the template: a script's numbers end at 2^53.
 const DIGITS_MAX: usize = 15;
+/// Holes among which repetitions are looked for.
+const REPEATED_MAX: usize = 10;
 
 /// Pieces that were packed together.
 #[derive(Debug, Default, Serialize)]
@@ -22,32 +26,58 @@ pub(super) struct Packed {
     pieces: Vec<Vec<Part>>,
     #[serde(skip)]
     known: BTreeMap<String, usize>,
+    #[serde(skip)]
+    beginnings: &'static [&'static str],
 }
 
 /// A number, or digits that begin with a zero.
-#[derive(Debug, Serialize, PartialEq, Eq)]
+#[derive(Debug, Clone, Serialize, PartialEq, Eq)]
 #[serde(untagged)]
 enum Part {
     Number(u64),
     Digits(String),
 }
 
+/// What is known of a template's hole after all its uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Settled {
+    /// It is always this.
+    Always(Part),
+    /// It differs.
+    Differs,
+    /// It is always what went into that hole.
+    Repeats(usize),
+}
+
+impl Settled {
+    fn meets(&mut self, part: &Part) {
+        if matches!(self, Self::Always(known) if known != part) {
+            *self = Self::Differs;
+        }
+    }
+}
+
 impl Packed {
+    /// Templates are cut before these.
+    pub(super) fn beginning_with(beginnings: &'static [&'static str]) -> Self {
+        Self { beginnings, ..Self::default() }
+    }
+
     /// Adds a piece of markup.
     pub(super) fn add(&mut self, markup: &str) {
         let mut piece = Vec::new();
-        let mut rest = markup;
-        while !rest.is_empty() {
-            // An element's tag and the text behind it.
-            let end = rest[1..].find('<').map_or(rest.len(), |at| at + 1);
-            let (element, others) = rest.split_at(end);
-            self.element(element, &mut piece);
-            rest = others;
+        let mut cuts: Vec<usize> =
+            self.beginnings.iter().flat_map(|begin| markup.match_indices(begin).map(|(at, _)| at)).collect();
+        cuts.extend([0, markup.len()]);
+        cuts.sort_unstable();
+        cuts.dedup();
+        for ends in cuts.windows(2) {
+            self.part(&markup[ends[0]..ends[1]], &mut piece);
         }
         self.pieces.push(piece);
     }
 
-    fn element(&mut self, element: &str, piece: &mut Vec<Part>) {
+    fn part(&mut self, element: &str, piece: &mut Vec<Part>) {
         let (mut template, mut parts, mut digits) = (String::new(), Vec::new(), String::new());
         let mut flush = |digits: &mut String, template: &mut String| {
             if digits.is_empty() {
@@ -67,7 +97,7 @@ impl Packed {
                 digits.push(letter);
             } else {
                 flush(&mut digits, &mut template);
-                template.push(if letter == HOLE { char::REPLACEMENT_CHARACTER } else { letter });
+                template.push(if [HOLE, SAME].contains(&letter) { char::REPLACEMENT_CHARACTER } else { letter });
             }
         }
         flush(&mut digits, &mut template);
@@ -80,9 +110,80 @@ impl Packed {
         piece.append(&mut parts);
     }
 
+    /// Puts numbers that are the same wherever a template is used into the template, and has it repeat those that are always
+    /// equal to an earlier one.
+    fn settle(&mut self) {
+        let holes: Vec<usize> = self.templates.iter().map(|template| template.matches(HOLE).count()).collect();
+        let mut settled: Vec<Option<Vec<Settled>>> = vec![None; self.templates.len()];
+        self.uses(&holes, |template, parts| match &mut settled[template] {
+            None => settled[template] = Some(parts.iter().cloned().map(Settled::Always).collect()),
+            Some(known) => known.iter_mut().zip(parts).for_each(|(known, part)| known.meets(part)),
+        });
+        // Only a few holes are told apart by one character.
+        let mut equal: Vec<Option<BTreeSet<(usize, usize)>>> = vec![None; self.templates.len()];
+        self.uses(&holes, |template, parts| {
+            let pairs = |known: Option<&BTreeSet<(usize, usize)>>| {
+                let all = (0..parts.len().min(REPEATED_MAX))
+                    .flat_map(|later| (0..later).map(move |earlier| (earlier, later)));
+                let holds = |pair: &(usize, usize)| {
+                    parts[pair.0] == parts[pair.1] && known.is_none_or(|known| known.contains(pair))
+                };
+                all.filter(holds).collect()
+            };
+            equal[template] = Some(pairs(equal[template].as_ref()));
+        });
+        for (settled, equal) in settled.iter_mut().zip(&equal) {
+            for (earlier, later) in equal.iter().flatten() {
+                if let Some(settled) = settled
+                    && settled[*earlier] == Settled::Differs
+                    && settled[*later] == Settled::Differs
+                {
+                    let place = settled[..*earlier].iter().filter(|one| **one == Settled::Differs).count();
+                    settled[*later] = Settled::Repeats(place);
+                }
+            }
+        }
+        for piece in &mut self.pieces {
+            let mut parts = std::mem::take(piece).into_iter();
+            while let Some(Part::Number(template)) = parts.next() {
+                piece.push(Part::Number(template));
+                for settled in settled[template as usize].iter().flatten() {
+                    piece.extend(parts.next().filter(|_| *settled == Settled::Differs));
+                }
+            }
+        }
+        for (template, settled) in self.templates.iter_mut().zip(&settled) {
+            let mut texts = template.split(HOLE);
+            let mut text = texts.next().unwrap_or_default().to_owned();
+            for (behind, settled) in texts.zip(settled.iter().flatten()) {
+                match settled {
+                    Settled::Always(Part::Number(number)) => text.push_str(&number.to_string()),
+                    Settled::Always(Part::Digits(digits)) => text.push_str(digits),
+                    Settled::Differs => text.push(HOLE),
+                    Settled::Repeats(place) => text.extend([SAME, char::from(b'0' + *place as u8)]),
+                }
+                text.push_str(behind);
+            }
+            *template = text;
+        }
+    }
+
+    /// Shows every use of a template.
+    fn uses(&self, holes: &[usize], mut show: impl FnMut(usize, &[Part])) {
+        for piece in &self.pieces {
+            let mut rest = piece.as_slice();
+            while let Some((Part::Number(template), parts)) = rest.split_first() {
+                let (parts, others) = parts.split_at(holes[*template as usize]);
+                show(*template as usize, parts);
+                rest = others;
+            }
+        }
+    }
+
     /// For a script element: no `<` is left that could end it.
-    pub(super) fn to_json(&self) -> String {
-        let json = serde_json::to_string(self).unwrap_or_else(|error| panic!("templates are plain data: {error}"));
+    pub(super) fn to_json(mut self) -> String {
+        self.settle();
+        let json = serde_json::to_string(&self).unwrap_or_else(|error| panic!("templates are plain data: {error}"));
         json.replace('<', "\\u003c")
     }
 
@@ -92,15 +193,24 @@ impl Packed {
         let mut parts = self.pieces[piece].iter();
         let mut markup = String::new();
         while let Some(Part::Number(template)) = parts.next() {
-            let mut texts = self.templates[*template as usize].split(HOLE);
-            markup.push_str(texts.next().unwrap_or_default());
-            for text in texts {
-                match parts.next() {
-                    Some(Part::Number(number)) => markup.push_str(&number.to_string()),
-                    Some(Part::Digits(digits)) => markup.push_str(digits),
-                    None => panic!("a hole is empty"),
+            let mut filled: Vec<String> = Vec::new();
+            let mut letters = self.templates[*template as usize].chars();
+            while let Some(letter) = letters.next() {
+                match letter {
+                    HOLE => {
+                        let part = parts.next().expect("a hole is filled");
+                        filled.push(match part {
+                            Part::Number(number) => number.to_string(),
+                            Part::Digits(digits) => digits.clone(),
+                        });
+                        markup.push_str(filled.last().expect("just filled"));
+                    }
+                    SAME => {
+                        let place = letters.next().and_then(|place| place.to_digit(10)).expect("a place");
+                        markup.push_str(&filled[place as usize]);
+                    }
+                    letter => markup.push(letter),
                 }
-                markup.push_str(text);
             }
         }
         markup
@@ -115,21 +225,32 @@ mod tests {
 
     #[test]
     fn pieces_that_differ_in_numbers_share_their_templates() {
-        let mut packed = Packed::default();
-        packed.add("<path d=\"M1 20L300 -4\"></path><text>0.043s of acc-7</text>");
-        packed.add("<path d=\"M9 8L7 -6\"></path><text>0.250s of acc-12</text>");
-        assert_eq!(packed.templates.len(), 4);
-        assert_eq!(packed.unpack(0), "<path d=\"M1 20L300 -4\"></path><text>0.043s of acc-7</text>");
+        let pieces = [
+            "<path d=\"M1 20L300 -4\"></path><text>0.043s of acc-7</text>",
+            "<path d=\"M9 8L9 -6\"></path><text>0.250s of acc-12</text>",
+            "<path d=\"M5 8L5 -6\"></path><text>0.250s of acc-12 and 12</text>",
+            "<path d=\"M5 8L5 -6\"></path><text>0.251s of acc-13 and 13</text>",
+        ];
+        let mut packed = Packed::beginning_with(&["<path", "<text"]);
+        pieces.iter().for_each(|piece| packed.add(piece));
+        packed.settle();
+        assert_eq!(packed.templates.len(), 3);
+        assert!(packed.templates[1].starts_with("<text>0."), "what never changes is no hole: {:?}", packed.templates);
+        assert!(packed.templates[2].contains(SAME), "what is always the same as another is told once");
+        for (number, piece) in pieces.iter().enumerate() {
+            assert_eq!(packed.unpack(number), *piece);
+        }
         assert!(!packed.to_json().contains('<'));
     }
 
     proptest! {
         #[test]
         fn what_is_packed_comes_out_again(texts in proptest::collection::vec("<[a-z0-9 =\"<>\\PC]{0,60}", 1..6)) {
-            let mut packed = Packed::default();
+            let mut packed = Packed::beginning_with(&["<", "a"]);
             for text in &texts {
                 packed.add(text);
             }
+            packed.settle();
             for (piece, text) in texts.iter().enumerate() {
                 prop_assert_eq!(&packed.unpack(piece), text);
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dacapo_core::{Event, EventId, Version};
+use dacapo_core::{Event, EventId, Key, Version};
 use maud::{Markup, html};
 
 use super::{
@@ -43,6 +43,7 @@ fn of(desk: &mut Desk<'_>, event: &Arc<Event>) -> Result<Markup, PageError> {
     let standing = desk.standing.clone();
     let fares = desk.log.fares(std::slice::from_ref(event), &standing)?;
     let correlation = desk.link(&["correlation", event.correlation.as_str()]);
+    let mentions = mentions(desk, event)?;
     let money = desk.declared.and_then(|declared| declared.flow(event)).is_some();
     let body = html! {
         p.crumbs { (parts::correlation(desk, &event.correlation)) " › " (event.event_type) }
@@ -60,7 +61,11 @@ fn of(desk: &mut Desk<'_>, event: &Arc<Event>) -> Result<Markup, PageError> {
             a.button href=(desk.link(&["closure", event.id.as_str()])) { "What led to it, what came of it" }
             @if money { a.button href=(format!("{}?event={}", desk.link(&["trace-money"]), crate::words::encoded(event.id.as_str()))) { "Follow the money" } }
         }
-        section aria-labelledby="payload" { h2 #payload { "Payload" } pre.payload { (pretty(event)) } }
+        section aria-labelledby="payload" {
+            h2 #payload { "Payload" }
+            pre.payload { (pretty(event)) }
+            @if !mentions.is_empty() { p { "It names " @for key in &mentions { (parts::key(desk, key)) " " } } }
+        }
         section aria-labelledby="chain" {
             h2 #chain { "Cause → this → effects" }
             div.chain {
@@ -90,6 +95,23 @@ fn of(desk: &mut Desk<'_>, event: &Arc<Event>) -> Result<Markup, PageError> {
     };
     let title = format!("{} {}@{}", event.event_type, event.key, event.version);
     Ok(page(desk, &Head::below(&title), &body))
+}
+
+/// The keys of accounts that its payload names, those that have events.
+fn mentions(desk: &mut Desk<'_>, event: &Event) -> Result<Vec<Key>, PageError> {
+    let Some(declared) = desk.declared else { return Ok(Vec::new()) };
+    let payload: serde_json::Value = event.data.to().unwrap_or_default();
+    let names = payload.as_object().into_iter().flat_map(|fields| fields.values()).filter_map(|value| value.as_str());
+    let mut keys: Vec<Key> = names.filter_map(|name| declared.key(name)).filter(|key| *key != event.key).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let mut known = Vec::new();
+    for key in keys {
+        if desk.log.key(&key, Version::ZERO, 1)?.1 > Version::ZERO {
+            known.push(key);
+        }
+    }
+    Ok(known)
 }
 
 /// The events before and after it on its key.

@@ -3,7 +3,7 @@
 //! It changes when a commit becomes durable, when an event goes into a state, and when a state is forgotten or its process
 //! begins anew. Between two changes everybody knows what they knew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dacapo_core::{
     Key, NodeName, Position, Timestamp, Version,
@@ -101,7 +101,7 @@ impl Knew {
     /// The keys of the events that some steps are about, in the order of the steps: what a violation is about.
     pub fn keys_of(records: &[Record], steps: &[u64]) -> Vec<Key> {
         let mut keys = Vec::new();
-        for step in steps {
+        for step in steps.iter().collect::<BTreeSet<_>>() {
             let record = usize::try_from(step.saturating_sub(1)).ok().and_then(|index| records.get(index));
             if let Some(What::CommitDurable { commit }) = record.map(|record| &record.what) {
                 keys.extend(commit.events.iter().map(|event| event.key.clone()));
@@ -117,6 +117,9 @@ impl Knew {
         }
         let mut sorted: Vec<Key> = counts.keys().map(|key| (*key).clone()).collect();
         sorted.sort_by_key(|key| (std::cmp::Reverse(counts[key]), keys.iter().position(|other| other == key)));
+        // One that several steps are about says most; the others are about something else as well.
+        let shared = sorted.iter().filter(|key| counts[key] > 1).count().max(1);
+        sorted.truncate(shared);
         sorted
     }
 

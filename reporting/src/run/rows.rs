@@ -153,7 +153,7 @@ impl Rows {
         for record in fold.iter() {
             *counts.entry(quiet_name(&record.what)).or_default() += 1;
         }
-        let told: Vec<String> = counts.iter().map(|(name, number)| format!("{number} {name}")).collect();
+        let told: Vec<String> = counts.iter().map(|(name, number)| format!("{number} × {name}")).collect();
         let pause = first.at.0.saturating_sub(before.0);
         *before = last.at;
         self.rows.push(Row {
@@ -356,19 +356,19 @@ fn loud(what: &What) -> bool {
 
 fn quiet_name(what: &What) -> &'static str {
     match what {
-        What::FrameSent { .. } => "frames sent",
+        What::FrameSent { .. } => "frame sent",
         What::FrameReceived { .. } => "received",
-        What::Connected { .. } => "connections",
-        What::Sizes { .. } => "sizes",
-        What::Mark { .. } => "marks",
-        What::Viewed { .. } => "views",
-        What::Forgotten { .. } => "states forgotten",
-        What::HandlerBegun { .. } | What::HandlerEnded { .. } => "handlers",
-        What::CommitSubmitted { .. } => "commits handed over",
-        What::CommitDurable { .. } => "empty commits",
-        What::Applied { .. } => "states brought up",
-        What::FaultNeverFired { .. } => "faults that never fired",
-        _ => "others",
+        What::Connected { .. } => "connection",
+        What::Sizes { .. } => "sizes told",
+        What::Mark { .. } => "mark",
+        What::Viewed { .. } => "view brought up",
+        What::Forgotten { .. } => "state forgotten",
+        What::HandlerBegun { .. } | What::HandlerEnded { .. } => "handler",
+        What::CommitSubmitted { .. } => "commit handed over",
+        What::CommitDurable { .. } => "empty commit",
+        What::Applied { .. } => "state brought up",
+        What::FaultNeverFired { .. } => "fault that never fired",
+        _ => "other",
     }
 }
 
