@@ -104,7 +104,9 @@ fn lay_out(part: &[usize], sizes: &[(u32, u32)], edges: &[(usize, usize)]) -> (V
         (x - width / 2.0, y - height / 2.0)
     };
     if is_reversed(&centres, &inside) {
-        centres.iter_mut().for_each(|(_, (x, _))| *x = -*x);
+        for (_, (x, _)) in &mut centres {
+            *x = -*x;
+        }
     }
     let corners: Vec<(f64, f64)> = centres.iter().map(corner).collect();
     let left = corners.iter().map(|(x, _)| *x).fold(f64::INFINITY, f64::min);

@@ -43,17 +43,17 @@ pub fn lines(graph: &Graph) -> Vec<String> {
         let node = &graph.nodes()[*index];
         line.push_str(&words(&node.event));
         if let Some(since) = node.since_cause_us {
-            line.push_str(&format!("  {}", signed(since)));
+            line.extend(["  ", &signed(since)]);
         }
         for problem in &node.problems {
-            line.push_str(&format!("  !! {problem}"));
+            line.extend(["  !! ", &problem.to_string()]);
         }
         let elsewhere = node.event.causation.as_ref().filter(|_| {
             graph.cause(*index).is_none()
                 && !node.problems.iter().any(|problem| matches!(problem, Problem::Orphan { .. }))
         });
         if let Some(cause) = elsewhere {
-            line.push_str(&format!("  (its cause {cause} is not shown)"));
+            line.extend(["  (its cause ", cause.as_str(), " is not shown)"]);
         }
         lines.push(line);
     }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use dacapo_core::{CorrelationId, Event};
 use dacapo_reporting::{
@@ -34,7 +34,7 @@ fn by_line(markup: &str) -> String {
 fn the_causation_graph_looks_like_this() {
     let scratch = Scratch::new("golden-graph");
     let (mut log, events) = transfer(&scratch);
-    let graph = Graph::of(&events, &Default::default());
+    let graph = Graph::of(&events, &BTreeSet::new());
     let standing = log.standing().expect("stands");
     let fares = log.fares(&events, &standing).expect("is read");
     let folded = graph.fold(&Folding::default());
@@ -56,7 +56,7 @@ fn the_causation_graph_looks_like_this() {
 fn lanes_and_timeline_look_like_this() {
     let scratch = Scratch::new("golden-lanes");
     let (_, events) = transfer(&scratch);
-    let graph = Graph::of(&events, &Default::default());
+    let graph = Graph::of(&events, &BTreeSet::new());
     let cast = Cast::of(["accounts", "transactions"]);
     expect_file!["golden/lanes.svg"].assert_eq(&by_line(&draw::lanes::draw(&graph, &cast, &|_| None).into_string()));
     expect_file!["golden/timeline.svg"]
@@ -79,7 +79,7 @@ fn exports_are_the_same_bytes_twice_and_ask_nobody() {
     let scratch = Scratch::new("golden-exports");
     let (mut log, events) = transfer(&scratch);
     let make = |log: &mut Log| {
-        let graph = Graph::of(&events, &Default::default());
+        let graph = Graph::of(&events, &BTreeSet::new());
         let standing = log.standing().expect("stands");
         let fares = log.fares(&events, &standing).expect("is read");
         let cast = svg::cast_of(&events);

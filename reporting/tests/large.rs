@@ -32,10 +32,10 @@ fn write(path: &std::path::Path, events: u64) {
         let data = json!({"from": "alice", "to": "bob", "pence": written % 10_000, "reference": "for the rent"});
         let position = book.event(written * 100, kind, &key, "accounts", cause, &data);
         if kind != "Noticed" && kind != "AcceptedTransaction" {
-            book.done("accounts", position, 1 + u32::from(written % 1_000 == 0), written * 100 + 1_500, &[]);
+            book.done("accounts", position, 1 + u32::from(written.is_multiple_of(1_000)), written * 100 + 1_500, &[]);
         }
         written += 1;
-        if written % BATCH == 0 {
+        if written.is_multiple_of(BATCH) {
             book.commit();
         }
         position
@@ -43,11 +43,11 @@ fn write(path: &std::path::Path, events: u64) {
     for size in [MIDDLING, LARGE.min(events / 4)] {
         let first = event(&mut book, None);
         for number in 1..size {
-            event(&mut book, Some(if number % 9 == 0 { first } else { first + number / 3 }));
+            event(&mut book, Some(if number.is_multiple_of(9) { first } else { first + number / 3 }));
         }
     }
     while book.position() < events {
-        let cause = if book.position() % CORRELATION == 0 { None } else { Some(root) };
+        let cause = if book.position().is_multiple_of(CORRELATION) { None } else { Some(root) };
         let position = event(&mut book, cause);
         root = if cause.is_none() { position } else { root };
     }

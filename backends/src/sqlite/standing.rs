@@ -39,23 +39,23 @@ impl SqliteReader {
 
     /// What stands beside the log, of one moment.
     pub fn standing(&mut self) -> Result<Standing, StoreError> {
-        self.db.lock().snapshot(|snapshot| snapshot.standing())
+        self.db.lock().snapshot(standing)
     }
 }
 
-impl Snapshot<'_> {
-    fn standing(&mut self) -> Result<Standing, StoreError> {
-        Ok(Standing {
-            term: self.current_term()?,
-            end: self.end()?,
-            keys: self.numbered("SELECT coalesce(max(id), 0) FROM keys")?,
-            correlations: self.numbered("SELECT coalesce(max(id), 0) FROM correlations")?,
-            types: self.all_types()?,
-            services: recover::services(self.connection)?,
-            lanes: recover::lanes(self.connection)?,
-        })
-    }
+fn standing(snapshot: &mut Snapshot<'_>) -> Result<Standing, StoreError> {
+    Ok(Standing {
+        term: snapshot.current_term()?,
+        end: snapshot.end()?,
+        keys: snapshot.numbered("SELECT coalesce(max(id), 0) FROM keys")?,
+        correlations: snapshot.numbered("SELECT coalesce(max(id), 0) FROM correlations")?,
+        types: snapshot.all_types()?,
+        services: recover::services(snapshot.connection)?,
+        lanes: recover::lanes(snapshot.connection)?,
+    })
+}
 
+impl Snapshot<'_> {
     /// Keys and correlations are numbered 1, 2, 3, …, and none ever goes.
     fn numbered(&self, sql: &str) -> Result<u64, StoreError> {
         self.connection

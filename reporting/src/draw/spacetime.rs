@@ -19,7 +19,7 @@ const ROW: i32 = 20;
 const FOLD: i32 = 15;
 const PAUSE: i32 = 24;
 /// Below the last row, for the line of a violation.
-const BOTTOM: i32 = 18;
+const BOTTOM: i32 = 32;
 /// Names stand in two lines by turns, so that a lane may be half as wide as its name.
 const LANE_MIN: i32 = 44;
 const SLOT: i32 = 13;
@@ -46,6 +46,9 @@ pub struct Diagram<'a> {
     /// Longer words are clipped.
     words_max: usize,
 }
+
+/// From, to, what it is, and how many it stands for.
+type Bar = (i32, i32, String, usize);
 
 /// Where the rows of a window stand.
 struct Window<'a> {
@@ -246,7 +249,7 @@ impl<'a> Diagram<'a> {
 
     /// What is open at the same time at the same node is one bar.
     fn open(&self, window: &Window<'_>) -> Markup {
-        let mut bars: BTreeMap<(&NodeName, &str), Vec<(i32, i32, String, usize)>> = BTreeMap::new();
+        let mut bars: BTreeMap<(&NodeName, &str), Vec<Bar>> = BTreeMap::new();
         for open in &self.rows.open {
             let (y1, y2) = (self.edge(window, open.from), self.edge(window, open.to));
             if y2 <= y1 || open.to < window.first() || window.last() < open.from {
@@ -346,8 +349,9 @@ impl<'a> Diagram<'a> {
         }
         let y = self.y(window, self.run.point());
         let label = format!("{}: {}", violation.property, violation.sentence);
-        let y = y + ROW / 2;
-        let width = text_width(&label) as i32 + 28;
+        let y = y + ROW / 2 + 8;
+        // In bold letters.
+        let width = text_width(&label) as i32 * 11 / 10 + 30;
         html! {
             g.violation data-problem-mark="" {
                 line x1="0" y1=(y) x2=(self.width()) y2=(y) {}

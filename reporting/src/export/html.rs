@@ -181,7 +181,7 @@ fn diagram(run: &Run) -> Markup {
                 }
             }
             (pages::legend())
-            script type="application/json" #packed { (PreEscaped(packed.to_json())) }
+            script type="application/json" #packed { (PreEscaped(packed.into_json())) }
         }
     }
 }

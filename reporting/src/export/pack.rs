@@ -181,7 +181,7 @@ impl Packed {
     }
 
     /// For a script element: no `<` is left that could end it.
-    pub(super) fn to_json(mut self) -> String {
+    pub(super) fn into_json(mut self) -> String {
         self.settle();
         let json = serde_json::to_string(&self).unwrap_or_else(|error| panic!("templates are plain data: {error}"));
         json.replace('<', "\\u003c")
@@ -232,7 +232,9 @@ mod tests {
             "<path d=\"M5 8L5 -6\"></path><text>0.251s of acc-13 and 13</text>",
         ];
         let mut packed = Packed::beginning_with(&["<path", "<text"]);
-        pieces.iter().for_each(|piece| packed.add(piece));
+        for piece in pieces {
+            packed.add(piece);
+        }
         packed.settle();
         assert_eq!(packed.templates.len(), 3);
         assert!(packed.templates[1].starts_with("<text>0."), "what never changes is no hole: {:?}", packed.templates);
@@ -240,7 +242,7 @@ mod tests {
         for (number, piece) in pieces.iter().enumerate() {
             assert_eq!(packed.unpack(number), *piece);
         }
-        assert!(!packed.to_json().contains('<'));
+        assert!(!packed.into_json().contains('<'));
     }
 
     proptest! {

@@ -185,7 +185,7 @@ impl<'a> Walk<'a> {
             // What has a problem or is critical is shown in any case; then the first ones.
             let telling = |index: &usize| {
                 let node = &self.graph.nodes()[*index];
-                (!(node.critical || !node.problems.is_empty()), *index)
+                (!node.critical && node.problems.is_empty(), *index)
             };
             shown.sort_by_key(telling);
             shown.truncate(max - 1);

@@ -266,7 +266,7 @@ pub fn picture(desk: &Desk<'_>, graph: &Graph, fares: &Fares, ask: &Ask, address
     let opened: Vec<u64> = ask.all("open").filter_map(|text| text.parse().ok()).collect();
     let folding = Folding { open: opened.iter().copied().map(Position).collect(), ..Folding::default() };
     let folded = graph.fold(&folding);
-    let so_far: String = opened.iter().map(|at| format!("&open={at}")).collect();
+    let so_far = opened.iter().fold(String::new(), |so_far, at| so_far + "&open=" + &at.to_string());
     draw::graph::draw(&draw::graph::Picture {
         graph,
         folded: &folded,

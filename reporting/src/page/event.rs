@@ -39,7 +39,7 @@ fn of(desk: &mut Desk<'_>, event: &Arc<Event>) -> Result<Markup, PageError> {
         None => None,
     };
     let (effects, more) = desk.log.effects(&event.id, EFFECTS_SHOWN)?;
-    let (previous, next) = neighbours(desk, event)?;
+    let [previous, next] = neighbours(desk, event)?;
     let standing = desk.standing.clone();
     let fares = desk.log.fares(std::slice::from_ref(event), &standing)?;
     let correlation = desk.link(&["correlation", event.correlation.as_str()]);
@@ -115,11 +115,11 @@ fn mentions(desk: &mut Desk<'_>, event: &Event) -> Result<Vec<Key>, PageError> {
 }
 
 /// The events before and after it on its key.
-fn neighbours(desk: &mut Desk<'_>, event: &Event) -> Result<(Option<Arc<Event>>, Option<Arc<Event>>), PageError> {
+fn neighbours(desk: &mut Desk<'_>, event: &Event) -> Result<[Option<Arc<Event>>; 2], PageError> {
     let after = Version(event.version.0.saturating_sub(2));
     let (around, _) = desk.log.key(&event.key, after, 3)?;
     let at = |version: u64| around.iter().find(|other| other.version.0 == version).cloned();
-    Ok((at(event.version.0.wrapping_sub(1)), at(event.version.0 + 1)))
+    Ok([at(event.version.0.wrapping_sub(1)), at(event.version.0 + 1)])
 }
 
 fn card(desk: &Desk<'_>, event: &Event, since_us: i64) -> Markup {

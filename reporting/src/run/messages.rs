@@ -4,7 +4,7 @@
 //! connections apart. They are matched by the `hello` that opened them, then frame by frame, in order. A sending without
 //! a receipt was lost, or is still on its way when the run ends.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use dacapo_core::{
     NodeName,
@@ -87,12 +87,12 @@ pub fn messages(records: &[Record]) -> Vec<Message> {
         }
     }
     // What is still open when the records end may be on its way; what was sent before something that arrived is lost.
-    let open: BTreeMap<u64, ()> = matching.open.values().flatten().map(|sent| (sent.step, ())).collect();
+    let open: BTreeSet<u64> = matching.open.values().flatten().map(|sent| sent.step).collect();
     sent.into_iter()
         .map(|(step, end)| {
             let fate = match matching.received.get(&step) {
                 Some(received) => Fate::Received { step: *received },
-                None if open.contains_key(&step) => Fate::OnItsWay,
+                None if open.contains(&step) => Fate::OnItsWay,
                 None => Fate::Lost,
             };
             let to = match fate {

@@ -219,7 +219,7 @@ impl Rows {
                     end = Some(("operation", *operation));
                 }
                 What::RebuildBegun { request, after, .. } => {
-                    begin("rebuild", *request, format!("rebuild after {after}"))
+                    begin("rebuild", *request, format!("rebuild after {after}"));
                 }
                 What::RebuildEnded { request, .. } => end = Some(("rebuild", *request)),
                 What::FrameReceived { frame: Frame::FromBus(frame), .. } => {
@@ -263,7 +263,7 @@ impl Rows {
             self.end(&mut open, key, last);
         }
         self.faults.sort_unstable_by_key(|(fault, from, _)| (*from, *fault));
-        self.open.sort_by(|a, b| (a.from, a.to).cmp(&(b.from, b.to)));
+        self.open.sort_by_key(|open| (open.from, open.to));
     }
 
     fn end(

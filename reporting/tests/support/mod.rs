@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each suite uses its own part of this")]
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -56,8 +57,8 @@ pub(crate) struct Book {
     store: SqliteStore,
     commit: Commit,
     position: u64,
-    versions: std::collections::BTreeMap<String, u64>,
-    correlations: std::collections::BTreeMap<String, String>,
+    versions: BTreeMap<String, u64>,
+    correlations: BTreeMap<String, String>,
 }
 
 impl Book {
@@ -79,7 +80,7 @@ impl Book {
             service("transactions", &["AcceptedTransaction", "RejectedTransaction"]),
         ];
         let commit = Commit { sequence: 1, term, services, ..Commit::default() };
-        Self { store, commit, position: 0, versions: Default::default(), correlations: Default::default() }
+        Self { store, commit, position: 0, versions: BTreeMap::new(), correlations: BTreeMap::new() }
     }
 
     /// Appends an event, `after_us` after the log's beginning; its id is `e-<position>`.
