@@ -349,6 +349,7 @@ pub(crate) struct EventsArguments {
 
 /// `view`
 #[derive(Debug, Args)]
+#[command(after_help = crate::view::HELP)]
 pub(crate) struct ViewArguments {
     /// A store (the bus need not run), a recorded run, or a directory of runs; if left out, `dacapo.db` or `demo.db`, and the
     /// runs in .dacapo/runs

@@ -188,6 +188,7 @@ impl Site {
                 let base = format!("/in/{}", crate::words::encoded(id));
                 let mut desk = Desk::new(&mut opened.log, declared.as_ref(), &base, &name)?;
                 desk.has_runs = has_runs;
+                desk.run = Some(Arc::clone(&opened.run));
                 of_log(&mut desk, rest, ask)
             }
             _ => of_log(&mut self.desk()?, &path, ask),

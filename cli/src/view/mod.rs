@@ -29,6 +29,14 @@ use crate::{
     terminal::{Terminal, strong},
 };
 
+/// For `--help`.
+pub(crate) const HELP: &str = "\
+Money: what --money reads, here for the bank; accounts are named by the rest of their keys
+  {\"unit\": \"pence\", \"account_key\": \"acc-\",
+   \"transfers\": [{\"type\": \"AcceptedTransaction\", \"amount\": \"pence\", \"from\": \"from\", \"to\": \"to\"}],
+   \"credits\": [{\"type\": \"ConfirmedCredit\", \"amount\": \"pence\", \"why\": \"why\", \"outside\": \"deposit\"}],
+   \"debits\": [{\"type\": \"ConfirmedDebit\", \"amount\": \"pence\", \"why\": \"why\", \"outside\": \"withdrawal\"}]}";
+
 /// Looked for when nothing is named.
 const STORES: [&str; 2] = ["dacapo.db", "demo.db"];
 /// Where a run that was just recorded is shown: wherever there is room.

@@ -32,6 +32,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_help_shows_it_as_it_could_stand_in_a_file() {
+        let (_, text) = crate::view::HELP.split_once("keys\n").expect("JSON follows");
+        assert_eq!(serde_json::from_str::<Declared>(text).expect("is one"), bank());
+    }
+
+    #[test]
     fn it_names_the_banks_types_and_fields() {
         let declared = bank();
         assert_eq!(declared.transfers[0].event_type, AcceptedTransaction::TYPE);

@@ -4,6 +4,8 @@
 //! the script when somebody scrolls there. Without a script the one window, the story, what was known, and the causes of
 //! the events in question are there to read.
 
+use std::collections::BTreeMap;
+
 use dacapo_core::{narrate, store::StoreError};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -19,7 +21,7 @@ use crate::{
         frame::{SCRIPT, STYLE, brand, buttons, meta, notice},
         parts, run as pages,
     },
-    run::{Knew, Rows, Run},
+    run::{Knew, Rows, Run, conflicts},
     tree,
     words::{count, grouped},
 };
@@ -99,6 +101,7 @@ pub fn events(graph: &Graph, cast: &Cast, fares: &Fares, title: &str) -> String 
         folded: &folded,
         cast,
         fares,
+        conflicts: &BTreeMap::new(),
         event: &|node| Some(format!("#e{}", node.event.position)),
         open: &|_| None,
         selected: None,
@@ -202,6 +205,7 @@ fn graphs(run: &Run) -> Result<Vec<Markup>, StoreError> {
             correlations.push(event.correlation.clone());
         }
     }
+    let conflicts = conflicts(&run.records);
     let mut drawn = Vec::new();
     for correlation in correlations {
         let events = log.correlation(&correlation)?.events;
@@ -214,6 +218,7 @@ fn graphs(run: &Run) -> Result<Vec<Markup>, StoreError> {
             folded: &folded,
             cast: &cast,
             fares: &fares,
+            conflicts: &conflicts,
             event: &|_| None,
             open: &|_| None,
             selected: graph

@@ -20,7 +20,7 @@ use crate::{
     filter::Filter,
     graph::{Folding, Graph, Node},
     log::LogError,
-    tree,
+    run, tree,
     words::{count, encoded, grouped, span},
 };
 
@@ -272,6 +272,7 @@ pub fn picture(desk: &Desk<'_>, graph: &Graph, fares: &Fares, ask: &Ask, address
         folded: &folded,
         cast: &desk.cast,
         fares,
+        conflicts: &desk.run.as_ref().map(|run| run::conflicts(&run.records)).unwrap_or_default(),
         event: &|node| Some(desk.event(&node.event)),
         open: &|at| Some(address(&format!("{so_far}&open={at}"))),
         selected: ask.get("on").and_then(|text| text.parse().ok()).map(Position),

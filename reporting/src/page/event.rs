@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     fared::{Handling, State},
-    words::{count, signed, span},
+    run,
+    words::{count, encoded, signed, span},
 };
 
 /// Effects that are shown beside the event; the graph has all.
@@ -59,7 +60,7 @@ fn of(desk: &mut Desk<'_>, event: &Arc<Event>) -> Result<Markup, PageError> {
         p.actions {
             a.button href=(format!("{correlation}?on={}", event.position)) { "In its graph" }
             a.button href=(desk.link(&["closure", event.id.as_str()])) { "What led to it, what came of it" }
-            @if money { a.button href=(format!("{}?event={}", desk.link(&["trace-money"]), crate::words::encoded(event.id.as_str()))) { "Follow the money" } }
+            @if money { a.button href=(format!("{}?event={}", desk.link(&["trace-money"]), encoded(event.id.as_str()))) { "Follow the money" } }
         }
         section aria-labelledby="payload" {
             h2 #payload { "Payload" }
@@ -93,8 +94,45 @@ fn of(desk: &mut Desk<'_>, event: &Arc<Event>) -> Result<Markup, PageError> {
             section aria-labelledby="services" { h2 #services { "Services" } (handled(desk, event, fares.of(event.position))) }
         }
     };
+    let body = html! { (body) (deliveries(desk, event)) };
     let title = format!("{} {}@{}", event.event_type, event.key, event.version);
     Ok(page(desk, &Head::below(&title), &body))
+}
+
+/// What was tried, which only a trace can tell.
+fn deliveries(desk: &Desk<'_>, event: &Event) -> Markup {
+    let Some(run) = &desk.run else { return html! {} };
+    let found = run::deliveries(&run.records, event.position);
+    let step = |step: u64| {
+        html! {
+            a.mono href=(format!("/run/{}?step={step}#diagram", encoded(&run.id))) { (step) }
+        }
+    };
+    html! {
+        @if !found.is_empty() {
+            section aria-labelledby="deliveries" {
+                h2 #deliveries { "Deliveries" }
+                div.scroll { table {
+                    thead { tr {
+                        th scope="col" .number { "Step" } th scope="col" .number { "Time" } th scope="col" { "To" } th scope="col" .number { "Epoch" }
+                        th scope="col" .number { "Attempt" } th scope="col" { "Arrived" } th scope="col" { "What came of it" }
+                    } }
+                    tbody { @for delivery in &found { tr {
+                        td.number { (step(delivery.step)) }
+                        td.number.mono { (delivery.at) }
+                        td.mono { @if let Some(to) = &delivery.to { (to) } @else { "–" } }
+                        td.number.mono { (delivery.token.epoch) }
+                        td.number.mono { (delivery.token.attempt) }
+                        td { @if delivery.arrived { "yes" } @else { span.chip.bad { "lost" } } }
+                        td {
+                            @if delivery.answers.is_empty() { span.faint { "no answer" } }
+                            @for (at, what) in &delivery.answers { (what) " at " (step(*at)) " " }
+                        }
+                    } } }
+                } }
+            }
+        }
+    }
 }
 
 /// The keys of accounts that its payload names, those that have events.

@@ -18,6 +18,8 @@ pub mod run;
 pub mod runs;
 pub mod service;
 
+use std::sync::Arc;
+
 use dacapo_backends::Standing;
 use dacapo_core::{Event, store::StoreError};
 
@@ -25,7 +27,7 @@ use crate::{
     cast::Cast,
     declared::Declared,
     log::{Log, LogError},
-    run::RunError,
+    run::{Run, RunError},
     words::encoded,
 };
 
@@ -47,6 +49,8 @@ pub struct Desk<'a> {
     pub has_runs: bool,
     /// Whether the log may grow while somebody looks.
     pub live: bool,
+    /// The run that the log is of, if it is a recorded one's.
+    pub run: Option<Arc<Run>>,
 }
 
 impl<'a> Desk<'a> {
@@ -64,6 +68,7 @@ impl<'a> Desk<'a> {
             name: name.to_owned(),
             has_runs: false,
             live: base.is_empty(),
+            run: None,
         })
     }
 

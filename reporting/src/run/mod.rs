@@ -8,6 +8,7 @@
 //!
 //! Whoever carries out runs writes such directories ([`write()`]); nothing here knows who that is.
 
+mod deliveries;
 mod knew;
 mod messages;
 mod rows;
@@ -25,6 +26,7 @@ use dacapo_core::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use deliveries::{Delivery, conflicts, deliveries};
 pub use knew::{Knew, Known};
 pub use messages::{Fate, Message, messages};
 pub use rows::{Life, Open, Row, RowKind, Rows, lanes};
