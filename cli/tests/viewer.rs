@@ -192,7 +192,7 @@ async fn sound(browser: &mut Browser, url: &str) {
     for (what, selector) in [("main", "main"), ("h1", "h1"), ("language", "html[lang]"), ("title", "head > title")] {
         assert_eq!(number(browser, selector).await, 1, "{url} has one {what}");
     }
-    let blocking = "document.querySelectorAll('script:not([type=module], [type='application/json']), link[rel=stylesheet] ~ link[rel=stylesheet]').length";
+    let blocking = "document.querySelectorAll('script:not([type=module], [type*=json]), link[rel=stylesheet] ~ link[rel=stylesheet]').length";
     assert_eq!(browser.eval(blocking).await, json!(0), "{url}: no script blocks, one stylesheet");
     // The order of the keyboard is the order of the page.
     browser.eval("document.activeElement?.blur()").await;

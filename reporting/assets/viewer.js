@@ -225,8 +225,10 @@ function unpack(chunk) {
   for (let at = 0; at < parts.length;) {
     const filled = [];
     markup += packed.templates[parts[at++]].replace(/\u0001|\u0002(.)/g, (hole, place) => {
-      if (place === undefined) filled.push(parts[at++]);
-      return place === undefined ? filled.at(-1) : filled[place];
+      if (place !== undefined) return filled[place];
+      const part = parts[at++];
+      filled.push(part[0] === "~" ? packed.names[part.slice(1)] : part);
+      return filled.at(-1);
     });
   }
   chunk.innerHTML = markup;

@@ -14,6 +14,10 @@ const HOLE: char = '\u{1}';
 const SAME: char = '\u{2}';
 /// Longer rows of digits stay in the template: a script's numbers end at 2^53.
 const DIGITS_MAX: usize = 15;
+/// Hexadecimal numbers of so many digits are names, drawn by chance and met again and again.
+const NAME_MIN: usize = 16;
+/// What a reference to a name begins with; no digit.
+const NAME: char = '~';
 /// Holes among which repetitions are looked for.
 const REPEATED_MAX: usize = 10;
 
@@ -24,18 +28,22 @@ pub(super) struct Packed {
     templates: Vec<String>,
     /// For each piece: a template's number, what goes into its holes, the next template's number, and so on.
     pieces: Vec<Vec<Part>>,
+    /// What stands for long hexadecimal numbers.
+    names: Vec<String>,
     #[serde(skip)]
     known: BTreeMap<String, usize>,
+    #[serde(skip)]
+    known_names: BTreeMap<String, usize>,
     #[serde(skip)]
     beginnings: &'static [&'static str],
 }
 
-/// A number, or digits that begin with a zero.
+/// A number, or a text: digits that begin with a zero, or [`NAME`] and the number of a name.
 #[derive(Debug, Clone, Serialize, PartialEq, Eq)]
 #[serde(untagged)]
 enum Part {
     Number(u64),
-    Digits(String),
+    Text(String),
 }
 
 /// What is known of a template's hole after all its uses.
@@ -77,30 +85,30 @@ impl Packed {
         self.pieces.push(piece);
     }
 
-    fn part(&mut self, element: &str, piece: &mut Vec<Part>) {
-        let (mut template, mut parts, mut digits) = (String::new(), Vec::new(), String::new());
-        let mut flush = |digits: &mut String, template: &mut String| {
-            if digits.is_empty() {
-                return;
-            }
-            let run = std::mem::take(digits);
-            if run.len() > DIGITS_MAX {
-                template.push_str(&run);
-                return;
-            }
-            template.push(HOLE);
-            let plain = run.len() == 1 || !run.starts_with('0');
-            parts.push(run.parse().ok().filter(|_| plain).map_or(Part::Digits(run), Part::Number));
-        };
-        for letter in element.chars() {
-            if letter.is_ascii_digit() {
-                digits.push(letter);
+    fn part(&mut self, markup: &str, piece: &mut Vec<Part>) {
+        let (mut template, mut parts, mut rest) = (String::new(), Vec::new(), markup);
+        while let Some(letter) = rest.chars().next() {
+            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+            let hexadecimal = rest.bytes().take_while(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')).count();
+            let taken = if hexadecimal >= NAME_MIN && hexadecimal > digits {
+                template.push(HOLE);
+                parts.push(self.name(&rest[..hexadecimal]));
+                hexadecimal
+            } else if digits > DIGITS_MAX {
+                template.push_str(&rest[..digits]);
+                digits
+            } else if digits > 0 {
+                let run = &rest[..digits];
+                let plain = digits == 1 || !run.starts_with('0');
+                template.push(HOLE);
+                parts.push(run.parse().ok().filter(|_| plain).map_or_else(|| Part::Text(run.to_owned()), Part::Number));
+                digits
             } else {
-                flush(&mut digits, &mut template);
                 template.push(if [HOLE, SAME].contains(&letter) { char::REPLACEMENT_CHARACTER } else { letter });
-            }
+                letter.len_utf8()
+            };
+            rest = &rest[taken..];
         }
-        flush(&mut digits, &mut template);
         let next = self.templates.len();
         let number = *self.known.entry(template).or_insert_with_key(|template| {
             self.templates.push(template.clone());
@@ -108,6 +116,16 @@ impl Packed {
         });
         piece.push(Part::Number(number as u64));
         piece.append(&mut parts);
+    }
+
+    /// A name that was drawn by chance: it stands once, and is referred to.
+    fn name(&mut self, name: &str) -> Part {
+        let next = self.names.len();
+        let number = *self.known_names.entry(name.to_owned()).or_insert_with(|| {
+            self.names.push(name.to_owned());
+            next
+        });
+        Part::Text(format!("{NAME}{number}"))
     }
 
     /// Puts numbers that are the same wherever a template is used into the template, and has it repeat those that are always
@@ -158,7 +176,10 @@ impl Packed {
             for (behind, settled) in texts.zip(settled.iter().flatten()) {
                 match settled {
                     Settled::Always(Part::Number(number)) => text.push_str(&number.to_string()),
-                    Settled::Always(Part::Digits(digits)) => text.push_str(digits),
+                    Settled::Always(Part::Text(part)) => {
+                        let number = part.strip_prefix(NAME).and_then(|number| number.parse::<usize>().ok());
+                        text.push_str(number.and_then(|number| self.names.get(number)).unwrap_or(part));
+                    }
                     Settled::Differs => text.push(HOLE),
                     Settled::Repeats(place) => text.extend([SAME, char::from(b'0' + *place as u8)]),
                 }
@@ -201,7 +222,10 @@ impl Packed {
                         let part = parts.next().expect("a hole is filled");
                         filled.push(match part {
                             Part::Number(number) => number.to_string(),
-                            Part::Digits(digits) => digits.clone(),
+                            Part::Text(text) => match text.strip_prefix(NAME) {
+                                Some(number) => self.names[number.parse::<usize>().expect("a number")].clone(),
+                                None => text.clone(),
+                            },
                         });
                         markup.push_str(filled.last().expect("just filled"));
                     }
@@ -230,13 +254,14 @@ mod tests {
             "<path d=\"M9 8L9 -6\"></path><text>0.250s of acc-12</text>",
             "<path d=\"M5 8L5 -6\"></path><text>0.250s of acc-12 and 12</text>",
             "<path d=\"M5 8L5 -6\"></path><text>0.251s of acc-13 and 13</text>",
+            "<text>0.251s of e743fcd818c57be3a3b1f8fc32b7a9a7</text><text>0.252s of e743fcd818c57be3a3b1f8fc32b7a9a7</text>",
         ];
         let mut packed = Packed::beginning_with(&["<path", "<text"]);
         for piece in pieces {
             packed.add(piece);
         }
         packed.settle();
-        assert_eq!(packed.templates.len(), 3);
+        assert_eq!((packed.templates.len(), packed.names.len()), (4, 1));
         assert!(packed.templates[1].starts_with("<text>0."), "what never changes is no hole: {:?}", packed.templates);
         assert!(packed.templates[2].contains(SAME), "what is always the same as another is told once");
         for (number, piece) in pieces.iter().enumerate() {
@@ -247,7 +272,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_packed_comes_out_again(texts in proptest::collection::vec("<[a-z0-9 =\"<>\\PC]{0,60}", 1..6)) {
+        fn what_is_packed_comes_out_again(texts in proptest::collection::vec("<[a-z0-9 =\"<>\\PC]{0,60}[0-9a-f]{0,40}", 1..6)) {
             let mut packed = Packed::beginning_with(&["<", "a"]);
             for text in &texts {
                 packed.add(text);

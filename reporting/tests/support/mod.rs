@@ -119,7 +119,7 @@ impl Book {
 
     /// A service has handled an event.
     pub(crate) fn done(&mut self, service: &str, position: u64, attempt: u32, after_us: u64, produced: &[u64]) {
-        let event = self.commit.events.iter().find(|event| event.position.0 == position).expect("of this commit");
+        let event = self.commit.events.iter().rev().find(|event| event.position.0 == position).expect("of this commit");
         let completion = Completion {
             service: ServiceName::of(service),
             position: Position(position),
