@@ -7,6 +7,7 @@ use clap_complete::Shell;
 use dacapo_sim::{Engine, Engines};
 
 use crate::{
+    bench::BenchArguments,
     bugs::{self, BugsArguments},
     exit,
     seed::Seed,
@@ -47,6 +48,8 @@ pub(crate) enum Verb {
     Demo(DemoArguments),
     /// The production bus on a SQLite file
     Serve(ServeArguments),
+    /// Load a bus and check it, with what a sync costs beside the figures
+    Bench(BenchArguments),
     /// Look into a store, or ask a running bus
     Events(EventsArguments),
     /// The viewer: what caused what, in a browser, of a store or of recorded runs

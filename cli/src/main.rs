@@ -5,6 +5,7 @@
 //! [`terminal`] alone, and `anyhow` stops here: the other rooms have errors of their own.
 
 mod arguments;
+mod bench;
 mod bugs;
 mod completions;
 mod crash;
@@ -58,6 +59,7 @@ fn obey(terminal: &Terminal, verb: Verb) -> Exit {
         Verb::Crash(arguments) => crash::run(terminal, &arguments),
         Verb::Demo(arguments) => demo::run(terminal, &arguments),
         Verb::Serve(arguments) => serve::run(terminal, &arguments),
+        Verb::Bench(arguments) => bench::run(terminal, &arguments),
         Verb::Events(arguments) => events::run(terminal, &arguments),
         Verb::View(arguments) => view::run(terminal, &arguments),
         Verb::Export(arguments) => view::export::run(terminal, &arguments),
