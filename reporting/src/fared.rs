@@ -62,8 +62,13 @@ pub enum State {
 }
 
 impl Handling {
-    /// How a service stands with an event that it takes or has ended.
-    pub fn of(service: &ServiceRecord, event: &Event, completion: Option<Completion>, lanes: &[LaneRecord]) -> Self {
+    /// How a service stands with an event that it takes or has ended; `lane` is the event's, if it is on the list.
+    pub fn of(
+        service: &ServiceRecord,
+        event: &Event,
+        completion: Option<Completion>,
+        lane: Option<&LaneRecord>,
+    ) -> Self {
         let state = match completion {
             Some(done) if done.ended == Ended::Skipped => State::Skipped { at: done.time },
             Some(done) => State::Completed {
@@ -74,7 +79,6 @@ impl Handling {
                 produced: done.produced,
             },
             None => {
-                let lane = lanes.iter().find(|lane| lane.service == service.name && lane.key == event.key);
                 let failures = lane.map_or(0, |lane| lane.failures);
                 match lane.and_then(|lane| lane.parked.as_ref().map(|reason| (lane.next_version, reason))) {
                     Some((at, reason)) if event.version == at => State::Parked { failures, reason: reason.clone() },

@@ -13,7 +13,7 @@ use dacapo_backends::{SqliteReader, Standing};
 use dacapo_core::{
     CorrelationId, Event, EventId, Key, Position, Version, WallTime,
     limits::PAGE_EVENTS_MAX,
-    store::{Completion, LookUp, Query, Reader as _, StoreError},
+    store::{Completion, LaneRecord, LookUp, Query, Reader as _, StoreError},
 };
 
 use crate::{
@@ -264,6 +264,8 @@ impl Log {
             .into_iter()
             .map(|completion| ((completion.position, completion.service.to_string()), completion))
             .collect();
+        let lanes: BTreeMap<(&str, &str), &LaneRecord> =
+            standing.lanes.iter().map(|lane| ((lane.service.as_str(), lane.key.as_str()), lane)).collect();
         let mut fares = Fares::default();
         for event in events {
             let mut handlings = Vec::new();
@@ -274,7 +276,12 @@ impl Log {
                     .iter()
                     .any(|taken| taken.event_type == event.event_type && taken.since < event.position);
                 if completion.is_some() || takes {
-                    handlings.push(Handling::of(service, event, completion, &standing.lanes));
+                    handlings.push(Handling::of(
+                        service,
+                        event,
+                        completion,
+                        lanes.get(&(service.name.as_str(), event.key.as_str())).copied(),
+                    ));
                 }
             }
             fares.put(event.position, handlings);

@@ -212,11 +212,11 @@ fn drawn(
                 (legend(desk, graph))
                 details.twin { summary { "The same as text" } pre { @for line in tree::lines(graph) { (line) "\n" } } }
             }
-            View::Lanes if windowed => (pages(desk, graph, fares, number, address, &|part| draw::lanes::draw(part, &desk.cast, &link))),
+            View::Lanes if windowed => (pages(graph, number, address, &|part| draw::lanes::draw(part, &desk.cast, &link))),
             View::Lanes => { div.picture data-zoom { (draw::lanes::draw(graph, &desk.cast, &link)) } (legend(desk, graph)) }
-            View::Timeline if windowed => (pages(desk, graph, fares, number, address, &|part| draw::timeline::draw(part, &desk.cast, &link))),
+            View::Timeline if windowed => (pages(graph, number, address, &|part| draw::timeline::draw(part, &desk.cast, &link))),
             View::Timeline => { div.picture data-zoom { (draw::timeline::draw(graph, &desk.cast, &link)) } (legend(desk, graph)) }
-            View::Table => (pages(desk, graph, fares, number, address, &|part| table(desk, part, fares, graph.nodes().first()))),
+            View::Table => (pages(graph, number, address, &|part| table(desk, part, fares, graph.nodes().first()))),
         }
     }
 }
@@ -227,14 +227,7 @@ fn table(desk: &Desk<'_>, part: &Graph, fares: &Fares, first: Option<&Node>) -> 
 }
 
 /// A part of a long selection, and the way to the others.
-fn pages(
-    _desk: &Desk<'_>,
-    graph: &Graph,
-    _fares: &Fares,
-    number: usize,
-    address: &dyn Fn(&str) -> String,
-    show: &dyn Fn(&Graph) -> Markup,
-) -> Markup {
+fn pages(graph: &Graph, number: usize, address: &dyn Fn(&str) -> String, show: &dyn Fn(&Graph) -> Markup) -> Markup {
     let of = graph.nodes().len().div_ceil(ROWS).max(1);
     let number = number.min(of - 1);
     let (from, to) = (number * ROWS, ((number + 1) * ROWS).min(graph.nodes().len()));
