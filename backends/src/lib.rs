@@ -10,4 +10,4 @@ pub mod sqlite;
 pub mod threaded;
 
 pub use memory::MemoryStore;
-pub use sqlite::{SqliteReader, SqliteStore};
+pub use sqlite::{SqliteReader, SqliteStore, Standing};

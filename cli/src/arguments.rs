@@ -52,6 +52,12 @@ pub(crate) enum Verb {
     Bench(BenchArguments),
     /// Look into a store, or ask a running bus
     Events(EventsArguments),
+    /// The viewer: what caused what, in a browser, of a store or of recorded runs
+    View(ViewArguments),
+    /// A run or a selection of events as one file: .html, .svg, .dot or .jsonl
+    Export(ExportArguments),
+    /// The first record in which two recorded runs differ
+    Diff(DiffArguments),
     /// What there is: scenarios, profiles, properties, faults, marks, planted bugs
     List(ListArguments),
     /// Check this machine and this build
@@ -123,7 +129,7 @@ pub(crate) struct SimArguments {
     /// Go on after a failure
     #[arg(long)]
     pub(crate) keep_going: bool,
-    /// Write the results, and the plan and trace of each failure, into this directory
+    /// Write the results, and the plan, the recorded run and the picture of each failure, into this directory
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
     /// Run every plan twice and compare
@@ -179,6 +185,9 @@ pub(crate) struct ReplayArguments {
     /// Run it twice and compare
     #[arg(long)]
     pub(crate) verify: bool,
+    /// Record the run and show it in the viewer
+    #[arg(long, conflicts_with = "until")]
+    pub(crate) view: bool,
     /// Plant a bug, to see it found; needs a build with `--features planted-bugs`
     #[arg(long, value_name = "NAME")]
     pub(crate) bug: Option<String>,
@@ -286,6 +295,9 @@ pub(crate) struct DemoArguments {
     /// The store; a second demo goes on where the first one ended
     #[arg(long, value_name = "FILE", default_value = "demo.db")]
     pub(crate) db: PathBuf,
+    /// Where the viewer listens; another port is taken if this one is
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7878")]
+    pub(crate) viewer: SocketAddr,
     /// Where the bus listens
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7171")]
     pub(crate) listen: SocketAddr,
@@ -319,7 +331,7 @@ pub(crate) struct ServeArguments {
 
 /// `events`
 #[derive(Debug, Args)]
-#[command(after_help = crate::events::filter::HELP)]
+#[command(after_help = dacapo_reporting::filter::HELP)]
 pub(crate) struct EventsArguments {
     /// Which events; all conditions must hold
     #[arg(value_name = "FILTER")]
@@ -339,6 +351,69 @@ pub(crate) struct EventsArguments {
     /// At most so many
     #[arg(short = 'n', long, value_name = "N")]
     pub(crate) limit: Option<u64>,
+}
+
+/// `view`
+#[derive(Debug, Args)]
+#[command(after_help = crate::view::HELP)]
+pub(crate) struct ViewArguments {
+    /// A store (the bus need not run), a recorded run, or a directory of runs; if left out, `dacapo.db` or `demo.db`, and the
+    /// runs in .dacapo/runs
+    #[arg(value_name = "DB|RUN|DIR")]
+    pub(crate) what: Option<PathBuf>,
+    /// Where to listen
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7878")]
+    pub(crate) listen: SocketAddr,
+    /// A name under which browsers may reach it, besides localhost and addresses in digits; may be given again
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host: Vec<String>,
+    /// What payloads mean, as JSON: which events move money; the bank's if left out
+    #[arg(long, value_name = "FILE")]
+    pub(crate) money: Option<PathBuf>,
+}
+
+/// How a picture is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ThemeName {
+    /// Dark on light
+    Light,
+    /// Light on dark
+    Dark,
+}
+
+/// `diff`
+#[derive(Debug, Args)]
+pub(crate) struct DiffArguments {
+    /// The directory of a recorded run, or its name below .dacapo/runs
+    #[arg(value_name = "A")]
+    pub(crate) one: PathBuf,
+    /// The other one
+    #[arg(value_name = "B")]
+    pub(crate) other: PathBuf,
+}
+
+/// `export`
+#[derive(Debug, Args)]
+#[command(after_help = dacapo_reporting::filter::HELP)]
+pub(crate) struct ExportArguments {
+    /// The directory of a recorded run, its name below .dacapo/runs, or a store's file
+    #[arg(value_name = "RUN|DB")]
+    pub(crate) what: PathBuf,
+    /// Which events of a store; all conditions must hold
+    #[arg(value_name = "FILTER")]
+    pub(crate) filter: Vec<String>,
+    /// The file; its end says what it is to be: .html, .svg, .dot or .jsonl
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Of a run, draw the last so many rows before its end or violation alone
+    #[arg(long, value_name = "N")]
+    pub(crate) rows: Option<usize>,
+    /// Draw for light or for dark, whatever those who look at it prefer
+    #[arg(long, value_enum)]
+    pub(crate) theme: Option<ThemeName>,
+    /// What payloads mean, as JSON; the bank's if left out
+    #[arg(long, value_name = "FILE")]
+    pub(crate) money: Option<PathBuf>,
 }
 
 /// What `list` lists.

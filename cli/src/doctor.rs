@@ -8,12 +8,12 @@ use std::{
 
 use dacapo_backends::{SqliteReader, clock::SystemClock};
 use dacapo_core::{WallTime, hooks::Clock as _, planted};
+use dacapo_reporting::calendar;
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 
 use crate::{
     arguments::DoctorArguments,
-    calendar,
     exit::Exit,
     provenance::Provenance,
     seed::Seed,

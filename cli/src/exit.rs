@@ -15,8 +15,7 @@ pub(crate) enum Exit {
     Inconclusive = 3,
     /// The same plan ran differently.
     NotDeterministic = 4,
-    /// Two runs differ. Reserved for `diff`.
-    #[expect(dead_code, reason = "the number is spoken for, so that nothing else takes it")]
+    /// Two runs differ.
     Differ = 5,
     /// Dacapo itself could not go on: a port, a disk, a bug of the harness.
     Failed = 70,
@@ -32,7 +31,7 @@ Exit codes:
     2  usage: the command line, or a file that it names, cannot be used
     3  inconclusive: a mark was never reached, or time ran out
     4  not deterministic: the same plan ran differently
-    5  runs differ (reserved)
+    5  runs differ
    70  Dacapo itself could not go on: a port, a disk, the harness
   130  interrupted";
 

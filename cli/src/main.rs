@@ -7,7 +7,6 @@
 mod arguments;
 mod bench;
 mod bugs;
-mod calendar;
 mod completions;
 mod crash;
 mod demo;
@@ -30,6 +29,7 @@ mod sim_command;
 mod stopwatch;
 mod surgery;
 mod terminal;
+mod view;
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -61,6 +61,9 @@ fn obey(terminal: &Terminal, verb: Verb) -> Exit {
         Verb::Serve(arguments) => serve::run(terminal, &arguments),
         Verb::Bench(arguments) => bench::run(terminal, &arguments),
         Verb::Events(arguments) => events::run(terminal, &arguments),
+        Verb::View(arguments) => view::run(terminal, &arguments),
+        Verb::Export(arguments) => view::export::run(terminal, &arguments),
+        Verb::Diff(arguments) => view::diff::run(terminal, &arguments),
         Verb::List(arguments) => Ok(list::run(terminal, &arguments)),
         Verb::Doctor(arguments) => Ok(doctor::run(terminal, &arguments)),
         Verb::Completions(arguments) => Ok(completions::run(terminal, &arguments)),

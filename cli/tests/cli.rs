@@ -12,9 +12,23 @@ fn help_names_every_verb_and_every_exit_code() {
     let output = run(scratch.path(), &["--help"]);
     assert_eq!(code(&output), 0);
     let help = stdout(&output);
-    for verb in
-        ["sim", "replay", "shrink", "blame", "bugs", "demo", "serve", "events", "list", "doctor", "completions", "man"]
-    {
+    for verb in [
+        "sim",
+        "replay",
+        "shrink",
+        "blame",
+        "bugs",
+        "demo",
+        "serve",
+        "events",
+        "view",
+        "export",
+        "diff",
+        "list",
+        "doctor",
+        "completions",
+        "man",
+    ] {
         assert!(help.contains(&format!("\n  {verb} ")), "{verb} is missing:\n{help}");
     }
     for exit in ["0  passed", "1  a property", "2  usage", "3  inconclusive", "4  not det", "70  ", "130  interrupted"]
@@ -145,14 +159,36 @@ fn a_file_that_is_no_store_is_refused_with_a_sentence_and_left_as_it_is() {
     let path = scratch.path().join("notes.db");
     fs::write(&path, "Dear diary, this is not a database at all. ".repeat(200)).expect("can be written");
     let before = fs::read(&path).expect("can be read");
-    for arguments in
-        [&["serve", "--db", "notes.db"][..], &["events", "--db", "notes.db"], &["demo", "--db", "notes.db"]]
-    {
+    for arguments in [
+        &["serve", "--db", "notes.db"][..],
+        &["events", "--db", "notes.db"],
+        &["demo", "--db", "notes.db"],
+        &["view", "notes.db"],
+        &["export", "notes.db", "-o", "x.svg"],
+    ] {
         let output = run(scratch.path(), arguments);
         assert_eq!(code(&output), 2, "{arguments:?}: {output:?}");
         assert!(stderr(&output).contains("notes.db"), "{arguments:?}: {output:?}");
     }
     assert_eq!(fs::read(&path).expect("can be read"), before);
+}
+
+#[test]
+fn what_cannot_be_shown_or_written_is_refused_with_a_sentence() {
+    let scratch = Scratch::new("no-view");
+    for (arguments, sentence) in [
+        (&["view"][..], "name a store or a run"),
+        (&["view", "nothing"], "neither a file nor a recorded run"),
+        (&["view", "."], "no run is recorded in"),
+        (&["export", "nothing", "-o", "x.html"], "neither a file nor a recorded run"),
+        (&["export", ".", "-o", "x.txt"], ".html, .svg, .dot or .jsonl"),
+        (&["diff", "one", "other"], "neither a file nor a recorded run"),
+        (&["events", "--db", "x.db", "status:parked"], "answered by the viewer"),
+    ] {
+        let output = run(scratch.path(), arguments);
+        assert_eq!(code(&output), 2, "{arguments:?}: {output:?}");
+        assert!(stderr(&output).contains(sentence), "{arguments:?}: {output:?}");
+    }
 }
 
 #[test]

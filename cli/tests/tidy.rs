@@ -19,7 +19,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("properties", &["core", "service"]),
     ("bank", &["core", "service", "properties"]),
     ("sim", &["core", "service", "backends", "properties"]),
-    ("cli", &["core", "service", "backends", "properties", "bank", "sim"]),
+    ("reporting", &["core", "backends"]),
+    ("cli", &["core", "service", "backends", "properties", "bank", "sim", "reporting"]),
     ("benches", &["core", "service", "backends", "properties", "bank", "sim"]),
     ("seats", &["service", "properties", "sim"]),
 ];

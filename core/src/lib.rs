@@ -13,6 +13,7 @@
 //! | [`store`] | what the bus asks of a store, and what it commits |
 //! | [`bus`] | the machine itself |
 //! | [`sizes`] | which of its sizes a machine tells |
+//! | [`narrate`] | records in words |
 //! | [`trace`] | the records of a run, their codec and fingerprint |
 //! | [`hashed`] | a value that records share and hash once |
 //! | [`hooks`] | where a driver lets a simulator interfere |
@@ -28,6 +29,7 @@ pub mod hooks;
 pub mod limits;
 pub mod marks;
 pub mod names;
+pub mod narrate;
 pub mod planted;
 pub mod sizes;
 pub mod store;

@@ -70,7 +70,7 @@ pub mod engines;
 pub mod fault;
 pub mod liveness;
 pub mod marks;
-pub mod narrate;
+
 pub mod plan;
 pub mod prelude;
 pub mod profile;
@@ -88,6 +88,7 @@ pub use blame::{Blame, BlameError, BlameOptions, Share, blame};
 pub use bugbase::BugBase;
 pub use campaign::{Campaign, Progress, Report, explore};
 pub use dacapo_core;
+pub use dacapo_core::narrate;
 pub use dacapo_properties;
 pub use dacapo_service;
 pub use deadline::Budget;

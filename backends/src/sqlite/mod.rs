@@ -13,6 +13,7 @@
 //! | `look_up`, `read`, `query` | answering; `scan`: the walks over the log that they need |
 //! | `row` | events, heads and names, from rows |
 //! | `seal` | checksums of the other rows |
+//! | `standing` | what stands beside the log, for those who look on |
 //! | `verify` | checking a whole file |
 //!
 //! What this module refuses to do: keep anything in memory that a look-up could be answered from (the log is the
@@ -32,6 +33,7 @@ mod scan;
 mod schema;
 mod seal;
 mod spare;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -53,6 +55,7 @@ use files::SystemFiles;
 pub use files::{Files, Held, Vfs};
 use row::Names;
 use spare::Spare;
+pub use standing::Standing;
 
 /// How far a commit has come when it returns.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use std::{
 
 use dacapo_backends::clock::SystemClock;
 use dacapo_core::hooks::Clock as _;
+use dacapo_reporting::calendar;
 use dacapo_sim::{
     Engine, Plan, RunOptions, ShrinkError, ShrinkOptions,
     bugbase::{Added, BugBase, Finding, Provenance as Origin, Small},
@@ -15,7 +16,6 @@ use dacapo_sim::{
 };
 
 use crate::{
-    calendar,
     provenance::Provenance,
     scenarios,
     sim_command::Violated,

@@ -25,6 +25,7 @@ use crate::{
     interrupt::Interrupt,
     logging, production,
     terminal::{Terminal, count, faint, label},
+    view,
 };
 
 /// The column of names.
@@ -37,6 +38,7 @@ const FAREWELL: Duration = Duration::from_secs(3);
 #[derive(Serialize)]
 struct Links {
     bus: String,
+    viewer: String,
     db: String,
     services: Vec<(String, String)>,
 }
@@ -62,7 +64,8 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Res
             ready = ready(bus) => ready?,
         }
         let services = instances::start(&dacapo_bank::bank().services(), bus, arguments.service_port).await?;
-        links(terminal, arguments, &format!("http://{bus}"), &services.links);
+        let (viewer, at) = view::spawn_beside(&arguments.db, arguments.viewer).await?;
+        links(terminal, arguments, &format!("http://{bus}"), &format!("http://{at}/"), &services.links);
 
         let mut at_work = JoinSet::new();
         for number in 0..arguments.customers {
@@ -83,6 +86,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Res
             () = interrupt.wait() => {}
             () = time => {}
         }
+        viewer.abort();
         at_work.shutdown().await;
         services.stop(FAREWELL).await;
         trigger.pull();
@@ -107,7 +111,8 @@ async fn ready(bus: SocketAddr) -> anyhow::Result<()> {
     }
 }
 
-fn links(terminal: &Terminal, arguments: &DemoArguments, bus: &str, services: &[(String, String)]) {
+fn links(terminal: &Terminal, arguments: &DemoArguments, bus: &str, viewer: &str, services: &[(String, String)]) {
+    terminal.line(format_args!("{} {viewer}", label("viewer", WIDTH)));
     terminal.line(format_args!("{} {bus}/v1/services", label("bus", WIDTH)));
     for (name, link) in services {
         terminal.line(format_args!("{} {link}", label(name, WIDTH)));
@@ -118,5 +123,8 @@ fn links(terminal: &Terminal, arguments: &DemoArguments, bus: &str, services: &[
         count(u64::from(arguments.customers), "customer", "customers")
     )));
     let db = arguments.db.display().to_string();
-    terminal.object("listening", &Links { bus: bus.to_owned(), db, services: services.to_vec() });
+    terminal.object(
+        "listening",
+        &Links { bus: bus.to_owned(), viewer: viewer.to_owned(), db, services: services.to_vec() },
+    );
 }

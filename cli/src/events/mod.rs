@@ -3,19 +3,21 @@
 //! Both are asked the same [`Query`], page by page with a cursor; following is asking again after the last position, so
 //! nothing is missed and nothing comes twice.
 
-pub(crate) mod filter;
 mod source;
-mod tree;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use dacapo_core::{Event, Position, store::Query};
-use filter::Filter;
+use dacapo_core::{Event, EventId, Position, store::Query};
+use dacapo_reporting::{
+    calendar,
+    filter::{Fared, Filter},
+    graph::Graph,
+    tree,
+};
 use source::Source;
 
 use crate::{
     arguments::EventsArguments,
-    calendar,
     exit::{Exit, Usage},
     interrupt::Interrupt,
     terminal::{Terminal, count, faint},
@@ -29,6 +31,9 @@ const DATA_CHARS_MAX: usize = 100;
 /// Queries.
 pub(crate) fn run(terminal: &Terminal, arguments: &EventsArguments) -> anyhow::Result<Exit> {
     let filter = Filter::parse(&arguments.filter).map_err(|error| Usage::error(error.to_string()))?;
+    if filter.needs_fared() {
+        return Err(Usage::error("status: and service: are answered by the viewer: dacapo view DB"));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(show(terminal, arguments, filter))
 }
@@ -39,7 +44,7 @@ async fn show(terminal: &Terminal, arguments: &EventsArguments, mut filter: Filt
         let first = source.ask(&Query { limit: 1, ..Query::default() }).await?;
         filter.resolve(first.events.first().map(|event| event.time).unwrap_or_default());
     }
-    let query = filter.query().map_err(|error| Usage::error(error.to_string()))?;
+    let query = filter.query(None).map_err(|error| Usage::error(error.to_string()))?;
     let (events, read_at) = match arguments.limit {
         Some(limit) => newest(&mut source, &filter, &query, limit as usize).await?,
         None if arguments.tree => all(&mut source, &filter, &query).await?,
@@ -51,7 +56,9 @@ async fn show(terminal: &Terminal, arguments: &EventsArguments, mut filter: Filt
                 terminal.object("event", &**event);
             }
         }
-        tree::draw(&events, |line| terminal.line(line));
+        for line in tree::lines(&graph(&events, &mut source).await?) {
+            terminal.line(line);
+        }
         return Ok(Exit::Passed);
     }
     let mut shown = events.len() as u64;
@@ -80,7 +87,7 @@ async fn stream(
     let mut shown = 0;
     loop {
         let page = source.ask(&query).await?;
-        for event in page.events.iter().filter(|event| filter.matches(event)) {
+        for event in page.events.iter().filter(|event| wanted(filter, event)) {
             one(terminal, event);
             shown += 1;
         }
@@ -102,13 +109,33 @@ async fn stream(
     }
 }
 
+/// Whether the filter wants the event. How services fared is the viewer's to tell, and was refused before.
+fn wanted(filter: &Filter, event: &Event) -> bool {
+    filter.matches(event, &Fared::default())
+}
+
+/// What caused what among the events; a cause that the filter hides, but that the log has, makes no orphan.
+async fn graph(events: &[Arc<Event>], source: &mut Source) -> anyhow::Result<Graph> {
+    let own: BTreeSet<&EventId> = events.iter().map(|event| &event.id).collect();
+    let outside: BTreeSet<EventId> =
+        events.iter().filter_map(|event| event.causation.clone()).filter(|cause| !own.contains(cause)).collect();
+    let mut elsewhere = BTreeSet::new();
+    for id in outside {
+        let query = Query { id: Some(id.clone()), limit: 1, ..Query::default() };
+        if !source.ask(&query).await?.events.is_empty() {
+            elsewhere.insert(id);
+        }
+    }
+    Ok(Graph::of(events, &elsewhere))
+}
+
 /// All that match, and where the log ended.
 async fn all(source: &mut Source, filter: &Filter, query: &Query) -> anyhow::Result<(Vec<Arc<Event>>, Position)> {
     let mut query = query.clone();
     let mut found = Vec::new();
     loop {
         let page = source.ask(&query).await?;
-        found.extend(page.events.into_iter().filter(|event| filter.matches(event)));
+        found.extend(page.events.into_iter().filter(|event| wanted(filter, event)));
         match page.next {
             Some(next) => query.cursor = Some(next),
             None => return Ok((found, page.read_at)),
@@ -129,7 +156,7 @@ async fn newest(
     loop {
         let page = source.ask(&query).await?;
         let read_at = *read_at.get_or_insert(page.read_at);
-        found.extend(page.events.into_iter().filter(|event| filter.matches(event)));
+        found.extend(page.events.into_iter().filter(|event| wanted(filter, event)));
         match page.next {
             Some(next) if found.len() < limit => query.cursor = Some(next),
             _ => {

@@ -14,6 +14,7 @@ use super::{
     Order, Telling,
     ended::{Coverage, Ended},
     failure::{self, Kept},
+    picture,
     pool::Pool,
     result::{Failure, SeedResult},
     success,
@@ -321,15 +322,23 @@ pub(crate) fn tell(
     ending: &Ending<'_>,
     report: Option<&Path>,
 ) -> anyhow::Result<()> {
+    let mut undrawn = true;
     for result in &tally.failed {
         let kept = match &result.failure {
             Some(Failure::Violated(violated)) => {
                 terminal.object("violation", &serde_json::json!({ "seed": result.seed, "violation": violated }));
-                let keep = |keeper: &mut Keeper| {
+                let mut keep = |keeper: &mut Keeper| {
                     let added = keeper.keep(terminal, violated, result.engine, ending.provenance)?;
-                    anyhow::Ok(Kept { added, bugs: bugs::flag(keeper.directory()) })
+                    let bugs = bugs::flag(keeper.directory());
+                    // Of many failures most are the same one; the others are recorded where a report is asked for.
+                    let picture = if std::mem::take(&mut undrawn) {
+                        Some(picture::of_bug(terminal, result, violated, &added.bug, &bugs, ending)?)
+                    } else {
+                        None
+                    };
+                    anyhow::Ok(Kept { added, bugs, picture })
                 };
-                keeper.as_deref_mut().map(keep).transpose()?
+                keeper.as_deref_mut().map(&mut keep).transpose()?
             }
             _ => None,
         };
@@ -339,15 +348,15 @@ pub(crate) fn tell(
     terminal.line("");
     success::write(terminal, tally, ending);
     if let Some(directory) = report {
-        write_report(directory, tally)
+        write_report(directory, tally, ending)
             .with_context(|| format!("cannot write the report into {}", directory.display()))?;
     }
     summary::write(terminal, tally, ending);
     Ok(())
 }
 
-/// `failures.jsonl` and a plan for each violation.
-fn write_report(directory: &Path, tally: &Tally) -> anyhow::Result<()> {
+/// `failures.jsonl`, and for each violation the plan, the recorded run and its picture.
+fn write_report(directory: &Path, tally: &Tally, ending: &Ending<'_>) -> anyhow::Result<()> {
     fs::create_dir_all(directory)?;
     let mut failures = String::new();
     for result in &tally.failed {
@@ -355,6 +364,7 @@ fn write_report(directory: &Path, tally: &Tally) -> anyhow::Result<()> {
         failures.push('\n');
         if let Some(Failure::Violated(violated)) = &result.failure {
             fs::write(directory.join(format!("plan-{}.json", result.seed)), &violated.plan)?;
+            picture::of_report(directory, result, violated, ending)?;
         }
     }
     fs::write(directory.join("failures.jsonl"), failures)?;

@@ -1,6 +1,8 @@
 //! What is said of a failure, in the order in which a person asks: which promise, who did what, what disturbed it, how to
 //! see it again.
 
+use std::path::PathBuf;
+
 use dacapo_core::Timestamp;
 use dacapo_sim::{Engines, bugbase::Added};
 
@@ -22,6 +24,8 @@ pub(crate) struct Kept {
     pub(crate) added: Added,
     /// The flag that names the base, with a space before it.
     pub(crate) bugs: String,
+    /// The page that shows the run, and the directory of the recorded run.
+    pub(crate) picture: Option<(PathBuf, PathBuf)>,
 }
 
 /// Says it.
@@ -65,6 +69,9 @@ fn violation(terminal: &Terminal, result: &SeedResult, violated: &Violated, kept
         let times = if added.is_new { "new".to_owned() } else { format!("found {} times", added.bug.count) };
         terminal.line(format_args!("bug        {}, {times}, in {}", strong(&added.bug.id), added.path.display()));
     }
+    if let Some((page, _)) = kept.and_then(|kept| kept.picture.as_ref()) {
+        terminal.line(format_args!("picture    {}", strong(page.display())));
+    }
     terminal.line("");
     let mut head = "again";
     let mut say = |command: String| {
@@ -74,13 +81,16 @@ fn violation(terminal: &Terminal, result: &SeedResult, violated: &Violated, kept
     if ending.as_drawn {
         say(replay_of_seed(result, ending));
     }
-    if let Some(Kept { added, bugs }) = kept {
+    if let Some(Kept { added, bugs, picture }) = kept {
         let bug = &added.bug;
         match bug.small {
             Some(_) => say(format!("replay {}{bugs} --trace", bug.id)),
             None => say(format!("shrink {}{bugs}", bug.id)),
         }
         say(format!("blame {}{bugs}", bug.id));
+        if let Some((_, run)) = picture {
+            say(format!("view {}", run.display()));
+        }
     }
     provenance(terminal, result, ending);
 }
@@ -95,7 +105,7 @@ fn engine_flag(result: &SeedResult) -> String {
 }
 
 /// `replay 42`, with whatever is not the default.
-fn replay_of_seed(result: &SeedResult, ending: &Ending<'_>) -> String {
+pub(crate) fn replay_of_seed(result: &SeedResult, ending: &Ending<'_>) -> String {
     let mut replay = format!("replay {}{}", result.seed, engine_flag(result));
     let flags = [
         ("scenario", Some(ending.scenario).filter(|scenario| *scenario != "bank")),
@@ -163,6 +173,6 @@ fn provenance(terminal: &Terminal, result: &SeedResult, ending: &Ending<'_>) {
 }
 
 /// How this program was called, so that the commands shown can be pasted as they are.
-fn program() -> String {
+pub(crate) fn program() -> String {
     std::env::args().next().filter(|name| !name.contains(' ')).unwrap_or_else(|| "dacapo".to_owned())
 }

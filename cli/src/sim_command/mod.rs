@@ -9,6 +9,7 @@ mod ended;
 mod engine;
 pub(crate) mod explore;
 mod failure;
+mod picture;
 mod pool;
 pub(crate) mod replay;
 mod result;

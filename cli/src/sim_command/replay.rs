@@ -1,6 +1,6 @@
 //! `dacapo replay`: one run again, from its seed or from the file of its plan.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use anyhow::Context as _;
 use dacapo_core::{
@@ -13,7 +13,8 @@ use super::{
     ended::Ended,
     engine::{Telling, run_plan},
     explore::{Begun, tell},
-    failure::story_line,
+    failure::{program, story_line},
+    picture,
     summary::Ending,
     tally::Tally,
 };
@@ -28,6 +29,7 @@ use crate::{
     stopwatch::Stopwatch,
     surgery::subject::{self, Naming},
     terminal::{Terminal, strong},
+    view::{self, record},
 };
 
 /// Records shown before the step of `--until`, where the whole trace was not asked for.
@@ -92,7 +94,38 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ReplayArguments) -> anyhow::R
     // What was made by leaving something out is an experiment, and a bug of the base is known: neither is a finding.
     let mut keeper = Keeper::new(&arguments.bugs, Shrinking::None);
     tell(terminal, (whole && !known).then_some(&mut keeper), &tally, &ending, None)?;
+    if arguments.view {
+        let path = Path::new(record::DIRECTORY).join(format!("replay-{}", plan.seed));
+        let again = format!("{} {}", program(), typed(arguments));
+        record::record(&path, picture::of_seed(&plan, engine, &ending, again, Vec::new()))?;
+        view::show_run(terminal, &path)?;
+    }
     Ok(ending.exit)
+}
+
+/// The command that repeats this replay.
+fn typed(arguments: &ReplayArguments) -> String {
+    let mut command = format!("replay {}", arguments.what);
+    let mut flag = |name: &str, value: &str| command.extend([" --", name, " ", value]);
+    let defaults = [("scenario", &arguments.scenario, "bank"), ("profile", &arguments.profile, "swarm")];
+    for (name, value, default) in defaults {
+        if value != default {
+            flag(name, value);
+        }
+    }
+    if let Some(bug) = &arguments.bug {
+        flag("bug", bug);
+    }
+    for fault in &arguments.without_fault {
+        flag("without-fault", &fault.to_string());
+    }
+    for operation in &arguments.without_operation {
+        flag("without-operation", &operation.to_string());
+    }
+    if arguments.as_found {
+        command.push_str(" --as-found");
+    }
+    command
 }
 
 /// The plan that is meant, without what is to be left out; what carries it out; whether the bug base has it.

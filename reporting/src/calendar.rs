@@ -8,7 +8,7 @@ const MICROS_PER_SECOND: u64 = 1_000_000;
 const SECONDS_PER_DAY: u64 = 86_400;
 
 /// `2026-11-21T08:15:30.250Z`, to the millisecond.
-pub(crate) fn show(time: WallTime) -> String {
+pub fn show(time: WallTime) -> String {
     let seconds = time.0 / MICROS_PER_SECOND;
     let (year, month, day) = date_of_day(seconds / SECONDS_PER_DAY);
     let of_day = seconds % SECONDS_PER_DAY;
@@ -18,7 +18,7 @@ pub(crate) fn show(time: WallTime) -> String {
 }
 
 /// Reads `2026-11-21`, or `2026-11-21T08:15:30Z` with an optional fraction of a second.
-pub(crate) fn parse(text: &str) -> Option<WallTime> {
+pub fn parse(text: &str) -> Option<WallTime> {
     let (date, clock) = match text.split_once('T') {
         Some((date, clock)) => (date, Some(clock.strip_suffix('Z')?)),
         None => (text, None),

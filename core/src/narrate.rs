@@ -2,17 +2,17 @@
 
 use std::fmt::{self, Write as _};
 
-use dacapo_core::{
+use crate::{
     Receipt, Timestamp,
     store::Commit,
     trace::{Frame, Record, What},
-    wire::{FromBus, ToBus},
+    wire::{FromBus, ReadWhat, ToBus},
 };
 
 use serde::{Deserialize, Serialize};
 
 /// Longer texts are cut; the whole record is in the trace file.
-const TEXT_CHARS_MAX: usize = 160;
+pub const TEXT_CHARS_MAX: usize = 160;
 
 /// A record in words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,7 +151,19 @@ fn to_bus_words(frame: &ToBus) -> String {
         ),
         ToBus::Nack(nack) => format!("nack of {}: {}", nack.position, nack.reason),
         ToBus::Extend(extend) => format!("extend of {}", extend.position),
-        other => other.encode(),
+        ToBus::Read(read) => match &read.what {
+            ReadWhat::Key { key, after, .. } => format!("read {} of {key} after version {after}", read.request),
+            ReadWhat::Keys { after: Some(after) } => format!("read {} of the keys after {after}", read.request),
+            ReadWhat::Keys { after: None } => format!("read {} of the keys", read.request),
+        },
+        ToBus::Rebuild(rebuild) => format!("rebuild {} after {}", rebuild.request, rebuild.after),
+        ToBus::Credit(credit) => match credit.request {
+            Some(request) => format!("credit of {} for {request}", credit.credit),
+            None => format!("credit of {}", credit.credit),
+        },
+        ToBus::Ping(ping) => format!("ping {}", ping.nonce),
+        ToBus::Ready(_) => "ready".to_owned(),
+        ToBus::Bye(_) => "bye".to_owned(),
     }
 }
 
@@ -174,6 +186,11 @@ fn from_bus_words(frame: &FromBus) -> String {
         }
         FromBus::Conflict(conflict) => format!("conflict of {}", conflict.position),
         FromBus::Fenced(fenced) => format!("fenced of {}: {}", fenced.position, fenced.reason),
+        FromBus::Welcome(welcome) => {
+            format!("welcome with term {}, session {} at position {}", welcome.term, welcome.session, welcome.position)
+        }
+        FromBus::Pong(pong) => format!("pong {}", pong.nonce),
+        FromBus::Rebuilt(rebuilt) => format!("rebuilt {} up to {}", rebuilt.request, rebuilt.position),
         FromBus::Events(events) => format!("{} events up to {}", events.events.len(), events.position),
         other => other.encode(),
     }

@@ -1,0 +1,220 @@
+//! Recorded runs: written, read back, compared, exported.
+
+mod support;
+
+use std::sync::Arc;
+
+use dacapo_core::{
+    CorrelationId, Data, Event, EventId, EventType, Key, NodeName, Position, Source, Term, Timestamp, Version,
+    WallTime,
+    store::Commit,
+    trace::{Frame, Record, What},
+    wire::{Complete, Deliver, FromBus, ToBus, Token},
+};
+use dacapo_reporting::{
+    export,
+    page::runs::divergence,
+    run::{self, Knew, Manifest, RowKind, Rows, Run, Violation},
+    site::{Shown, Site},
+};
+use support::{Scratch, declared, get, page};
+
+fn event(position: u64, version: u64, pence: u64) -> Arc<Event> {
+    Arc::new(Event {
+        position: Position(position),
+        id: EventId::of(format!("e-{position}")),
+        event_type: EventType::of("ConfirmedCredit"),
+        key: Key::of("acc-alice"),
+        version: Version(version),
+        correlation: CorrelationId::of("c-1"),
+        causation: None,
+        time: WallTime(position * 1_000),
+        source: Source::of("accounts"),
+        data: Data::of(&serde_json::json!({"why": "deposit", "pence": pence})),
+    })
+}
+
+/// Records of so many commits, each delivered to an instance; one delivery is lost, and comes again.
+fn records(commits: u64) -> Vec<Record> {
+    let mut records: Vec<Record> = Vec::new();
+    let mut put = |node: &str, at: u64, what: What| {
+        let step = records.len() as u64 + 1;
+        records.push(Record { step, at: Timestamp(at), node: NodeName::of(node), what });
+    };
+    put("bus", 0, What::Started { incarnation: 1 });
+    put("accounts-0", 0, What::Started { incarnation: 2 });
+    put("simulator", 0, What::FaultBegun { fault: 101 });
+    for number in 1..=commits {
+        let at = number * 10_000;
+        let event = event(number, number, 5);
+        let commit = Commit { sequence: number, term: Term(1), events: vec![Arc::clone(&event)], ..Commit::default() };
+        put("bus", at, What::CommitSubmitted { sequence: number, events: 1, completions: 0 });
+        put("bus", at + 1_000, What::CommitDurable { commit: Arc::new(commit) });
+        let deliver = |attempt: u32| {
+            let token = Token { term: Term(1), session: 1, epoch: 1, attempt };
+            Frame::from(FromBus::from(Deliver { token, previous: Version(number - 1), event: Arc::clone(&event) }))
+        };
+        if number == 2 {
+            put("bus", at + 1_500, What::FrameSent { connection: 1, frame: deliver(1) });
+        }
+        let frame = deliver(1 + u32::from(number == 2));
+        put("bus", at + 2_000, What::FrameSent { connection: 1, frame: frame.clone() });
+        put("accounts-0", at + 4_000, What::FrameReceived { connection: 3, frame });
+        put(
+            "accounts-0",
+            at + 4_000,
+            What::Applied {
+                service: "accounts".to_owned().try_into().expect("a name"),
+                instance: "accounts-0".to_owned().try_into().expect("a name"),
+                incarnation: 2,
+                code: 1,
+                key: Key::of("acc-alice"),
+                position: Position(number),
+                version: Version(number),
+                after: Version(number - 1),
+                digest: number,
+                how: dacapo_core::trace::How::Delivered,
+            },
+        );
+        let token = Token { term: Term(1), session: 1, epoch: 1, attempt: 1 };
+        let complete = Complete { position: Position(number), token, events: Vec::new(), guards: Vec::new() };
+        put("accounts-0", at + 4_000, What::FrameSent { connection: 3, frame: Frame::from(ToBus::from(complete)) });
+    }
+    records
+}
+
+fn manifest(records: &[Record]) -> Manifest {
+    let last = records.last().expect("some").step;
+    let commit =
+        records.iter().rev().find(|record| matches!(record.what, What::CommitDurable { .. })).expect("one").step;
+    Manifest {
+        version: run::VERSION,
+        name: "seed 1".to_owned(),
+        seed: 1,
+        scenario: "bank".to_owned(),
+        replay: "dacapo replay 1".to_owned(),
+        commands: vec![("again".to_owned(), "dacapo replay 1".to_owned())],
+        violation: Some(Violation {
+            property: "no_gifts".to_owned(),
+            sentence: "nobody is given money".to_owned(),
+            message: "alice was".to_owned(),
+            step: last,
+            steps: vec![5, commit],
+        }),
+        faults: vec![run::Fault {
+            id: 101,
+            family: "crash".to_owned(),
+            text: "crash of <accounts-0>".to_owned(),
+            hosts: vec!["accounts-0".to_owned()],
+            needed: Some(true),
+        }],
+        ..Manifest::default()
+    }
+}
+
+fn recorded(scratch: &Scratch, name: &str, commits: u64) -> Run {
+    let records = records(commits);
+    run::write(&scratch.path(name), &manifest(&records), records).expect("is written")
+}
+
+#[test]
+fn a_run_is_written_as_an_ordinary_store_with_its_trace_and_read_back() {
+    let scratch = Scratch::new("run");
+    let written = recorded(&scratch, "one", 4);
+    let read = Run::open(&scratch.path("one")).expect("is read");
+    assert_eq!((read.records.as_ref(), &read.manifest), (written.records.as_ref(), &written.manifest));
+    assert_eq!(read.manifest.log_note, None);
+    let mut site = support::site(&read.log());
+    assert!(page(&mut site, "/key/acc-alice").contains("20 pence"), "its log is a store like any other");
+    // In its place when recorded again.
+    assert_eq!(recorded(&scratch, "one", 3).records.len(), 3 + 3 * 6 + 1);
+    assert_eq!(run::list(&scratch.path("")).expect("is read").len(), 1);
+}
+
+#[test]
+fn rows_tell_what_was_lost_and_what_came_again() {
+    let scratch = Scratch::new("rows");
+    let run = recorded(&scratch, "one", 4);
+    let rows = Rows::of(&run, false);
+    let lost: Vec<u64> =
+        rows.messages.iter().filter(|message| message.fate == run::Fate::Lost).map(|message| message.sent).collect();
+    assert_eq!(lost.len(), 1);
+    assert_eq!(rows.again.values().copied().collect::<Vec<_>>(), lost, "the second delivery names the first");
+    assert_eq!(rows.faults, [(101, 3, run.records.len() as u64)]);
+    assert!(
+        rows.open.iter().any(|open| open.class == "delivery") && rows.open.iter().any(|open| open.class == "commit")
+    );
+    let folded: u64 = rows.rows.iter().map(|row| row.through - row.step + 1).sum();
+    assert_eq!(folded, run.records.len() as u64, "every record is in a row");
+    assert!(Rows::of(&run, true).rows.iter().all(|row| row.kind != RowKind::Fold));
+}
+
+#[test]
+fn what_each_node_knew_of_a_key_is_told_step_by_step() {
+    let records = records(3);
+    let knew = Knew::of(&records, &Key::of("acc-alice"), Some(&declared()));
+    let last = knew.changes.last().expect("some");
+    assert_eq!((last.log.version, last.log.balance), (Version(3), Some(15)));
+    assert_eq!(last.nodes[&NodeName::of("accounts-0")].balance, Some(15));
+    let before = &knew.changes[knew.changes.len() - 2];
+    assert_eq!(before.nodes[&NodeName::of("accounts-0")].version, Version(2), "the log is ahead of the instance");
+}
+
+#[test]
+fn two_runs_part_where_their_records_differ() {
+    let (one, mut other) = (records(5), records(5));
+    assert_eq!(divergence(&one, &other), None);
+    other[7].at = Timestamp(1);
+    assert_eq!(divergence(&one, &other), Some(7));
+    assert_eq!(divergence(&one, &one[..9]), Some(9));
+}
+
+#[test]
+fn the_page_that_stands_alone_is_small_and_the_same_twice() {
+    let scratch = Scratch::new("alone");
+    let run = recorded(&scratch, "one", 2_000);
+    assert!(run.records.len() > 10_000);
+    let page = export::html::run(&run, Some(&declared())).expect("is made");
+    assert_eq!(page, export::html::run(&Run::open(&run.path).expect("is read"), Some(&declared())).expect("is made"));
+    assert!(
+        page.len() < 1_000_000 * run.records.len() / 10_000,
+        "{} bytes for {} records",
+        page.len(),
+        run.records.len()
+    );
+    assert!(page.contains("nobody is given money") && page.contains("crash of &lt;accounts-0&gt;"));
+    assert!(!page.contains("src="), "it loads nothing");
+}
+
+#[test]
+fn runs_have_pages_and_names_that_are_no_paths() {
+    let scratch = Scratch::new("pages-of-runs");
+    recorded(&scratch, "one", 40);
+    recorded(&scratch, "two", 30);
+    let shown = Shown { runs: Some(scratch.path("")), declared: Some(declared()), ..Shown::default() };
+    let mut site = Site::open(Arc::new(shown)).expect("opens");
+    assert_eq!(get(&mut site, "/").location.as_deref(), Some("/runs"));
+    assert!(page(&mut site, "/runs").contains("no_gifts"));
+    let shown = page(&mut site, "/run/one");
+    for text in [
+        "nobody is given money",
+        "crash of &lt;accounts-0&gt;",
+        "--without-fault 101",
+        "class=\"violation\"",
+        "What each node knew of",
+    ] {
+        assert!(shown.contains(text), "{text}");
+    }
+    assert!(page(&mut site, "/run/one?step=20&quiet=1").contains("data-step=\"20\""));
+    assert!(page(&mut site, "/in/two/key/acc-alice").contains("150 pence"));
+    assert!(
+        page(&mut site, "/compare?a=one&b=two").contains("the first that differs")
+            || page(&mut site, "/compare?a=one&b=two").contains("The stories")
+    );
+    for target in ["/run/..", "/run/%2E%2E", "/run/one%2F..%2Ftwo", "/in/../events", "/run/three"] {
+        assert_eq!(get(&mut site, target).status, 404, "{target}");
+    }
+    for (kind, begins) in [("html", "<!DOCTYPE html>"), ("jsonl", "{\"step\":1"), ("svg", "<?xml")] {
+        assert!(page(&mut site, &format!("/run/one?as={kind}")).starts_with(begins), "{kind}");
+    }
+}
