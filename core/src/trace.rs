@@ -66,6 +66,16 @@ pub enum How {
     Rebuilt,
 }
 
+/// What a handler is held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ComparedWith {
+    /// The rebuild handler for the same event.
+    Rebuild,
+    /// Itself, called again on the same ground.
+    Again,
+}
+
 /// What happened. `node` of the [`Record`] says to whom.
 #[derive(Debug, Clone, PartialEq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -287,6 +297,15 @@ pub enum What {
     Mark {
         /// Its name.
         name: String,
+    },
+    /// What a handler did was held against something that should do the same; only of services that ask for it.
+    HandlerCompared {
+        /// The event that it handled.
+        position: Position,
+        /// Against what.
+        with: ComparedWith,
+        /// How they differ, in a sentence; none if they do the same.
+        differs: Option<String>,
     },
 }
 

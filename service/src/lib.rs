@@ -40,6 +40,8 @@
 
 pub mod driver;
 pub mod instance;
+#[cfg(feature = "lua")]
+pub mod lua;
 pub mod prelude;
 pub mod service;
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, hash::Hash};
 
-use dacapo_core::{Event, EventType, Key, ServiceName, wire::Start};
+use dacapo_core::{Event, EventType, Key, Position, ServiceName, wire::Start};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use crate::instance::Context;
@@ -53,6 +53,24 @@ pub trait Service: Clone + Send + Sync + 'static {
         None
     }
 
+    /// Takes an event of the view's types in the log's order, for a service that gathers by itself; what of it has changed,
+    /// as a digest for the trace. Called once for each position after [`followed`](Self::followed), besides
+    /// [`contribute`](Self::contribute).
+    fn follow(&self, event: &Event) -> Option<u64> {
+        let _ = event;
+        None
+    }
+
+    /// Up to where the service has followed the log before this life began.
+    fn followed(&self) -> Position {
+        Position::ZERO
+    }
+
+    /// The completion of a handled event is committed.
+    fn settled(&self, position: Position) {
+        let _ = position;
+    }
+
     /// The HTTP routes.
     fn routes(&self) -> Vec<Route> {
         Vec::new()
@@ -80,6 +98,8 @@ pub struct Contribution {
 pub enum Interrupt {
     /// A state is not at hand yet; the machine fetches it and runs the handler again.
     Missing(Key),
+    /// The view is behind a state that was read with it; the machine waits for the view and runs the handler again.
+    Behind,
     /// The handler failed. A delivery is nacked with this reason; a request is answered with 500.
     Failed(String),
 }
@@ -126,7 +146,7 @@ pub struct Request {
     /// Who asks (the `Caller` header), for the scope of the idempotency key.
     pub caller: Option<String>,
     /// Read your writes: views must have seen this position of the log (the `Dacapo-Position` header).
-    pub at_least: Option<dacapo_core::Position>,
+    pub at_least: Option<Position>,
     /// The body.
     pub body: String,
 }
@@ -148,7 +168,7 @@ pub struct Response {
     /// Where the events that the request emitted end in the log; the machine sets it. HTTP carries it as the
     /// `Dacapo-Position` header, which a later request may send to read its own writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub position: Option<dacapo_core::Position>,
+    pub position: Option<Position>,
 }
 
 impl Response {

@@ -106,6 +106,7 @@ impl<S: Service> Instance<S> {
         };
         ran.reads.keys().for_each(|key| self.states.touch(key));
         let waiter = Waiter::Delivery(position);
+        ran.records.iter().for_each(|what| self.record(what.clone()));
         if let Some(open) = self.deliveries.get_mut(position) {
             open.needs.extend(ran.reads.keys().cloned());
         }
@@ -117,7 +118,11 @@ impl<S: Service> Instance<S> {
                 self.fetches.want(&key, Some(waiter));
                 "waits".to_owned()
             }
-            _ if ran.viewed && !self.view_suffices(waiter, Position::ZERO) => "waits".to_owned(),
+            _ if ran.viewed && !self.view_suffices(waiter, ran.at_least) => "waits".to_owned(),
+            Err(Interrupt::Behind) => {
+                self.view_moves(waiter);
+                "waits".to_owned()
+            }
             Err(Interrupt::Failed(reason)) => {
                 self.nack(position, token, &reason);
                 format!("failed: {reason}")
@@ -181,6 +186,9 @@ impl<S: Service> Instance<S> {
         let Some(ended) = self.deliveries.end(completed.position) else { return };
         if ended.of_former_session {
             self.mark(marks::COMPLETION_ASKED_AFTER_SESSION);
+        }
+        if ended.decided.is_some() {
+            self.service.settled(completed.position);
         }
         if let Some(complete) = ended.decided.filter(|_| !completed.already) {
             self.adopt(&ended.event, complete.events, &completed.produced);

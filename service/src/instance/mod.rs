@@ -107,6 +107,8 @@ impl<S: Service> Instance<S> {
     pub fn new(service: S, config: InstanceConfig) -> Self {
         assert!(config.credit > 0, "an instance without credit gets no delivery");
         assert!(config.states_max > 0, "an instance needs room for a state");
+        let mut view = View::default();
+        view.position = service.followed();
         let sorted = |types: Vec<EventType>| types.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
         Self {
             name: service.name(),
@@ -124,7 +126,7 @@ impl<S: Service> Instance<S> {
             fetches: Fetches::default(),
             deliveries: Deliveries::default(),
             requests: Requests::default(),
-            view: View::default(),
+            view,
             rebuild: Rebuild::default(),
             reconcile: Reconcile::default(),
             sizes_told: SizesTold::default(),
@@ -155,7 +157,7 @@ impl<S: Service> Instance<S> {
         &self,
         body: impl FnOnce(&S, &mut Context<'_, S::State>) -> Result<T, Interrupt>,
     ) -> (Result<T, Interrupt>, Ran) {
-        let mut context = Context::new(&self.states, &self.view, self.config.planted);
+        let mut context = Context::new(&self.states, &self.view, self.config.planted, self.now);
         let result = body(&self.service, &mut context);
         (result, context.finish())
     }

@@ -206,17 +206,19 @@ impl<S: Service> Instance<S> {
         }
         let response = match (ran.missing.clone(), result) {
             (Some(key), _) | (None, Err(Interrupt::Missing(key))) => return self.want(&key, id),
+            (None, Err(Interrupt::Behind)) => return self.view_moves(Waiter::Request(id)),
             (None, Err(Interrupt::Failed(reason))) => Response::error(500, &reason),
             (None, Ok(response)) => response,
         };
-        if ran.viewed && !self.view_suffices(Waiter::Request(id), request.at_least.unwrap_or_default()) {
+        let at_least = ran.at_least.max(request.at_least.unwrap_or_default());
+        if ran.viewed && !self.view_suffices(Waiter::Request(id), at_least) {
             return;
         }
         if response.status < 400 && !ran.emitted.is_empty() {
             return self.publish(id, ran, response);
         }
         if response.status < 500 && !ran.reads.is_empty() && self.may_have_an_effect(id) {
-            return self.publish(id, Ran { emitted: Vec::new(), ..ran }, response);
+            return self.publish(id, Ran { emitted: Vec::new(), unguarded: false, ..ran }, response);
         }
         let stale: Vec<Key> = ran.reads.into_keys().filter(|key| !self.is_fresh(key, came)).collect();
         if stale.is_empty() {
@@ -259,6 +261,7 @@ impl<S: Service> Instance<S> {
             key: asker.key.clone(),
             data: dacapo_core::Data::of(&answered),
             first: true,
+            as_said: None,
         });
         let ids = asker.batch(&self.name, &ran.emitted, &response, ran.emitted.len());
         let mut batch = match Batch::of(&ran, ids, self.config.planted).that_fits() {
@@ -266,7 +269,7 @@ impl<S: Service> Instance<S> {
             Err(sentence) => return self.respond(id, Response::error(500, &sentence)),
         };
         for event in &mut batch.events {
-            event.correlation = Some(asker.correlation.clone());
+            event.correlation.get_or_insert_with(|| asker.correlation.clone());
         }
         self.set_phase(id, Phase::Publish { batch, response, sent: false });
     }

@@ -1,0 +1,135 @@
+//! Whether a script keeps to its part of the contract: a listener is a transaction, and a rebuild handler does to the state
+//! what the listener does.
+//!
+//! Neither can be seen from outside before it is too late, so each call is made again on the same ground, and held
+//! against the rebuild handler for the same event.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    sync::Arc,
+};
+
+use dacapo_core::{
+    Event,
+    trace::{ComparedWith, What},
+};
+use serde_json::Value;
+
+use super::{
+    LuaService,
+    run::{Run, Written},
+    service::Ground,
+    state::LuaState,
+    vm::Ended,
+};
+use crate::service::{Context, Interrupt};
+
+type Writes = BTreeMap<String, Written>;
+
+/// What was warned of already: once for each type is enough.
+#[derive(Debug, Default)]
+pub(super) struct Warned(BTreeSet<String>);
+
+impl Warned {
+    pub(super) fn is_news(&mut self, what: &str) -> bool {
+        self.0.insert(what.to_owned())
+    }
+}
+
+fn shown(value: Option<&Arc<Value>>) -> String {
+    const CHARS_MAX: usize = 200;
+    let text = value.map_or_else(|| "nothing".to_owned(), |value| value.to_string());
+    if text.chars().count() > CHARS_MAX {
+        format!("{}…", text.chars().take(CHARS_MAX).collect::<String>())
+    } else {
+        text
+    }
+}
+
+/// What the rebuild handler makes otherwise than the listener did; none if they agree.
+pub(super) fn against_rebuild(service: &LuaService, event: &Event, ground: &Ground, run: &Run) -> Option<String> {
+    // Who writes in the rebuild handler alone has said it once.
+    let (first, Written { value, line }) = run.writes.first_key_value()?;
+    let base = |key: &str| if key == ground.key { ground.own.clone() } else { service.gathered_value(ground, key) };
+    let Some(called) = service.rebuild(event, &mut |asked| Ok(base(asked))) else {
+        return Some(format!(
+            "{line}: the listener for {} writes {first} = {}, and no rebuild handler does: after a rebuild it is not \
+             there; add bus:add_rebuild_handler({:?}, …)",
+            event.event_type,
+            shown(value.as_ref()),
+            event.event_type.as_str(),
+        ));
+    };
+    if let Err(Ended::Failed(sentence)) = &called.result {
+        return Some(format!("{sentence} (in the rebuild handler for {})", event.event_type));
+    }
+    let rebuilt = called.run.writes;
+    let after = |writes: &Writes, key: &String| match writes.get(key) {
+        Some(written) => written.value.clone(),
+        None => base(key),
+    };
+    let keys: BTreeSet<&String> = run.writes.keys().chain(rebuilt.keys()).collect();
+    let key = keys.into_iter().find(|key| after(&run.writes, key) != after(&rebuilt, key))?;
+    let told = |who: &str, writes: &Writes| match writes.get(key) {
+        Some(written) => format!("{who} makes it {} ({})", shown(written.value.as_ref()), written.line),
+        None => format!("{who} leaves it as it is"),
+    };
+    Some(format!(
+        "{key} was {} before {} {}: {}, {}; let one function be both",
+        shown(base(key).as_ref()),
+        event.event_type,
+        event.id,
+        told("the listener", &run.writes),
+        told("the rebuild handler", &rebuilt),
+    ))
+}
+
+/// What a second call on the same ground does otherwise than the first; none if it does the same.
+pub(super) fn against_again(first: &Run, again: &Result<Run, Interrupt>) -> Option<String> {
+    let again = match again {
+        Ok(run) => run,
+        Err(Interrupt::Failed(sentence)) => return Some(format!("{sentence} (when it was called again)")),
+        Err(_) => return None,
+    };
+    let mut words = String::new();
+    for (one, other) in first.sends.iter().zip(&again.sends) {
+        if one != other {
+            let _ = write!(
+                words,
+                "{}: sent {} {} on {}, and when it was called again on the same ground {} {} on {}",
+                one.line, one.event_type, one.data.as_str(), one.key, other.event_type, other.data.as_str(), other.key
+            );
+            break;
+        }
+    }
+    if words.is_empty() && first.sends.len() != again.sends.len() {
+        let longer = if first.sends.len() > again.sends.len() { &first.sends } else { &again.sends };
+        let line = &longer[first.sends.len().min(again.sends.len())].line;
+        let _ = write!(words, "{line}: sent {} events, and when it was called again {}", first.sends.len(), again.sends.len());
+    }
+    if words.is_empty() && first.writes != again.writes {
+        let keys: BTreeSet<&String> = first.writes.keys().chain(again.writes.keys()).collect();
+        let key = keys.into_iter().find(|key| first.writes.get(*key) != again.writes.get(*key))?;
+        let value = |run: &Run| shown(run.writes.get(key).and_then(|written| written.value.as_ref()));
+        let line = first.writes.get(key).or_else(|| again.writes.get(key)).map_or("", |written| written.line.as_str());
+        let _ = write!(words, "{line}: wrote {key} = {}, and when it was called again {}", value(first), value(again));
+    }
+    if words.is_empty() {
+        return None;
+    }
+    words.push_str(": a variable of the script outlives the call; keep what must last in redis");
+    Some(words)
+}
+
+/// Tells the trace what was compared.
+pub(super) fn record(
+    context: &mut Context<'_, LuaState>,
+    event: &Event,
+    rebuilt: Option<String>,
+    again: Option<String>,
+) {
+    for (with, words) in [(ComparedWith::Rebuild, rebuilt), (ComparedWith::Again, again)] {
+        context.record(What::HandlerCompared { position: event.position, with, differs: words });
+    }
+}
