@@ -101,6 +101,12 @@ pub(crate) struct SimArguments {
     /// What to simulate; `dacapo list` names them
     #[arg(default_value = "bank")]
     pub(crate) scenario: String,
+    /// Simulate the services in Lua of this folder instead: every script in it that registers one
+    #[arg(long, value_name = "DIR", requires = "workload")]
+    pub(crate) services: Option<PathBuf>,
+    /// What customers ask of them, and what must hold, in Lua
+    #[arg(long, value_name = "FILE.lua", requires = "services")]
+    pub(crate) workload: Option<PathBuf>,
     /// How many seeds; 100 if left out, or one if a seed is named. With --until-covered: at most so many
     #[arg(short = 'n', long, value_name = "N", conflicts_with = "time")]
     pub(crate) seeds: Option<u64>,

@@ -1,6 +1,7 @@
 //! What can be simulated: the place where scenarios are put into the simulator, which knows none.
 
 use dacapo_properties::Scenario;
+use dacapo_sim::lua::{LuaScenario, PREFIX};
 
 use crate::exit::Usage;
 
@@ -11,6 +12,10 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
 
 /// The scenario of this name.
 pub(crate) fn named(name: &str) -> anyhow::Result<Box<dyn Scenario>> {
+    if name.starts_with(PREFIX) {
+        let scenario = LuaScenario::named(name).map_err(|error| Usage::error(error.to_string()))?;
+        return Ok(Box::new(scenario));
+    }
     let mut known = Vec::new();
     for scenario in all() {
         if scenario.name() == name {

@@ -66,14 +66,16 @@ pub enum How {
     Rebuilt,
 }
 
-/// What a handler is held against.
+/// What a handler is asked, of a service that asks for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ComparedWith {
-    /// The rebuild handler for the same event.
-    Rebuild,
-    /// Itself, called again on the same ground.
-    Again,
+pub enum Check {
+    /// Whether its rebuild handler makes the same of the event.
+    RebuildHandler,
+    /// Whether it does the same when it is called again on the same ground.
+    SecondCall,
+    /// Whether it comes to its end without an error of its own.
+    Errors,
 }
 
 /// What happened. `node` of the [`Record`] says to whom.
@@ -298,14 +300,14 @@ pub enum What {
         /// Its name.
         name: String,
     },
-    /// What a handler did was held against something that should do the same; only of services that ask for it.
-    HandlerCompared {
-        /// The event that it handled.
+    /// What a handler or route did was looked into; only of services that ask for it.
+    HandlerChecked {
+        /// The event that it handled; 0 of a route.
         position: Position,
-        /// Against what.
-        with: ComparedWith,
-        /// How they differ, in a sentence; none if they do the same.
-        differs: Option<String>,
+        /// What was asked.
+        check: Check,
+        /// What is wrong, in a sentence; none if all is well.
+        flaw: Option<String>,
     },
 }
 

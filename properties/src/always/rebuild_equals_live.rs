@@ -10,7 +10,7 @@ use std::{
 use dacapo_core::{
     InstanceName, Key, Position, ServiceName, Timestamp, Version,
     digest::StableHasher,
-    trace::{ComparedWith, How, Record, What},
+    trace::{Check, How, Record, What},
 };
 use std::hash::Hash as _;
 
@@ -58,7 +58,7 @@ impl Observer for RebuildEqualsLive {
     }
 
     fn looks_at(&self) -> Kinds {
-        Streams::KINDS.and(Kinds::APPLIED).and(Kinds::VIEWED).and(Kinds::REBUILD_AT_INSTANCE).and(Kinds::COMPARED)
+        Streams::KINDS.and(Kinds::APPLIED).and(Kinds::VIEWED).and(Kinds::REBUILD_AT_INSTANCE).and(Kinds::CHECKED)
     }
 
     fn observe(&mut self, known: &Known, record: &Record) -> Verdict {
@@ -96,10 +96,10 @@ impl Observer for RebuildEqualsLive {
                     }
                 }
             }
-            What::HandlerCompared { with: ComparedWith::Rebuild, differs, .. } => {
+            What::HandlerChecked { check: Check::RebuildHandler, flaw, .. } => {
                 self.checks += 1;
-                match differs {
-                    Some(differs) => PROMISE.broken(record, differs.clone(), &[]),
+                match flaw {
+                    Some(flaw) => PROMISE.broken(record, flaw.clone(), &[]),
                     None => Ok(()),
                 }
             }

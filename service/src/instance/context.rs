@@ -4,7 +4,7 @@
 //! is sent, or thrown away and run again, is decided afterwards.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     hash::{Hash, Hasher},
 };
 
@@ -54,6 +54,8 @@ pub(super) struct Ran {
     pub(super) viewed_values: bool,
     /// What was read makes no demands on what is emitted.
     pub(super) unguarded: bool,
+    /// But for these.
+    pub(super) guarded: BTreeSet<Key>,
     /// For the trace.
     pub(super) records: Vec<What>,
 }
@@ -124,6 +126,13 @@ impl<'a, State: Default> Context<'a, State> {
     /// refusal still rests on what was read.
     pub fn unguarded(&mut self) {
         self.ran.unguarded = true;
+    }
+
+    /// What this run emits rests on a key that it read, whatever [`unguarded`](Self::unguarded) says.
+    pub fn guard(&mut self, key: &Key) -> Result<(), Interrupt> {
+        self.state(key)?;
+        self.ran.guarded.insert(key.clone());
+        Ok(())
     }
 
     /// The version of a key's state, and the last one that went into it: the types that the service does not take are

@@ -24,7 +24,10 @@ impl Batch {
     /// the same key the versions after it); a key that was read and not emitted to becomes a guard.
     pub(super) fn of(ran: &Ran, ids: impl IntoIterator<Item = EventId>, planted: Planted) -> Self {
         let mut reads = ran.reads.clone();
-        if planted.is(Bug::OverdraftUnguarded) || ran.unguarded {
+        if ran.unguarded {
+            reads.retain(|key, _| ran.guarded.contains(key));
+        }
+        if planted.is(Bug::OverdraftUnguarded) {
             reads.clear();
         }
         let mut heads: BTreeMap<&Key, Version> = BTreeMap::new();

@@ -201,6 +201,7 @@ impl<S: Service> Instance<S> {
         }
         let (result, ran) = self.run(|service, context| service.request(&request, context));
         ran.reads.keys().for_each(|key| self.states.touch(key));
+        ran.records.iter().for_each(|what| self.record(what.clone()));
         if let Some(open) = self.requests.open.get_mut(&id) {
             open.needs = ran.reads.keys().cloned().collect();
         }

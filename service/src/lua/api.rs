@@ -210,6 +210,19 @@ fn bus(lua: &Lua, host: &Host) -> mlua::Result<Table> {
         send(lua, arguments, &shared, &limits)
     })?;
     let shared = host.shared.clone();
+    method(lua, &bus, "bus:guard(key)", move |lua, arguments| {
+        let key = arguments.name(Key::new)?;
+        let mut run = shared.lock();
+        if !run.doing.may_send() {
+            drop(run);
+            return fail(lua, "only what a listener or route decides can rest on a key; guard there");
+        }
+        run.guards.insert(key);
+        Ok(())
+    })?;
+    let shared = host.shared.clone();
+    method(lua, &bus, "bus:idempotency_key()", move |_, _| Ok(shared.lock().idempotency_key.clone()))?;
+    let shared = host.shared.clone();
     method(lua, &bus, "bus:retry(reason)", move |lua, arguments| -> mlua::Result<()> {
         let reason = arguments.text()?;
         shared.lock().stop.get_or_insert(Stop::Later(format!("{LATER}{reason} ({})", line(lua))));

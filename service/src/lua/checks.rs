@@ -11,19 +11,19 @@ use std::{
 };
 
 use dacapo_core::{
-    Event,
-    trace::{ComparedWith, What},
+    Event, Position,
+    trace::{Check, What},
 };
 use serde_json::Value;
 
 use super::{
     LuaService,
-    run::{Run, Written},
-    service::Ground,
+    run::{Run, Sent, Written},
+    service::{Ground, Left},
     state::LuaState,
     vm::Ended,
 };
-use crate::service::{Context, Interrupt};
+use crate::service::{Context, Interrupt, Response};
 
 type Writes = BTreeMap<String, Written>;
 
@@ -92,22 +92,7 @@ pub(super) fn against_again(first: &Run, again: &Result<Run, Interrupt>) -> Opti
         Err(Interrupt::Failed(sentence)) => return Some(format!("{sentence} (when it was called again)")),
         Err(_) => return None,
     };
-    let mut words = String::new();
-    for (one, other) in first.sends.iter().zip(&again.sends) {
-        if one != other {
-            let _ = write!(
-                words,
-                "{}: sent {} {} on {}, and when it was called again on the same ground {} {} on {}",
-                one.line, one.event_type, one.data.as_str(), one.key, other.event_type, other.data.as_str(), other.key
-            );
-            break;
-        }
-    }
-    if words.is_empty() && first.sends.len() != again.sends.len() {
-        let longer = if first.sends.len() > again.sends.len() { &first.sends } else { &again.sends };
-        let line = &longer[first.sends.len().min(again.sends.len())].line;
-        let _ = write!(words, "{line}: sent {} events, and when it was called again {}", first.sends.len(), again.sends.len());
-    }
+    let mut words = sends_again(&first.sends, &again.sends).unwrap_or_default();
     if words.is_empty() && first.writes != again.writes {
         let keys: BTreeSet<&String> = first.writes.keys().chain(again.writes.keys()).collect();
         let key = keys.into_iter().find(|key| first.writes.get(*key) != again.writes.get(*key))?;
@@ -115,21 +100,58 @@ pub(super) fn against_again(first: &Run, again: &Result<Run, Interrupt>) -> Opti
         let line = first.writes.get(key).or_else(|| again.writes.get(key)).map_or("", |written| written.line.as_str());
         let _ = write!(words, "{line}: wrote {key} = {}, and when it was called again {}", value(first), value(again));
     }
-    if words.is_empty() {
-        return None;
-    }
-    words.push_str(": a variable of the script outlives the call; keep what must last in redis");
-    Some(words)
+    (!words.is_empty()).then(|| words + OUTLIVES)
 }
 
-/// Tells the trace what was compared.
+/// The same of a route.
+pub(super) fn answer_again(
+    route: &str,
+    first: &(Response, Left),
+    again: &Result<(Response, Left), Interrupt>,
+) -> Option<String> {
+    let again = match again {
+        Ok(answered) => answered,
+        Err(Interrupt::Failed(sentence)) => return Some(format!("{sentence} (when it was called again)")),
+        Err(_) => return None,
+    };
+    let words = sends_again(&first.1.sends, &again.1.sends).or_else(|| {
+        let shown = |response: &Response| format!("{} {}", response.status, response.body);
+        let (one, other) = (shown(&first.0), shown(&again.0));
+        (one != other).then(|| format!("{route} answered {one}, and when it was called again {other}"))
+    });
+    words.map(|words| words + OUTLIVES)
+}
+
+/// What is wrong with a script whose second call does something else.
+const OUTLIVES: &str = ": a variable of the script outlives the call; keep what must last in redis";
+
+fn sends_again(first: &[Sent], again: &[Sent]) -> Option<String> {
+    for (one, other) in first.iter().zip(again) {
+        if one != other {
+            return Some(format!(
+                "{}: sent {} {} on {}, and when it was called again on the same ground {} {} on {}",
+                one.line,
+                one.event_type,
+                one.data.as_str(),
+                one.key,
+                other.event_type,
+                other.data.as_str(),
+                other.key
+            ));
+        }
+    }
+    let longer = if first.len() > again.len() { first } else { again };
+    let line = &longer.get(first.len().min(again.len()))?.line;
+    Some(format!("{line}: sent {} events, and when it was called again {}", first.len(), again.len()))
+}
+
+/// Tells the trace what was asked and found.
 pub(super) fn record(
     context: &mut Context<'_, LuaState>,
-    event: &Event,
-    rebuilt: Option<String>,
-    again: Option<String>,
+    position: Position,
+    found: impl IntoIterator<Item = (Check, Option<String>)>,
 ) {
-    for (with, words) in [(ComparedWith::Rebuild, rebuilt), (ComparedWith::Again, again)] {
-        context.record(What::HandlerCompared { position: event.position, with, differs: words });
+    for (check, flaw) in found {
+        context.record(What::HandlerChecked { position, check, flaw });
     }
 }

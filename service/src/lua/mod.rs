@@ -36,6 +36,8 @@ mod state;
 mod store;
 mod value;
 mod vm;
+mod watch;
+mod workload;
 
 pub use api::LATER;
 pub use limits::{INSTRUCTIONS_STEP, LuaLimits};
@@ -43,4 +45,6 @@ pub use machine::LuaMachine;
 pub use script::{Script, ScriptError};
 pub use service::{LuaService, LuaSettings};
 pub use state::{LuaState, STEPS_MAX};
+pub use watch::LuaWatch;
+pub use workload::{Asked, LuaWorkload};
 pub use store::{Change, Opened, Snapshot, StateAt, StateStore, StoreError};

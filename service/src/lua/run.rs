@@ -4,7 +4,10 @@
 //! run again. What differs from run to run is taken from the call's subject: the clock is the event's time, and chance is
 //! drawn from its id; so the same call on the same ground does the same, whenever and wherever it is made.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use dacapo_core::{CorrelationId, Data, EventType, Key, WallTime, digest::digest_of};
 use serde_json::Value;
@@ -24,7 +27,7 @@ pub(super) enum Doing {
     Rebuilding,
     /// A route or a timer: reads, writes and sends.
     Answering,
-    /// An invariant: reads what it is given.
+    /// An invariant or workload: works with what it is given.
     Judging,
 }
 
@@ -71,6 +74,10 @@ pub(super) struct Run {
     pub(super) correlation: Option<CorrelationId>,
     pub(super) writes: BTreeMap<String, Written>,
     pub(super) sends: Vec<Sent>,
+    /// Keys that must still be as they were read.
+    pub(super) guards: BTreeSet<Key>,
+    /// Of the request that is answered.
+    pub(super) idempotency_key: Option<String>,
     /// The answer of the last look at a state.
     pub(super) looked: Option<Arc<Value>>,
     pub(super) stop: Option<Stop>,
@@ -93,6 +100,8 @@ impl Run {
             correlation: None,
             writes: BTreeMap::new(),
             sends: Vec::new(),
+            guards: BTreeSet::new(),
+            idempotency_key: None,
             looked: None,
             stop: None,
             instructions: 0,

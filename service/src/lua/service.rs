@@ -17,12 +17,14 @@ use std::{
     time::Duration,
 };
 
-use dacapo_core::{Event, EventType, Expectation, Key, Position, ServiceName, Version, digest::digest_of};
+use dacapo_core::{
+    Event, EventType, Expectation, Key, Position, ServiceName, Version, digest::digest_of, trace::Check,
+};
 use mlua::{IntoLuaMulti as _, Lua, MultiValue, Value as LuaValue};
 use serde_json::{Value, json};
 
 use super::{
-    api::KEYS_OF,
+    api::{KEYS_OF, LATER},
     checks::{self, Warned},
     gathered::Gathered,
     glob,
@@ -62,6 +64,19 @@ pub struct LuaService {
 
 /// Completions under way that wrote what nothing rebuilds.
 const PENDING_MAX: usize = 1_024;
+
+/// What a call wants of the bus.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Left {
+    pub(super) sends: Vec<Sent>,
+    pub(super) guards: BTreeSet<Key>,
+}
+
+impl From<Run> for Left {
+    fn from(run: Run) -> Self {
+        Self { sends: run.sends, guards: run.guards }
+    }
+}
 
 /// What a call finds there: every event's effect but that of the one it is about.
 pub(super) struct Ground {
@@ -108,6 +123,11 @@ impl LuaService {
     /// Its timers, and how often each is due.
     pub(super) fn timers(&self) -> Vec<(String, Duration)> {
         self.vm.registered.timers.iter().map(|(name, (every, _))| (name.clone(), *every)).collect()
+    }
+
+    /// The state of Lua that it runs in.
+    pub(super) fn vm(&self) -> &Vm {
+        &self.vm
     }
 
     /// Makes one call that is about an event.
@@ -172,6 +192,17 @@ impl LuaService {
             }
         }
         ground
+    }
+
+    /// Takes the next event of the log into what gathers over keys.
+    pub(super) fn gather(&self, event: &Event) -> Change {
+        let called = self.rebuild(event, &mut |asked| Ok(self.gathered().value(asked)));
+        let writes = match called {
+            // A state that cannot be made is told where it is used: of its key, by the fold of the key.
+            Some(Called { result: Ok(_), run }) => run.writes,
+            _ => BTreeMap::new(),
+        };
+        self.gathered().take(event, writes)
     }
 
     pub(super) fn gathered(&self) -> MutexGuard<'_, Gathered> {
@@ -246,12 +277,19 @@ impl LuaService {
             called.result.map_err(interrupt_of)?;
             gathered.writes.extend(called.run.writes);
             gathered.sends.extend(called.run.sends);
+            gathered.guards.extend(called.run.guards);
         }
         Ok(gathered)
     }
 
     /// Puts what was sent into the batch: with the version that the state has, where that is demanded.
-    fn send(&self, sends: Vec<Sent>, context: &mut Context<'_, LuaState>) -> Result<(), Interrupt> {
+    fn send(&self, left: Left, context: &mut Context<'_, LuaState>) -> Result<(), Interrupt> {
+        let Left { sends, guards } = left;
+        for key in guards {
+            // The version is that of the key's own state; what was followed of it must be as new.
+            self.version(&key, context)?;
+            context.guard(&key)?;
+        }
         let mut versions: BTreeMap<Key, Version> = BTreeMap::new();
         for sent in sends.iter().filter(|sent| !sent.implicit) {
             if !versions.contains_key(&sent.key) {
@@ -279,11 +317,11 @@ impl LuaService {
         Ok(version)
     }
 
-    fn answer(&self, request: &Request, context: &mut Context<'_, LuaState>) -> Result<(Response, Vec<Sent>), Interrupt> {
+    fn answer(&self, request: &Request, context: &mut Context<'_, LuaState>) -> Result<(Response, Left), Interrupt> {
         let registered = &self.vm.registered;
         if let Some(timer) = request.route.strip_prefix(TIMER) {
             let Some((_, handler)) = registered.timers.get(timer) else {
-                return Ok((Response::error(404, "there is no such timer"), Vec::new()));
+                return Ok((Response::error(404, "there is no such timer"), Left::default()));
             };
             let run = Run::new(Doing::Answering, digest_of(0, &request.idempotency_key), context.now().wall);
             let called =
@@ -291,11 +329,11 @@ impl LuaService {
                     timer.into_lua_multi(lua)
                 });
             called.result.map_err(interrupt_of)?;
-            return Ok((Response { status: 200, body: String::new(), position: None }, called.run.sends));
+            return Ok((Response { status: 200, body: String::new(), position: None }, called.run.into()));
         }
         let matches = |route: &Route| route.method == request.method && route.path == request.route;
         let Some((_, handler)) = registered.routes.iter().find(|(route, _)| matches(route)) else {
-            return Ok((Response::error(404, "there is no such route"), Vec::new()));
+            return Ok((Response::error(404, "there is no such route"), Left::default()));
         };
         let data: Value = match request.body.trim() {
             "" => Value::Null,
@@ -303,7 +341,7 @@ impl LuaService {
                 Ok(data) => data,
                 Err(error) => {
                     let sentence = format!("the body is no JSON: {error}; send one JSON value");
-                    return Ok((Response::error(400, &sentence), Vec::new()));
+                    return Ok((Response::error(400, &sentence), Left::default()));
                 }
             },
         };
@@ -311,7 +349,8 @@ impl LuaService {
             Some(key) => digest_of(0, key),
             None => digest_of(0, request),
         };
-        let run = Run::new(Doing::Answering, seed, context.now().wall);
+        let mut run = Run::new(Doing::Answering, seed, context.now().wall);
+        run.idempotency_key.clone_from(&request.idempotency_key);
         let called = self.vm.invoke(run, &mut |asked| self.look_at(context, None, asked), &handler.function, |lua| {
             let arguments = lua.create_table()?;
             for (name, text) in &request.parameters {
@@ -342,7 +381,7 @@ impl LuaService {
                 .map_err(|error| wrong(&format!("what is no answer: {}", super::vm::sentence(&error))))?
                 .to_string(),
         };
-        Ok((Response { status, body, position: None }, called.run.sends))
+        Ok((Response { status, body, position: None }, called.run.into()))
     }
 
     /// Holds a call against the rebuild handler, and against itself.
@@ -357,7 +396,24 @@ impl LuaService {
             return;
         }
         let again = self.listen(event, ground, context);
-        checks::record(context, event, rebuilt, checks::against_again(first, &again));
+        let again = checks::against_again(first, &again);
+        checks::record(context, event.position, [
+            (Check::RebuildHandler, rebuilt),
+            (Check::SecondCall, again),
+            (Check::Errors, None),
+        ]);
+    }
+
+    /// Tells of a call that failed by itself.
+    fn tell(&self, error: &Interrupt, position: Position, context: &mut Context<'_, LuaState>) {
+        let Interrupt::Failed(sentence) = error else { return };
+        if sentence.starts_with(LATER) {
+            return;
+        }
+        tracing::error!(target: "lua", script = self.script.file(), "{sentence}");
+        if self.settings.compares {
+            checks::record(context, position, [(Check::Errors, Some(sentence.clone()))]);
+        }
     }
 
     /// Keeps what nothing rebuilds until the completion is committed.
@@ -455,12 +511,12 @@ impl Service for LuaService {
             context.must_have_seen(event.position);
         }
         let ground = self.ground(event, state);
-        let run = self.listen(event, &ground, context)?;
+        let run = self.listen(event, &ground, context).inspect_err(|error| self.tell(error, event.position, context))?;
         if self.settings.compares || !run.writes.is_empty() {
             self.compare(event, &ground, &run, context);
         }
         self.keep(event, &run);
-        self.send(run.sends, context)
+        self.send(run.into(), context)
     }
 
     fn settled(&self, position: Position) {
@@ -476,17 +532,8 @@ impl Service for LuaService {
     }
 
     fn follow(&self, event: &Event) -> Option<u64> {
-        let called = self.rebuild(event, &mut |asked| Ok(self.gathered().value(asked)));
-        let writes = match called {
-            // A state that cannot be made is told where it is used: of its key, by the fold of the key.
-            Some(Called { result: Ok(_), run }) => run.writes,
-            _ => BTreeMap::new(),
-        };
-        let digest = (!writes.is_empty()).then(|| {
-            let values: Vec<_> = writes.iter().map(|(key, written)| (key, &written.value)).collect();
-            digest_of(0, &values)
-        });
-        let change = self.gathered().take(event, writes);
+        let change = self.gather(event);
+        let digest = (!change.values.is_empty()).then(|| digest_of(0, &change.values));
         self.save(change);
         digest
     }
@@ -501,9 +548,15 @@ impl Service for LuaService {
 
     fn request(&self, request: &Request, context: &mut Context<'_, LuaState>) -> Result<Response, Interrupt> {
         context.unguarded();
-        let (response, sends) = self.answer(request, context)?;
+        let answered = self.answer(request, context).inspect_err(|error| self.tell(error, Position::ZERO, context))?;
+        if self.settings.compares {
+            let again = self.answer(request, context);
+            let again = checks::answer_again(request.route, &answered, &again);
+            checks::record(context, Position::ZERO, [(Check::SecondCall, again), (Check::Errors, None)]);
+        }
+        let (response, left) = answered;
         if response.status < 400 {
-            self.send(sends, context)?;
+            self.send(left, context)?;
         }
         Ok(response)
     }

@@ -132,7 +132,7 @@ fn of(record: &Record) -> Vec<Subject> {
         }
         What::HandlerBegun { position, .. }
         | What::HandlerEnded { position, .. }
-        | What::HandlerCompared { position, .. }
+        | What::HandlerChecked { position, .. }
         | What::Viewed { position, .. } => {
             about.push(Subject::Event(*position));
         }
