@@ -7,7 +7,7 @@ use crate::exit::Usage;
 
 /// All of them.
 pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
-    vec![Box::new(dacapo_bank::bank())]
+    vec![Box::new(dacapo_bank::bank()), Box::new(dacapo_bank::lua::bank())]
 }
 
 /// The scenario of this name.

@@ -105,7 +105,7 @@ impl Process {
     fn of(arguments: &ServiceArguments, script: Script, bus: &str) -> anyhow::Result<Self> {
         let world = production::world("service");
         let limits = LuaLimits { time: Some((Arc::clone(&world.clock), CALL_MAX)), ..LuaLimits::default() };
-        let settings = LuaSettings { limits, compares: false };
+        let settings = LuaSettings { limits, ..LuaSettings::default() };
         let service = LuaService::load(&script, &settings).map_err(usage)?;
         let name = arguments.instance.clone().unwrap_or_else(|| format!("{}-1", service.name()));
         let name = InstanceName::new(name).map_err(|error| Usage::error(format!("--instance: {error}")))?;

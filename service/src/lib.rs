@@ -47,4 +47,4 @@ pub mod service;
 
 pub use dacapo_core::{Data, Event, EventType, Key, Position, ServiceName, Version};
 pub use instance::{Context, Input, Instance, InstanceConfig, Machine, Output};
-pub use service::{Contribution, HandlerFault, Interrupt, Method, Request, Response, Route, Service};
+pub use service::{Contribution, HandlerFault, Inconsistent, Interrupt, Method, Request, Response, Route, Service};

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, hash::Hash};
 
-use dacapo_core::{Event, EventType, Key, Position, ServiceName, wire::Start};
+use dacapo_core::{Event, EventType, Key, NewEvent, Position, ServiceName, wire::Start};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use crate::instance::Context;
@@ -82,6 +82,33 @@ pub trait Service: Clone + Send + Sync + 'static {
         let _ = (request, context);
         Ok(Response::error(404, "there is no such route"))
     }
+
+    /// Whether the service hears of it when an event of this type that a request emitted was inconsistent. If not, the
+    /// request is run again on fresher ground.
+    fn hears_of(&self, event_type: &EventType) -> bool {
+        let _ = event_type;
+        false
+    }
+
+    /// Hears of it, and may emit something else. The request is answered with what its route returned, once, when that is
+    /// in the log.
+    fn inconsistent(
+        &self,
+        inconsistent: &Inconsistent<'_>,
+        context: &mut Context<'_, Self::State>,
+    ) -> Result<(), Interrupt> {
+        let _ = (inconsistent, context);
+        Ok(())
+    }
+}
+
+/// What became of a request's events: the bus took none of them, since one met newer ground than it was decided on.
+#[derive(Debug)]
+pub struct Inconsistent<'a> {
+    /// The request.
+    pub request: &'a Request,
+    /// What it emitted.
+    pub events: &'a [NewEvent],
 }
 
 /// What one source key contributes to what is gathered under another.

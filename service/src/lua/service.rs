@@ -18,7 +18,7 @@ use std::{
 };
 
 use dacapo_core::{
-    Event, EventType, Expectation, Key, Position, ServiceName, Version, digest::digest_of, trace::Check,
+    CorrelationId, Event, EventType, Expectation, Key, Position, ServiceName, Version, digest::digest_of, trace::Check,
 };
 use mlua::{IntoLuaMulti as _, Lua, MultiValue, Value as LuaValue};
 use serde_json::{Value, json};
@@ -33,12 +33,13 @@ use super::{
     registered::Handler,
     run::{Doing, Run, Sent},
     script::{Script, ScriptError},
+    sent_from::SentFrom,
     state::LuaState,
     store::{Change, Snapshot, StateStore},
     value,
     vm::{Called, Ended, Look, Vm},
 };
-use crate::service::{Context, Interrupt, Method, Request, Response, Route, Service};
+use crate::service::{Context, Inconsistent, Interrupt, Method, Request, Response, Route, Service};
 
 /// How a script is run.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +48,8 @@ pub struct LuaSettings {
     pub limits: LuaLimits,
     /// Whether every call is made twice and held against the rebuild handler: in a simulation.
     pub compares: bool,
+    /// Remembers, where calls are compared, which line sent what.
+    pub sent_from: SentFrom,
 }
 
 /// A service in Lua. Its clones begin with fresh variables, as other processes would.
@@ -296,7 +299,10 @@ impl LuaService {
                 versions.insert(sent.key.clone(), self.version(&sent.key, context)?);
             }
         }
-        for Sent { event_type, key, correlation, data, .. } in sends {
+        for Sent { event_type, key, correlation, data, line, .. } in sends {
+            if self.settings.compares {
+                self.settings.sent_from.note(&event_type, &key, &data, line);
+            }
             let expectation = versions.get(&key).map_or(Expectation::Any, |version| Expectation::Version(*version));
             context.emit_as(event_type, key, data, expectation, correlation);
         }
@@ -382,6 +388,30 @@ impl LuaService {
                 .to_string(),
         };
         Ok((Response { status, body, position: None }, called.run.into()))
+    }
+
+    /// Calls the receipt listeners for events of a request that were inconsistent.
+    fn hear(
+        &self,
+        inconsistent: &Inconsistent<'_>,
+        context: &mut Context<'_, LuaState>,
+    ) -> Result<Left, Interrupt> {
+        let mut left = Left::default();
+        for event in inconsistent.events {
+            let Some(handler) = self.vm.registered.receipts.get(&event.event_type) else { continue };
+            let mut run = Run::new(Doing::Answering, digest_of(0, event.id.as_str()), context.now().wall);
+            run.idempotency_key.clone_from(&inconsistent.request.idempotency_key);
+            let called = self.vm.invoke(run, &mut |asked| self.look_at(context, None, asked), &handler.function, |lua| {
+                let data: Value = event.data.to().map_err(mlua::Error::external)?;
+                let correlation = event.correlation.as_ref().map(CorrelationId::as_str);
+                let (event_type, key) = (event.event_type.as_str(), event.key.as_str());
+                ("inconsistent", event_type, key, correlation, value::to_lua(lua, &data)?).into_lua_multi(lua)
+            });
+            called.result.map_err(interrupt_of)?;
+            left.sends.extend(called.run.sends);
+            left.guards.extend(called.run.guards);
+        }
+        Ok(left)
     }
 
     /// Holds a call against the rebuild handler, and against itself.
@@ -559,5 +589,18 @@ impl Service for LuaService {
             self.send(left, context)?;
         }
         Ok(response)
+    }
+    fn hears_of(&self, event_type: &EventType) -> bool {
+        self.vm.registered.receipts.contains_key(event_type)
+    }
+
+    fn inconsistent(
+        &self,
+        inconsistent: &Inconsistent<'_>,
+        context: &mut Context<'_, LuaState>,
+    ) -> Result<(), Interrupt> {
+        context.unguarded();
+        let left = self.hear(inconsistent, context).inspect_err(|error| self.tell(error, Position::ZERO, context))?;
+        self.send(left, context)
     }
 }

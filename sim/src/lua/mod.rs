@@ -17,7 +17,7 @@ use std::{
 use dacapo_properties::{Operation, Property, Scenario, ServiceSpec, scenario::Draw};
 use dacapo_service::{
     InstanceConfig, Machine, Service as _,
-    lua::{Asked, LuaLimits, LuaMachine, LuaService, LuaSettings, LuaWatch, LuaWorkload, Script, ScriptError},
+    lua::{Asked, LuaLimits, LuaMachine, LuaService, LuaSettings, LuaWatch, LuaWorkload, Script, ScriptError, SentFrom},
 };
 
 /// How the name of every such scenario begins.
@@ -122,7 +122,7 @@ impl LuaScenario {
 
     /// The scenario of these scripts, under a name.
     pub fn of(name: &str, scripts: Vec<Script>, workload: &Script) -> Result<Self, LuaScenarioError> {
-        let settings = LuaSettings { limits: LuaLimits::default(), compares: true };
+        let settings = LuaSettings { limits: LuaLimits::default(), compares: true, sent_from: SentFrom::default() };
         let mut files: BTreeMap<String, String> = BTreeMap::new();
         let mut loaded = Vec::new();
         for script in scripts {
@@ -222,6 +222,8 @@ impl Scenario for LuaScenario {
 
     fn properties(&self) -> Vec<Box<dyn Property>> {
         let watches = self.scripts.iter().map(|(script, spec)| (script, &spec.watch));
-        properties::of(&self.workload, watches)
+        // Another run has sent what it has sent.
+        self.settings.sent_from.clear();
+        properties::of(&self.workload, &self.settings.sent_from, watches)
     }
 }
