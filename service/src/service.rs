@@ -125,6 +125,8 @@ pub struct Contribution {
 pub enum Interrupt {
     /// A state is not at hand yet; the machine fetches it and runs the handler again.
     Missing(Key),
+    /// A key's events are not at hand yet; the machine fetches them and runs the handler again.
+    Unread(Key),
     /// The view is behind a state that was read with it; the machine waits for the view and runs the handler again.
     Behind,
     /// The handler failed. A delivery is nacked with this reason; a request is answered with 500.

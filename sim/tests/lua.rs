@@ -111,3 +111,57 @@ fn a_workload_that_asks_what_is_not_there_is_told_before_anything_runs() {
     let error = LuaScenario::of("lua:test", scripts, &Script::of("workload.lua", workload)).unwrap_err().to_string();
     assert!(error.contains("request 1 asks \"shop\"; the services are: purses"), "{error}");
 }
+
+/// Counts each event once, whoever handles it and whenever, in the key's own state and in a gathered one.
+const COUNTED: &str = "
+bus:register('purses')
+local function count(place, data)
+  local seen = redis:get(place) or { ids = json.decode('[]') }
+  seen.ids[#seen.ids + 1] = data.id
+  redis:set(place, seen)
+  return seen.ids
+end
+bus:add_rebuild_handler('Counted', function(event_type, key, correlation, data)
+  count(key, data)
+  count('all', data)
+end)
+bus:add_event_listener('Counted', function(event_type, key, correlation, data)
+  local own, all = count(key, data), count('all', data)
+  bus:send('Seen', 'seen-' .. data.id, true, nil, { id = data.id, own = own, all = all })
+end)
+bus:add_route('/purses/{id}/{what}', POST, function(method, route, args, data)
+  bus:send('Counted', 'purse-1', true, nil, { id = data.id })
+  return HTTP_OK
+end)
+bus:add_route('/purses/{id}', GET, function() return HTTP_OK, { events = #bus:query('purse-1') } end)
+";
+
+#[test]
+fn a_listener_sees_everything_but_its_own_event_and_that_once() {
+    let workload = format!(
+        "{WORKLOAD}
+         bus:invariant('counted_once', function(event)
+           if event.type ~= 'Seen' then return true end
+           for _, list in ipairs({{ event.data.own, event.data.all }}) do
+             local times = {{}}
+             for _, id in ipairs(list) do times[id] = (times[id] or 0) + 1 end
+             for id, count in pairs(times) do
+               if count > 1 then return false, id .. ' is counted ' .. count .. ' times' end
+             end
+             if times[event.data.id] ~= 1 then return false, 'the event itself is not counted' end
+           end
+         end)"
+    );
+    let scripts = vec![Script::of("purses.lua", COUNTED)];
+    let scenario = LuaScenario::of("lua:test", scripts, &Script::of("workload.lua", &workload)).expect("loads");
+    assert_eq!(first_failure(&scenario, 40), None);
+}
+
+#[test]
+fn amounts_may_be_floats() {
+    let floats = PURSES.replace("{ pence = 0 }", "{ pence = 0.0 }");
+    let workload = WORKLOAD.replace("math.random(50)", "math.random(50) / 4");
+    let scripts = vec![Script::of("purses.lua", &floats)];
+    let scenario = LuaScenario::of("lua:test", scripts, &Script::of("workload.lua", &workload)).expect("loads");
+    assert_eq!(first_failure(&scenario, 15), None);
+}

@@ -6,14 +6,15 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{Hash, Hasher},
+    sync::Arc,
 };
 
 use dacapo_core::{
-    CorrelationId, Data, EventType, Expectation, Key, Now, Position, Version, planted::Planted, trace::What,
+    CorrelationId, Data, Event, EventType, Expectation, Key, Now, Position, Version, planted::Planted, trace::What,
 };
 use serde::Serialize;
 
-use super::{states::States, views::View};
+use super::{queries::Queries, states::States, views::View};
 use crate::service::Interrupt;
 
 /// An event that a run wants in the log.
@@ -56,6 +57,8 @@ pub(super) struct Ran {
     pub(super) unguarded: bool,
     /// But for these.
     pub(super) guarded: BTreeSet<Key>,
+    /// Keys whose events were asked for.
+    pub(super) queried: BTreeSet<Key>,
     /// For the trace.
     pub(super) records: Vec<What>,
 }
@@ -65,14 +68,21 @@ pub(super) struct Ran {
 pub struct Context<'a, State> {
     states: &'a States<State>,
     view: &'a View,
+    queries: &'a Queries,
     planted: Planted,
     now: Now,
     ran: Ran,
 }
 
 impl<'a, State: Default> Context<'a, State> {
-    pub(super) fn new(states: &'a States<State>, view: &'a View, planted: Planted, now: Now) -> Self {
-        Self { states, view, planted, now, ran: Ran::default() }
+    pub(super) fn new(
+        states: &'a States<State>,
+        view: &'a View,
+        queries: &'a Queries,
+        planted: Planted,
+        now: Now,
+    ) -> Self {
+        Self { states, view, queries, planted, now, ran: Ran::default() }
     }
 
     pub(super) fn finish(self) -> Ran {
@@ -89,6 +99,13 @@ impl<'a, State: Default> Context<'a, State> {
             self.ran.missing.get_or_insert_with(|| key.clone());
             Err(Interrupt::Missing(key.clone()))
         }
+    }
+
+    /// Every event of a key, whatever its type, in order: 10,000 at most, as of some moment after it was asked for. It
+    /// carries no guard. What is not at hand is fetched, and the handler run again.
+    pub fn events(&mut self, key: &Key) -> Result<&'a [Arc<Event>], Interrupt> {
+        self.ran.queried.insert(key.clone());
+        self.queries.read(key).ok_or_else(|| Interrupt::Unread(key.clone()))
     }
 
     /// What is gathered under a key: (source key, contribution as JSON text), by source key. Views carry no guard.

@@ -119,6 +119,10 @@ impl<S: Service> Instance<S> {
                 "waits".to_owned()
             }
             _ if ran.viewed && !self.view_suffices(waiter, ran.at_least) => "waits".to_owned(),
+            Err(Interrupt::Unread(key)) => {
+                self.query(&key, waiter);
+                "waits".to_owned()
+            }
             Err(Interrupt::Behind) => {
                 self.view_moves(waiter);
                 "waits".to_owned()
@@ -141,6 +145,9 @@ impl<S: Service> Instance<S> {
                 }
             }
         };
+        if outcome != "waits" {
+            self.queries.forget(&ran.queried);
+        }
         self.record(What::HandlerEnded { service: self.name.clone(), position, token, outcome });
     }
 

@@ -12,6 +12,7 @@
 //! | `session` | connect, `hello`, `welcome`, heartbeats, coming back |
 //! | `questions` | what was asked of the bus under a number |
 //! | `states`, `fetches` | the states in memory; bringing one up to its head |
+//! | `queries` | whole keys read for a handler |
 //! | `context`, `decision`, `ids` | what a handler sees; what becomes of what it read and emitted; derived ids |
 //! | `deliveries`, `handling` | what is open; handling it and taking the bus's answer |
 //! | `requests` | routes: idempotent publishing, answers |
@@ -27,6 +28,7 @@ mod fetches;
 mod handling;
 mod ids;
 mod io;
+mod queries;
 mod questions;
 mod rebuild;
 mod reconcile;
@@ -58,6 +60,7 @@ use self::{
     context::Ran,
     deliveries::Deliveries,
     fetches::{Fetches, Waiter},
+    queries::Queries,
     questions::{Purpose, Questions},
     rebuild::Rebuild,
     reconcile::Reconcile,
@@ -91,6 +94,7 @@ pub struct Instance<S: Service> {
     questions: Questions,
     states: States<S::State>,
     fetches: Fetches,
+    queries: Queries,
     deliveries: Deliveries,
     requests: Requests,
     view: View,
@@ -124,6 +128,7 @@ impl<S: Service> Instance<S> {
             questions: Questions::default(),
             states: States::new(),
             fetches: Fetches::default(),
+            queries: Queries::default(),
             deliveries: Deliveries::default(),
             requests: Requests::default(),
             view,
@@ -157,7 +162,7 @@ impl<S: Service> Instance<S> {
         &self,
         body: impl FnOnce(&S, &mut Context<'_, S::State>) -> Result<T, Interrupt>,
     ) -> (Result<T, Interrupt>, Ran) {
-        let mut context = Context::new(&self.states, &self.view, self.config.planted, self.now);
+        let mut context = Context::new(&self.states, &self.view, &self.queries, self.config.planted, self.now);
         let result = body(&self.service, &mut context);
         (result, context.finish())
     }
@@ -196,10 +201,11 @@ impl<S: Service> Instance<S> {
             FromBus::Events(page) => match self.questions.purpose(page.request).cloned() {
                 Some(Purpose::View | Purpose::Probe) => self.view_page(page.request, &page),
                 Some(Purpose::Rebuild) => self.rebuild_page(page.request, &page),
-                Some(purpose @ (Purpose::State(_) | Purpose::Answer(_) | Purpose::Heads)) => {
+                Some(purpose @ (Purpose::State(_) | Purpose::Query(_) | Purpose::Answer(_) | Purpose::Heads)) => {
                     self.questions.end(page.request);
                     match purpose {
                         Purpose::State(key) => self.hydrated(&key, &page),
+                        Purpose::Query(key) => self.queried(&key, &page),
                         Purpose::Answer(id) => self.looked_up(id, &page),
                         _ => self.heads_page(page),
                     }

@@ -217,10 +217,12 @@ impl<S: Service> Instance<S> {
         }
         let response = match (ran.missing.clone(), result) {
             (Some(key), _) | (None, Err(Interrupt::Missing(key))) => return self.want(&key, id),
+            (None, Err(Interrupt::Unread(key))) => return self.query(&key, Waiter::Request(id)),
             (None, Err(Interrupt::Behind)) => return self.view_moves(Waiter::Request(id)),
             (None, Err(Interrupt::Failed(reason))) => Response::error(500, &reason),
             (None, Ok(response)) => response,
         };
+        self.queries.forget(&ran.queried);
         let at_least = ran.at_least.max(request.at_least.unwrap_or_default());
         if ran.viewed && !self.view_suffices(Waiter::Request(id), at_least) {
             return;

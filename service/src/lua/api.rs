@@ -220,6 +220,17 @@ fn bus(lua: &Lua, host: &Host) -> mlua::Result<Table> {
         run.guards.insert(key);
         Ok(())
     })?;
+    let at = host.clone();
+    method(lua, &bus, "bus:query(key)", move |lua, arguments| {
+        let key = arguments.name(Key::new)?;
+        if !at.shared.lock().doing.may_send() {
+            return fail(lua, "the log is asked in listeners, routes and timers alone");
+        }
+        match look(lua, &at, &format!("{EVENTS_OF}{key}"))? {
+            Some(events) => value::to_lua(lua, &events),
+            None => Ok(LuaValue::Nil),
+        }
+    })?;
     let shared = host.shared.clone();
     method(lua, &bus, "bus:idempotency_key()", move |_, _| Ok(shared.lock().idempotency_key.clone()))?;
     let shared = host.shared.clone();
@@ -387,6 +398,9 @@ fn redis(lua: &Lua, host: &Host) -> mlua::Result<Table> {
 
 /// How a look begins that asks for the keys of a pattern; no key begins so, since a key has no control character.
 pub(super) const KEYS_OF: &str = "\u{1}keys ";
+
+/// How a look begins that asks for the events of a key.
+pub(super) const EVENTS_OF: &str = "\u{1}events ";
 
 fn get(lua: &Lua, host: &Host, key: &str) -> mlua::Result<Option<Arc<Value>>> {
     if let Some(written) = host.shared.lock().writes.get(key) {

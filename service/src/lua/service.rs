@@ -24,7 +24,7 @@ use mlua::{IntoLuaMulti as _, Lua, MultiValue, Value as LuaValue};
 use serde_json::{Value, json};
 
 use super::{
-    api::{KEYS_OF, LATER},
+    api::{EVENTS_OF, KEYS_OF, LATER},
     checks::{self, Warned},
     gathered::Gathered,
     glob,
@@ -123,6 +123,17 @@ impl LuaService {
         &self.script
     }
 
+    /// Calls the listener for an event where there is no state, and tells how many events it would send.
+    pub fn rehearse(&self, event: &Event) -> Result<usize, String> {
+        let Some(handler) = self.vm.registered.listeners.get(&event.event_type) else { return Ok(0) };
+        let called = self.call_about(event, Doing::Listening, handler, &mut |_| Ok(None), None);
+        match called.result {
+            Ok(_) => Ok(called.run.sends.len()),
+            Err(Ended::Failed(sentence)) => Err(sentence),
+            Err(Ended::Interrupt(interrupt)) => Err(format!("{}: {interrupt:?}", handler.line)),
+        }
+    }
+
     /// Its timers, and how often each is due.
     pub(super) fn timers(&self) -> Vec<(String, Duration)> {
         self.vm.registered.timers.iter().map(|(name, (every, _))| (name.clone(), *every)).collect()
@@ -167,7 +178,7 @@ impl LuaService {
     }
 
     /// A key's value with every event in it but this version's.
-    fn own_without(&self, state: &LuaState, version: Version) -> Option<Arc<Value>> {
+    pub(super) fn own_without(&self, state: &LuaState, version: Version) -> Option<Arc<Value>> {
         let Some((mut value, later)) = state.without(version) else { return state.value.clone() };
         for event in later {
             if let Some((called, _)) = self.rebuild_own(value.as_ref(), event)
@@ -180,10 +191,19 @@ impl LuaService {
     }
 
     /// The ground on which an event is handled: everything that is known, but not the event itself.
-    fn ground(&self, event: &Event, state: &LuaState) -> Ground {
-        let own = self.own_without(state, event.version);
+    fn ground(&self, event: &Event, context: &mut Context<'_, LuaState>) -> Result<Ground, Interrupt> {
+        let state = context.state(&event.key)?;
+        if let Some(why) = &state.broken {
+            return Err(Interrupt::Failed(format!("the state of {} cannot be used: {why}", event.key)));
+        }
+        let folds = self.vm.registered.rebuilds.contains_key(&event.event_type);
+        let own = if folds && state.has_forgotten(event.version) {
+            self.folded_without(context.events(&event.key)?, event)
+        } else {
+            self.own_without(state, event.version)
+        };
         let mut ground = Ground { key: event.key.as_str().to_owned(), own, overlay: BTreeMap::new() };
-        let Some((before, later)) = self.gathered().before(event.position) else { return ground };
+        let Some((before, later)) = self.gathered().before(event.position) else { return Ok(ground) };
         ground.overlay = before;
         for event in later {
             let called = self.rebuild(&event, &mut |asked| Ok(self.gathered_value(&ground, asked)));
@@ -194,7 +214,20 @@ impl LuaService {
                 }
             }
         }
-        ground
+        Ok(ground)
+    }
+
+    /// A key's value with all of these in it but one.
+    pub(super) fn folded_without(&self, events: &[Arc<Event>], but: &Event) -> Option<Arc<Value>> {
+        let mut value = None;
+        for event in events.iter().filter(|event| event.version != but.version) {
+            if let Some((called, _)) = self.rebuild_own(value.as_ref(), event)
+                && let Some(written) = called.run.writes.get(event.key.as_str())
+            {
+                value.clone_from(&written.value);
+            }
+        }
+        value
     }
 
     /// Takes the next event of the log into what gathers over keys.
@@ -226,6 +259,11 @@ impl LuaService {
         ground: Option<&Ground>,
         asked: &str,
     ) -> Result<Option<Arc<Value>>, Interrupt> {
+        if let Some(key) = asked.strip_prefix(EVENTS_OF) {
+            let Ok(key) = Key::new(key.to_owned()) else { return Ok(None) };
+            let events: Vec<Value> = context.events(&key)?.iter().map(|event| told(event)).collect();
+            return Ok(Some(Arc::new(Value::Array(events))));
+        }
         context.viewing();
         if let Some(pattern) = asked.strip_prefix(KEYS_OF) {
             let gathered = self.gathered();
@@ -466,6 +504,15 @@ impl LuaService {
     }
 }
 
+/// An event as scripts see one that they have asked for.
+pub(super) fn told(event: &Event) -> Value {
+    json!({
+        "id": event.id, "type": event.event_type, "key": event.key, "version": event.version.0,
+        "position": event.position.0, "correlation": event.correlation, "causation": event.causation,
+        "source": event.source, "data": event.data.to().unwrap_or(Value::Null), "timestamp": event.time.0 / 1_000,
+    })
+}
+
 fn arguments_of(lua: &Lua, event: &Event, status: Option<&'static str>) -> mlua::Result<MultiValue> {
     let data: Value = event.data.to().map_err(|error| mlua::Error::RuntimeError(error.to_string()))?;
     let (event_type, key) = (event.event_type.as_str(), event.key.as_str());
@@ -532,15 +579,11 @@ impl Service for LuaService {
             return Ok(());
         }
         context.unguarded();
-        let state = context.state(&event.key)?;
-        if let Some(why) = &state.broken {
-            return Err(Interrupt::Failed(format!("the state of {} cannot be used: {why}", event.key)));
-        }
         if self.gathered().has_foreign() {
             // What the lane's earlier events gathered must be seen, and this one told apart.
             context.must_have_seen(event.position);
         }
-        let ground = self.ground(event, state);
+        let ground = self.ground(event, context)?;
         let run = self.listen(event, &ground, context).inspect_err(|error| self.tell(error, event.position, context))?;
         if self.settings.compares || !run.writes.is_empty() {
             self.compare(event, &ground, &run, context);

@@ -59,6 +59,13 @@ impl LuaState {
     }
 }
 
+impl LuaState {
+    /// Whether so many steps were taken since this version that what there was before it is not kept any more.
+    pub(super) fn has_forgotten(&self, version: Version) -> bool {
+        self.steps.len() == STEPS_MAX && self.steps.front().is_some_and(|oldest| version < oldest.event.version)
+    }
+}
+
 impl Hash for LuaState {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (&self.value, &self.broken).hash(state);

@@ -1,9 +1,12 @@
 //! The sandbox, and what registering a script says.
 
+use std::sync::Arc;
+
+use dacapo_core::{CorrelationId, Data, Event, EventId, EventType, Key, Position, Source, Version, WallTime};
 use serde_json::{Value, json};
 
 use super::{
-    LuaLimits, LuaService, LuaSettings, Script, ScriptError,
+    LuaLimits, LuaService, LuaSettings, LuaState, Script, ScriptError,
     run::{Doing, Run},
     value,
     vm::{Ended, Vm},
@@ -18,7 +21,7 @@ fn limits() -> LuaLimits {
 fn evaluated(code: &str) -> Result<Value, String> {
     let script = Script::of("test.lua", &format!("function run() {code} end")).with_module("lib.one", "return { one = 1 }");
     let vm = Vm::load(&script, &limits()).map_err(|error| error.to_string())?;
-    let run = Run::new(Doing::Listening, 7, dacapo_core::WallTime(1_700_000_000_000_000));
+    let run = Run::new(Doing::Listening, 7, WallTime(1_700_000_000_000_000));
     let called = vm.call(run, &mut |_| Ok(None), |lua| {
         let returned = lua.globals().get::<mlua::Function>("run")?.call::<mlua::Value>(())?;
         value::of_lua(lua, &returned)
@@ -180,4 +183,41 @@ fn json_and_decimals_are_at_hand() {
     assert_eq!(evaluated("return json.decode('{\"a\": [1, 2.0]}').a"), Ok(json!([1, 2.0])));
     refused("return json.decode('{')", "this is no JSON");
     assert_eq!(evaluated("return { decimal.parse('12.34'), decimal.text(5), decimal.share(2500, 10, 100) }"), Ok(json!([1234, "0.05", 250])));
+}
+
+#[test]
+fn what_is_too_long_ago_is_folded_again_from_the_keys_events() {
+    let service = loaded(
+        "bus:register('shop')
+         bus:add_rebuild_handler('Noted', function(event_type, key, correlation, data)
+           local list = redis:get(key) or json.decode('[]')
+           list[#list + 1] = data
+           redis:set(key, list)
+         end)",
+    )
+    .unwrap();
+    let (key, count) = (Key::of("k"), super::STEPS_MAX as u64 + 20);
+    let events: Vec<Arc<Event>> = (1..=count).map(|version| Arc::new(noted(&key, version))).collect();
+    let mut state = LuaState::default();
+    events.iter().for_each(|event| service.apply(&key, &mut state, event));
+    let without = |but: u64| Some(Arc::new(json!((1..=count).filter(|version| *version != but).collect::<Vec<_>>())));
+    let (early, late) = (&events[4], &events[count as usize - 10]);
+    assert!(state.has_forgotten(early.version) && !state.has_forgotten(late.version));
+    assert_eq!(service.folded_without(&events, early), without(5));
+    assert_eq!(service.own_without(&state, late.version), without(late.version.0));
+}
+
+fn noted(key: &Key, version: u64) -> Event {
+    Event {
+        position: Position(version),
+        id: EventId::of(format!("e-{version}")),
+        event_type: EventType::of("Noted"),
+        key: key.clone(),
+        version: Version(version),
+        correlation: CorrelationId::of("c"),
+        causation: None,
+        time: WallTime(0),
+        source: Source::of("test"),
+        data: Data::of(&version),
+    }
 }

@@ -8,11 +8,12 @@ use std::fmt;
 use dacapo_core::{Event, Position, WallTime};
 use mlua::{IntoLuaMulti as _, Value as LuaValue};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     LuaSettings, Script, ScriptError,
     run::{Doing, Run},
+    service::told,
     value,
     vm::{Ended, Vm, sentence},
     watch::ask,
@@ -117,13 +118,7 @@ impl LuaWorkload {
         self.position = event.position;
         let Some(handler) = self.vm.registered.invariants.get(name) else { return Ok(()) };
         let verdict = ask(&self.vm, handler, event.time, |lua| {
-            let data: Value = event.data.to().unwrap_or(Value::Null);
-            let told = json!({
-                "id": event.id, "type": event.event_type, "key": event.key, "version": event.version.0,
-                "position": event.position.0, "correlation": event.correlation, "causation": event.causation,
-                "source": event.source, "data": data, "timestamp": event.time.0 / 1_000,
-            });
-            value::to_lua(lua, &told)?.into_lua_multi(lua)
+            value::to_lua(lua, &told(event))?.into_lua_multi(lua)
         });
         verdict.map_err(|why| {
             format!("{} on {}@{} {}: {why}", event.event_type, event.key, event.version, event.data.as_str())
