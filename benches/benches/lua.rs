@@ -55,7 +55,11 @@ impl Pair {
         pair.input(Input::Started);
         pair.input(Input::Connected);
         for key in 0..KEYS {
-            pair.deliver(key, "AccountCreated", &json!({"user": "alice", "account": format!("a{key}"), "name": "Purse"}));
+            pair.deliver(
+                key,
+                "AccountCreated",
+                &json!({"user": "alice", "account": format!("a{key}"), "name": "Purse"}),
+            );
         }
         pair
     }

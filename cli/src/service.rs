@@ -81,9 +81,8 @@ fn address_of(url: &str) -> anyhow::Result<String> {
 
 /// The listener outlives the lives of the script.
 fn bind(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(address).with_context(|| {
-        format!("cannot listen at {address}; end what listens there, or choose another address")
-    })?;
+    let listener = TcpListener::bind(address)
+        .with_context(|| format!("cannot listen at {address}; end what listens there, or choose another address"))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
@@ -140,12 +139,7 @@ impl Process {
     }
 
     /// Runs until Ctrl-C, or until there is a new script that loads.
-    fn run(
-        self,
-        listener: Option<&TcpListener>,
-        file: &Path,
-        interrupt: &Interrupt,
-    ) -> anyhow::Result<Option<Script>> {
+    fn run(self, listener: Option<&TcpListener>, file: &Path, interrupt: &Interrupt) -> anyhow::Result<Option<Script>> {
         let Self { service, name, state, bus } = self;
         let code = service.code();
         let opened = state.open(service.name().as_str(), name.as_str(), code)?;
@@ -156,15 +150,11 @@ impl Process {
         let world = production::world(name.as_str());
         let machine = LuaMachine::new(service, InstanceConfig::new(name, world.entropy.next_u64()));
         let (shutdown, asked) = watch::channel(false);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("cannot start the runtime")?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
         runtime.block_on(async {
             let listener = match listener {
-                Some(listener) => {
-                    Some(server::tcp(tokio::net::TcpListener::from_std(listener.try_clone()?)?))
-                }
+                Some(listener) => Some(server::tcp(tokio::net::TcpListener::from_std(listener.try_clone()?)?)),
                 None => None,
             };
             let running = driver::run(Box::new(machine), TcpConnect::new(bus), listener, world, asked);

@@ -70,7 +70,8 @@ struct Service {
 fn service(directory: &Path, bus: &Bus, script: &str, more: &[&str]) -> Service {
     let arguments = [&["service", script, "--bus", &bus.url, "--listen", "127.0.0.1:0"], more].concat();
     let mut running = Running::start(directory, &arguments);
-    let http = running.line()["http"].as_str().expect("says where").strip_prefix("http://").expect("is a link").to_owned();
+    let http =
+        running.line()["http"].as_str().expect("says where").strip_prefix("http://").expect("is a link").to_owned();
     let service = Service { running, http };
     service.until("GET", "/health_check", |status, _| status == 200);
     service
@@ -147,7 +148,10 @@ fn an_old_script_with_floats_runs_on_the_bus_and_outlives_its_process_and_its_st
     let two = service(directory, &bus, "purses.lua", &["--instance", "purses-2", "--state", "memory"]);
     assert_eq!(one.ask("POST", "/purse/ann", r#"{"amount": 10.5}"#), (201, json!({"moved": 10.5})));
     assert_eq!(two.ask("POST", "/purse/ann", r#"{"amount": -4.25}"#).0, 201);
-    assert_eq!(two.ask("POST", "/purse/ann", r#"{"amount": -7}"#), (400, json!({"error": "not enough", "balance": 6.25})));
+    assert_eq!(
+        two.ask("POST", "/purse/ann", r#"{"amount": -7}"#),
+        (400, json!({"error": "not enough", "balance": 6.25}))
+    );
     assert_eq!(one.ask("POST", "/purse/bob", r#"{"amount": 1}"#).0, 201);
     assert_eq!(one.ask("POST", "/purse/bob", "{").0, 400);
     assert_eq!(one.ask("GET", "/purse/eve", "").0, 404);
@@ -239,7 +243,12 @@ fn a_newcomer_finds_the_first_bug() {
     let found = run(&shop, &simulated);
     let said = stdout(&found);
     assert_eq!(code(&found), 1, "{said}{}", stderr(&found));
-    for words in ["VIOLATED no_shelf_is_below_zero", "workload.lua:", "sent at shop.lua:", "--scenario lua:services:workload.lua"] {
+    for words in [
+        "VIOLATED no_shelf_is_below_zero",
+        "workload.lua:",
+        "sent at shop.lua:",
+        "--scenario lua:services:workload.lua",
+    ] {
         assert!(said.contains(words), "{words}: {said}");
     }
     let again = said.lines().find(|line| line.contains("replay ")).expect("says how to run it again");

@@ -72,7 +72,8 @@ fn the_bank_in_lua_keeps_every_promise_under_faults() {
     let bank = lua::bank();
     for seed in 1..=15 {
         let plan = Plan::draw(&bank, seed, &Profile::swarm());
-        let outcome = run(&bank, &plan, &RunOptions { engine: Engine::Event, ..RunOptions::default() }).expect("a plan");
+        let outcome =
+            run(&bank, &plan, &RunOptions { engine: Engine::Event, ..RunOptions::default() }).expect("a plan");
         assert_eq!(outcome.violation, None, "seed {seed}");
     }
 }

@@ -10,11 +10,11 @@ use std::{
 };
 
 use dacapo_core::{Key, Position, Version};
-use dacapo_service::lua::{Change, Snapshot, StateAt};
+use dacapo_service::lua::{Change, Live, Snapshot, StateAt};
 use serde_json::{Value, json};
 
-fn value(value: Value) -> Option<Arc<Value>> {
-    Some(Arc::new(value))
+fn value(value: Value) -> Arc<Value> {
+    Arc::new(value)
 }
 
 fn change(position: u64, key: &str, version: u64, values: &[(&str, Option<Arc<Value>>)]) -> Change {
@@ -29,14 +29,14 @@ fn change(position: u64, key: &str, version: u64, values: &[(&str, Option<Arc<Va
 /// What a service might leave behind.
 fn changes() -> Vec<Change> {
     let mut all = vec![
-        change(3, "acc-a", 1, &[("acc-a", value(json!({"pence": 5}))), ("moves", value(json!(1)))]),
-        change(4, "acc-b", 1, &[("acc-b", value(json!({"pence": 1.5})))]),
-        change(9, "acc-b", 2, &[("acc-b", None), ("moves", value(json!(2)))]),
+        change(3, "acc-a", 1, &[("acc-a", Some(value(json!({"pence": 5})))), ("moves", Some(value(json!(1))))]),
+        change(4, "acc-b", 1, &[("acc-b", Some(value(json!({"pence": 1.5}))))]),
+        change(9, "acc-b", 2, &[("acc-b", None), ("moves", Some(value(json!(2))))]),
     ];
     all[0].foreign = vec!["moves".to_owned()];
-    all[1].live = vec![("seen".to_owned(), Some(value(json!(7)))), ("gone".to_owned(), Some(None))];
-    all[2].live = vec![("gone".to_owned(), None), ("none".to_owned(), Some(None))];
-    all.extend((10..2_000).map(|n| change(n, "acc-c", n - 9, &[("acc-c", value(json!({"pence": n})))])));
+    all[1].live = vec![("seen".to_owned(), Some(Live::Set(value(json!(7))))), ("gone".to_owned(), Some(Live::Deleted))];
+    all[2].live = vec![("gone".to_owned(), None), ("none".to_owned(), Some(Live::Deleted))];
+    all.extend((10..2_000).map(|n| change(n, "acc-c", n - 9, &[("acc-c", Some(value(json!({"pence": n}))))])));
     all
 }
 

@@ -21,7 +21,8 @@ fn planted(right: &str, wrong: &str) -> LuaScenario {
 fn first_failure(scenario: &LuaScenario, seeds: u64) -> Option<(u64, String, String)> {
     (1..=seeds).find_map(|seed| {
         let plan = Plan::draw(scenario, seed, &Profile::swarm());
-        let outcome = run(scenario, &plan, &RunOptions { engine: Engine::Event, ..RunOptions::default() }).expect("a plan");
+        let outcome =
+            run(scenario, &plan, &RunOptions { engine: Engine::Event, ..RunOptions::default() }).expect("a plan");
         outcome.violation.map(|violation| (seed, violation.property.to_owned(), violation.message))
     })
 }

@@ -18,8 +18,9 @@ use serde_json::Value;
 
 use super::{
     LuaService,
+    calls::Left,
+    ground::Ground,
     run::{Run, Sent, Written},
-    service::{Ground, Left},
     state::LuaState,
     vm::Ended,
 };
@@ -39,7 +40,7 @@ impl Warned {
 
 fn shown(value: Option<&Arc<Value>>) -> String {
     const CHARS_MAX: usize = 200;
-    let text = value.map_or_else(|| "nothing".to_owned(), |value| value.to_string());
+    let text = value.map_or_else(|| "nothing".to_owned(), ToString::to_string);
     if text.chars().count() > CHARS_MAX {
         format!("{}…", text.chars().take(CHARS_MAX).collect::<String>())
     } else {

@@ -28,7 +28,8 @@ pub(super) fn table(lua: &Lua) -> mlua::Result<Table> {
 
 /// `parse("12.34", 2)` is 1234; more places than asked for are refused and not rounded.
 fn parse(text: &str, places: u32) -> Result<i64, String> {
-    let refuse = || format!("decimal.parse: {text:?} is no amount with at most {places} places; write one such as 12.34");
+    let refuse =
+        || format!("decimal.parse: {text:?} is no amount with at most {places} places; write one such as 12.34");
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),
         None => (false, text),
@@ -58,7 +59,8 @@ fn share(units: i64, part: i64, of: i64) -> Result<i64, String> {
     let (product, of) = (i128::from(units) * i128::from(part), i128::from(of));
     let (quotient, rest) = (product.div_euclid(of), product.rem_euclid(of));
     let up = 2 * rest > of || (2 * rest == of && quotient % 2 != 0);
-    i64::try_from(quotient + i128::from(up)).map_err(|_| "decimal.share: the share is too large; divide first".to_owned())
+    i64::try_from(quotient + i128::from(up))
+        .map_err(|_| "decimal.share: the share is too large; divide first".to_owned())
 }
 
 #[cfg(test)]

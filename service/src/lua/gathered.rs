@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{
     run::Written,
-    store::{Change, Snapshot},
+    store::{Change, Live, Snapshot},
 };
 
 /// Events whose effect can be taken back: a listener is shown the state without its own event, and comes soon after it.
@@ -41,7 +41,7 @@ pub(super) struct Gathered {
     position: Position,
     recent: VecDeque<Recent>,
     /// What listeners wrote that no rebuild handler rebuilds: here alone, as long as the store lasts.
-    live: Writes,
+    live: BTreeMap<String, Live>,
 }
 
 impl Gathered {
@@ -73,23 +73,20 @@ impl Gathered {
     }
 
     /// What a listener wrote and nothing rebuilds.
-    pub(super) fn live(&self, key: &str) -> Option<Option<Arc<Value>>> {
-        self.live.get(key).cloned()
+    pub(super) fn live(&self, key: &str) -> Option<&Live> {
+        self.live.get(key)
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &String> {
-        let live = self.live.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| key);
+        let live = self.live.iter().filter(|(_, live)| **live != Live::Deleted).map(|(key, _)| key);
         self.values.keys().filter(|key| !self.live.contains_key(*key)).chain(live)
     }
 
     /// Takes in what an event makes.
     pub(super) fn take(&mut self, event: &Event, writes: BTreeMap<String, Written>) -> Change {
         let mut before = Writes::new();
-        let mut change = Change {
-            position: event.position,
-            version: Some((event.key.clone(), event.version)),
-            ..Change::default()
-        };
+        let mut change =
+            Change { position: event.position, version: Some((event.key.clone(), event.version)), ..Change::default() };
         for (key, Written { value, .. }) in writes {
             if key != event.key.as_str() && self.foreign.insert(key.clone()) {
                 change.foreign.push(key.clone());
@@ -126,12 +123,9 @@ impl Gathered {
     }
 
     /// Keeps what a listener wrote and nothing rebuilds.
-    pub(super) fn keep_live(&mut self, writes: Writes) -> Change {
-        let mut change = Change { position: self.position, ..Change::default() };
-        for (key, value) in writes {
-            change.live.push((key.clone(), Some(value.clone())));
-            self.live.insert(key, value);
-        }
-        change
+    pub(super) fn keep_live(&mut self, writes: BTreeMap<String, Live>) -> Change {
+        let live = writes.iter().map(|(key, live)| (key.clone(), Some(live.clone()))).collect();
+        self.live.extend(writes);
+        Change { position: self.position, live, ..Change::default() }
     }
 }

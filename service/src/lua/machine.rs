@@ -66,15 +66,18 @@ impl LuaMachine {
             self.own += 1;
             timer.asked = Some(self.own);
             let time = now.wall.0 / every_us;
-            asked.push((self.own, Request {
-                method: Method::Post,
-                route: intern(&format!("{TIMER}{}", timer.name)),
-                parameters: BTreeMap::new(),
-                idempotency_key: Some(format!("{time}")),
-                caller: None,
-                at_least: None,
-                body: String::new(),
-            }));
+            asked.push((
+                self.own,
+                Request {
+                    method: Method::Post,
+                    route: intern(&format!("{TIMER}{}", timer.name)),
+                    parameters: BTreeMap::new(),
+                    idempotency_key: Some(format!("{time}")),
+                    caller: None,
+                    at_least: None,
+                    body: String::new(),
+                },
+            ));
         }
         for (id, request) in asked {
             self.instance.handle_input(now, Input::Request { id, request });

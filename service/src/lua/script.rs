@@ -37,12 +37,16 @@ pub enum ScriptError {
     #[error("{0}; mend the script and start again")]
     Broken(String),
     /// It never said who it is.
-    #[error("{0} never calls bus:register(name): without it the bus does not know which service this is; call it once, \
-             at the top")]
+    #[error(
+        "{0} never calls bus:register(name): without it the bus does not know which service this is; call it once, \
+             at the top"
+    )]
     Nameless(String),
     /// It does nothing.
-    #[error("{0} registers no listener, no rebuild handler, no route and no timer, so there is nothing that it could do; \
-             add one")]
+    #[error(
+        "{0} registers no listener, no rebuild handler, no route and no timer, so there is nothing that it could do; \
+             add one"
+    )]
     Idle(String),
 }
 
@@ -71,7 +75,8 @@ impl Script {
 
     /// Reads the file, and every other `.lua` in its folder and below: those are its modules.
     pub fn read(path: &Path) -> Result<Self, ScriptError> {
-        let file = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+        let file =
+            path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
         let text = read(path)?;
         let mut modules = BTreeMap::new();
         let folder = match path.parent() {

@@ -19,7 +19,8 @@ fn limits() -> LuaLimits {
 
 /// What this code returns inside of a handler.
 fn evaluated(code: &str) -> Result<Value, String> {
-    let script = Script::of("test.lua", &format!("function run() {code} end")).with_module("lib.one", "return { one = 1 }");
+    let script =
+        Script::of("test.lua", &format!("function run() {code} end")).with_module("lib.one", "return { one = 1 }");
     let vm = Vm::load(&script, &limits()).map_err(|error| error.to_string())?;
     let run = Run::new(Doing::Listening, 7, WallTime(1_700_000_000_000_000));
     let called = vm.call(run, &mut |_| Ok(None), |lua| {
@@ -96,7 +97,10 @@ fn every_run_is_the_same() {
     assert_eq!(Ok(first.clone()), evaluated(code));
     assert!(first[0].as_str().unwrap().starts_with("k10 k100 k12 "), "{first}");
     assert_eq!(first[3], json!(1_700_000_000));
-    assert_eq!((&first[4], &first[5], &first[6], &first[7]), (&json!("table"), &json!("function"), &json!("table"), &json!("a")));
+    assert_eq!(
+        (&first[4], &first[5], &first[6], &first[7]),
+        (&json!("table"), &json!("function"), &json!("table"), &json!("a"))
+    );
     refused("return string.format('%p', {})", "shows an address");
     refused("for k in pairs({ [{}] = 1 }) do end", "has no order to walk it in");
     refused("setmetatable({}, { __gc = function() end })", "__gc");
@@ -179,10 +183,16 @@ fn every_status_of_http_has_its_name() {
 
 #[test]
 fn json_and_decimals_are_at_hand() {
-    assert_eq!(evaluated("return json.encode({ a = 1, b = 1.5, c = { 1, 2 } })"), Ok(json!(r#"{"a":1,"b":1.5,"c":[1,2]}"#)));
+    assert_eq!(
+        evaluated("return json.encode({ a = 1, b = 1.5, c = { 1, 2 } })"),
+        Ok(json!(r#"{"a":1,"b":1.5,"c":[1,2]}"#))
+    );
     assert_eq!(evaluated("return json.decode('{\"a\": [1, 2.0]}').a"), Ok(json!([1, 2.0])));
     refused("return json.decode('{')", "this is no JSON");
-    assert_eq!(evaluated("return { decimal.parse('12.34'), decimal.text(5), decimal.share(2500, 10, 100) }"), Ok(json!([1234, "0.05", 250])));
+    assert_eq!(
+        evaluated("return { decimal.parse('12.34'), decimal.text(5), decimal.share(2500, 10, 100) }"),
+        Ok(json!([1234, "0.05", 250]))
+    );
 }
 
 #[test]
@@ -199,7 +209,9 @@ fn what_is_too_long_ago_is_folded_again_from_the_keys_events() {
     let (key, count) = (Key::of("k"), super::STEPS_MAX as u64 + 20);
     let events: Vec<Arc<Event>> = (1..=count).map(|version| Arc::new(noted(&key, version))).collect();
     let mut state = LuaState::default();
-    events.iter().for_each(|event| service.apply(&key, &mut state, event));
+    for event in &events {
+        service.apply(&key, &mut state, event);
+    }
     let without = |but: u64| Some(Arc::new(json!((1..=count).filter(|version| *version != but).collect::<Vec<_>>())));
     let (early, late) = (&events[4], &events[count as usize - 10]);
     assert!(state.has_forgotten(early.version) && !state.has_forgotten(late.version));

@@ -62,9 +62,9 @@ fn convert(lua: &Lua, value: &LuaValue, path: &mut Vec<String>) -> Result<Value,
         LuaValue::Nil => Ok(Value::Null),
         LuaValue::Boolean(truth) => Ok(Value::Bool(*truth)),
         LuaValue::Integer(integer) => Ok(Value::Number((*integer).into())),
-        LuaValue::Number(float) => Number::from_f64(*float).map(Value::Number).ok_or_else(|| {
-            format!("{} is {float}, which JSON cannot say; check the calculation", place(path))
-        }),
+        LuaValue::Number(float) => Number::from_f64(*float)
+            .map(Value::Number)
+            .ok_or_else(|| format!("{} is {float}, which JSON cannot say; check the calculation", place(path))),
         LuaValue::String(text) => match text.to_str() {
             Ok(text) => Ok(Value::String(text.to_owned())),
             Err(_) => Err(format!("{} is a text that is not UTF-8; encode it", place(path))),
@@ -90,7 +90,8 @@ fn convert_table(lua: &Lua, table: &Table, path: &mut Vec<String>) -> Result<Val
                 filled += 1;
             }
             LuaValue::String(name) => {
-                let name = name.to_str().map_err(|_| format!("{} has a name that is not UTF-8", place(path)))?.to_owned();
+                let name =
+                    name.to_str().map_err(|_| format!("{} has a name that is not UTF-8", place(path)))?.to_owned();
                 path.push(name.clone());
                 fields.insert(name, convert(lua, &value, path)?);
             }
@@ -107,10 +108,12 @@ fn convert_table(lua: &Lua, table: &Table, path: &mut Vec<String>) -> Result<Val
         Ok(())
     };
     let mut wrong = None;
-    let walked = table.for_each(|key, value| visit(key, value).map_err(|sentence| {
-        wrong = Some(sentence);
-        Error::RuntimeError(String::new())
-    }));
+    let walked = table.for_each(|key, value| {
+        visit(key, value).map_err(|sentence| {
+            wrong = Some(sentence);
+            Error::RuntimeError(String::new())
+        })
+    });
     if let Some(sentence) = wrong {
         return Err(sentence);
     }

@@ -65,18 +65,22 @@ impl Vm {
         let shared = Shared(Arc::new(Mutex::new(Run::idle())));
         let look = lua.create_table().map_err(broken)?;
         let registered = Arc::new(Mutex::new(Registered::default()));
-        api::install(&lua, &api::Host {
-            script: script.clone(),
-            shared: shared.clone(),
-            look: look.clone(),
-            registered: Arc::clone(&registered),
-            limits: limits.clone(),
-        })
+        api::install(
+            &lua,
+            &api::Host {
+                script: script.clone(),
+                shared: shared.clone(),
+                look: look.clone(),
+                registered: Arc::clone(&registered),
+                limits: limits.clone(),
+            },
+        )
         .map_err(broken)?;
         lua.set_memory_limit(limits.memory_bytes).map_err(broken)?;
         watch(&lua, &shared, limits).map_err(broken)?;
         let vm = Self { lua, shared, look, registered: Registered::default(), limits: limits.clone() };
-        let chunk = vm.lua.load(script.text()).set_name(format!("@{}", script.file())).set_mode(mlua::chunk::ChunkMode::Text);
+        let chunk =
+            vm.lua.load(script.text()).set_name(format!("@{}", script.file())).set_mode(mlua::chunk::ChunkMode::Text);
         let main = chunk.into_function().map_err(broken)?;
         let loading = Run::new(Doing::Loading, 0, dacapo_core::WallTime(0));
         let called = vm.call::<()>(loading, &mut |_| Ok(None), |_| main.call(()));
@@ -103,16 +107,14 @@ impl Vm {
         *self.shared.lock() = run;
         let result = self.lua.scope(|scope| {
             let shared = self.shared.clone();
-            let looking = scope.create_function_mut(move |_, key: mlua::LuaString| {
-                match look(&key.to_str()?) {
-                    Ok(value) => {
-                        shared.lock().looked = value;
-                        Ok(())
-                    }
-                    Err(interrupt) => {
-                        shared.lock().stop = Some(Stop::Interrupt(interrupt));
-                        Err(Error::RuntimeError("a state must be fetched first".to_owned()))
-                    }
+            let looking = scope.create_function_mut(move |_, key: mlua::LuaString| match look(&key.to_str()?) {
+                Ok(value) => {
+                    shared.lock().looked = value;
+                    Ok(())
+                }
+                Err(interrupt) => {
+                    shared.lock().stop = Some(Stop::Interrupt(interrupt));
+                    Err(Error::RuntimeError("a state must be fetched first".to_owned()))
                 }
             })?;
             self.look.raw_set(1, looking)?;
@@ -173,8 +175,7 @@ fn watch(lua: &Lua, shared: &Shared, limits: &LuaLimits) -> mlua::Result<()> {
 /// An error of Lua as a sentence that begins with file and line, without the interpreter's own stack.
 pub(super) fn sentence(error: &Error) -> String {
     let text = match error {
-        Error::CallbackError { cause, .. } => return sentence(cause),
-        Error::WithContext { cause, .. } => return sentence(cause),
+        Error::CallbackError { cause, .. } | Error::WithContext { cause, .. } => return sentence(cause),
         Error::RuntimeError(text) => text.clone(),
         Error::SyntaxError { message, .. } => message.clone(),
         Error::MemoryError(_) => {

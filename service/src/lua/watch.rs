@@ -30,7 +30,7 @@ impl LuaWatch {
 
     /// The names of the invariants.
     pub fn names(&self) -> Vec<String> {
-        self.service.vm().registered.invariants.keys().cloned().collect()
+        self.service.vm.registered.invariants.keys().cloned().collect()
     }
 
     /// Takes the next event of the log; what is broken of this invariant, in a sentence.
@@ -41,13 +41,12 @@ impl LuaWatch {
         }
         self.position = event.position;
         let change = self.service.gather(event);
-        let vm = self.service.vm();
+        let vm = &self.service.vm;
         let Some(handler) = vm.registered.invariants.get(name) else { return Ok(()) };
         for (key, value) in change.values {
             let Some(value) = value else { continue };
-            let verdict = ask(vm, handler, event.time, |lua| {
-                (key.as_str(), value::to_lua(lua, &value)?).into_lua_multi(lua)
-            });
+            let verdict =
+                ask(vm, handler, event.time, |lua| (key.as_str(), value::to_lua(lua, &value)?).into_lua_multi(lua));
             verdict.map_err(|why| {
                 let (event_type, on, version) = (&event.event_type, &event.key, event.version);
                 format!("{key} is {value} after {event_type} on {on}@{version}: {why}")

@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use super::{
     LuaSettings, Script, ScriptError,
+    calls::told,
     run::{Doing, Run},
-    service::told,
     value,
     vm::{Ended, Vm, sentence},
     watch::ask,
@@ -101,9 +101,8 @@ impl LuaWorkload {
         };
         let read = |(place, item): (usize, Value)| {
             let shown = item.to_string();
-            serde_json::from_value::<Asked>(item).map_err(|error| {
-                format!("{}: request {} of the workload, {shown}: {error}", handler.line, place + 1)
-            })
+            serde_json::from_value::<Asked>(item)
+                .map_err(|error| format!("{}: request {} of the workload, {shown}: {error}", handler.line, place + 1))
         };
         items.into_iter().enumerate().map(read).collect()
     }
@@ -111,15 +110,14 @@ impl LuaWorkload {
     /// Takes the next event of the log; what is broken of this invariant, in a sentence.
     pub fn observe(&mut self, name: &str, event: &Event) -> Result<(), String> {
         // What was proved durable later comes once more; what the bus and the host write for themselves is not told.
-        let of_the_host = event.event_type.is_reserved() || event.event_type.as_str() == crate::instance::REQUEST_ANSWERED;
+        let of_the_host =
+            event.event_type.is_reserved() || event.event_type.as_str() == crate::instance::REQUEST_ANSWERED;
         if event.position <= self.position || of_the_host {
             return Ok(());
         }
         self.position = event.position;
         let Some(handler) = self.vm.registered.invariants.get(name) else { return Ok(()) };
-        let verdict = ask(&self.vm, handler, event.time, |lua| {
-            value::to_lua(lua, &told(event))?.into_lua_multi(lua)
-        });
+        let verdict = ask(&self.vm, handler, event.time, |lua| value::to_lua(lua, &told(event))?.into_lua_multi(lua));
         verdict.map_err(|why| {
             format!("{} on {}@{} {}: {why}", event.event_type, event.key, event.version, event.data.as_str())
         })

@@ -17,7 +17,9 @@ use std::{
 use dacapo_properties::{Operation, Property, Scenario, ServiceSpec, scenario::Draw};
 use dacapo_service::{
     InstanceConfig, Machine, Service as _,
-    lua::{Asked, LuaLimits, LuaMachine, LuaService, LuaSettings, LuaWatch, LuaWorkload, Script, ScriptError, SentFrom},
+    lua::{
+        Asked, LuaLimits, LuaMachine, LuaService, LuaSettings, LuaWatch, LuaWorkload, Script, ScriptError, SentFrom,
+    },
 };
 
 /// How the name of every such scenario begins.
@@ -141,7 +143,13 @@ impl LuaScenario {
         Ok(scenario)
     }
 
-    fn operations(&self, seed: u64, customers: u32, operations: usize, lasting: Duration) -> Result<Vec<Operation>, String> {
+    fn operations(
+        &self,
+        seed: u64,
+        customers: u32,
+        operations: usize,
+        lasting: Duration,
+    ) -> Result<Vec<Operation>, String> {
         let asked = self.workload.draw(seed, customers, operations, lasting.as_secs_f64())?;
         let names: BTreeSet<&str> = self.scripts.iter().map(|(_, spec)| spec.name.as_str()).collect();
         let operation = |(id, asked): (u64, Asked)| {
@@ -151,7 +159,10 @@ impl LuaScenario {
                 return Err(format!("request {id} asks {service:?}; the services are: {}", known.join(", ")));
             }
             if customer >= customers {
-                return Err(format!("request {id} is customer {customer}'s; they are numbered from 0 to {}", customers - 1));
+                return Err(format!(
+                    "request {id} is customer {customer}'s; they are numbered from 0 to {}",
+                    customers - 1
+                ));
             }
             if !path.starts_with('/') {
                 return Err(format!("request {id} has the path {path:?}; begin it with a slash"));

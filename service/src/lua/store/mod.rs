@@ -10,8 +10,33 @@ mod writer;
 
 use std::{collections::BTreeMap, fmt, io, path::PathBuf, str::FromStr, sync::Arc};
 
-use dacapo_core::{Key, Position, Version, NameError};
+use dacapo_core::{Key, NameError, Position, Version};
 use serde_json::Value;
+
+/// What a listener has made of a key, where no rebuild handler does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Live {
+    /// It has this value.
+    Set(Arc<Value>),
+    /// It is not there.
+    Deleted,
+}
+
+impl Live {
+    /// The value, if it has one.
+    pub fn value(&self) -> Option<Arc<Value>> {
+        match self {
+            Self::Set(value) => Some(Arc::clone(value)),
+            Self::Deleted => None,
+        }
+    }
+}
+
+impl From<Option<Arc<Value>>> for Live {
+    fn from(value: Option<Arc<Value>>) -> Self {
+        value.map_or(Self::Deleted, Self::Set)
+    }
+}
 
 /// What one event, or one listener, changed.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -24,8 +49,8 @@ pub struct Change {
     pub values: Vec<(String, Option<Arc<Value>>)>,
     /// Keys that an event of another key has written for the first time.
     pub foreign: Vec<String>,
-    /// What no rebuild handler rebuilds: written with a value or as deleted; none: taken back.
-    pub live: Vec<(String, Option<Option<Arc<Value>>>)>,
+    /// What no rebuild handler rebuilds; none: a rebuild handler has written it after all.
+    pub live: Vec<(String, Option<Live>)>,
 }
 
 /// Everything that was kept.
@@ -40,7 +65,7 @@ pub struct Snapshot {
     /// The latest version of each key.
     pub versions: BTreeMap<Key, Version>,
     /// What no rebuild handler rebuilds.
-    pub live: BTreeMap<String, Option<Arc<Value>>>,
+    pub live: BTreeMap<String, Live>,
 }
 
 impl Snapshot {
@@ -93,7 +118,9 @@ pub struct Opened {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file.
-    #[error("the state's file cannot be used: {0}; end whoever has it open, or delete it: it is made again from the log")]
+    #[error(
+        "the state's file cannot be used: {0}; end whoever has it open, or delete it: it is made again from the log"
+    )]
     Sqlite(#[from] rusqlite::Error),
     /// The server.
     #[error("the Redis server cannot be used: {0}; check its address, or use another --state")]

@@ -7,7 +7,10 @@ use dacapo_core::{Key, Position, Version};
 use redis::{Commands as _, Connection};
 use serde_json::Value;
 
-use super::{Change, Opened, Snapshot, StoreError, writer::{Keeper, Writer}};
+use super::{
+    Change, Opened, Snapshot, StoreError,
+    writer::{Keeper, Writer},
+};
 
 /// Keys that are asked for at once.
 const PAGE: usize = 1_000;
@@ -64,7 +67,7 @@ fn load(connection: &mut Connection, prefix: &str) -> Result<Snapshot, StoreErro
     let live: Vec<(String, String)> = connection.hgetall(format!("{prefix}:live"))?;
     for (key, text) in live {
         let value: Option<Value> = serde_json::from_str(&text)?;
-        snapshot.live.insert(key, value.map(Arc::new));
+        snapshot.live.insert(key, value.map(Arc::new).into());
     }
     Ok(snapshot)
 }
@@ -87,15 +90,12 @@ impl Keeper for Server {
         for change in changes {
             for (key, value) in &change.values {
                 let name = format!("{prefix}:state:{key}");
-                match value {
-                    Some(value) => {
-                        transaction.set(name, value.to_string()).ignore();
-                        transaction.sadd(format!("{prefix}:keys"), key).ignore();
-                    }
-                    None => {
-                        transaction.del(name).ignore();
-                        transaction.srem(format!("{prefix}:keys"), key).ignore();
-                    }
+                if let Some(value) = value {
+                    transaction.set(name, value.to_string()).ignore();
+                    transaction.sadd(format!("{prefix}:keys"), key).ignore();
+                } else {
+                    transaction.del(name).ignore();
+                    transaction.srem(format!("{prefix}:keys"), key).ignore();
                 }
             }
             if !change.foreign.is_empty() {
@@ -107,8 +107,8 @@ impl Keeper for Server {
             for (key, kept) in &change.live {
                 let name = format!("{prefix}:live");
                 match kept {
-                    Some(value) => {
-                        let text = value.as_ref().map_or_else(|| "null".to_owned(), |value| value.to_string());
+                    Some(live) => {
+                        let text = live.value().map_or_else(|| "null".to_owned(), |value| value.to_string());
                         transaction.hset(name, key, text).ignore();
                     }
                     None => {

@@ -9,7 +9,10 @@ use dacapo_core::{Key, Position, Version};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::Value;
 
-use super::{Change, Opened, Snapshot, StoreError, writer::{Keeper, Writer}};
+use super::{
+    Change, Opened, Snapshot, StoreError,
+    writer::{Keeper, Writer},
+};
 
 /// Of the tables below; another one is made anew.
 const SCHEMA: i64 = 1;
@@ -71,7 +74,7 @@ fn load(connection: &Connection) -> Result<Snapshot, StoreError> {
     for row in live.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?)))? {
         let (key, text) = row?;
         let value: Option<Value> = text.map(|text| serde_json::from_str(&text)).transpose()?;
-        snapshot.live.insert(key, value.map(Arc::new));
+        snapshot.live.insert(key, value.map(Arc::new).into());
     }
     Ok(snapshot)
 }
@@ -91,8 +94,8 @@ impl Keeper for File {
             }
             for (key, kept) in &change.live {
                 match kept {
-                    Some(value) => {
-                        let text = value.as_ref().map(|value| value.to_string());
+                    Some(live) => {
+                        let text = live.value().map(|value| value.to_string());
                         let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO live VALUES (?1, ?2)")?;
                         insert.execute(params![key, text])?;
                     }
