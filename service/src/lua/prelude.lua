@@ -1,7 +1,7 @@
 -- The part of the sandbox that is easier said in Lua. It runs before any script and takes away what differs from run to
 -- run: the order of `pairs`, addresses in texts, the order of equal elements in `table.sort`.
 local host = ...
-local error, getmetatable, setmetatable, type, select = error, getmetatable, setmetatable, type, select
+local error, getmetatable, type, select = error, getmetatable, type, select
 local raw_pcall, raw_xpcall, raw_next, raw_tostring = pcall, xpcall, next, tostring
 local raw_format, raw_resume, raw_close = string.format, coroutine.resume, coroutine.close
 local unpack, pack = table.unpack, table.pack
