@@ -3,7 +3,7 @@
 //! The file belongs to one instance. It is a cache of the log: whoever deletes it loses nothing but the time of a rebuild,
 //! so it is not synced at each change (`synchronous=NORMAL` with a write-ahead log keeps transactions whole).
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use dacapo_core::{Key, Position, Version};
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -17,6 +17,9 @@ use super::{
 /// Of the tables below; another one is made anew.
 const SCHEMA: i64 = 1;
 
+/// How long a file is waited for that another process has open: one that is ending.
+const BUSY: Duration = Duration::from_secs(1);
+
 const TABLES: &str = "
     CREATE TABLE about (one INTEGER PRIMARY KEY CHECK (one = 1), code INTEGER NOT NULL, position INTEGER NOT NULL);
     CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -28,10 +31,11 @@ const TABLES: &str = "
 /// Opens the file, or makes a new one. What another code has made is thrown away.
 pub(super) fn open(path: &Path, code: u32) -> Result<Opened, StoreError> {
     let mut connection = Connection::open(path)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.busy_timeout(BUSY)?;
     // Two processes on one file would each keep half of the state.
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
     let schema: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let made_by: Option<u32> = match schema {
         SCHEMA => connection.query_row("SELECT code FROM about", [], |row| row.get(0)).optional()?,
