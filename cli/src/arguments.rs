@@ -251,6 +251,8 @@ pub(crate) struct SearchArguments {
 pub(crate) enum DiskName {
     /// What it says that it has synced survives
     Honest,
+    /// The same, and its syncs fail now and then; still nothing may be lost
+    Failing,
     /// It says so and has not; what is lost must be noticed
     Lying,
     /// It loses bits at rest; they must be refused, never served
@@ -262,6 +264,7 @@ impl DiskName {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Honest => "honest",
+            Self::Failing => "failing",
             Self::Lying => "lying",
             Self::Rot => "rot",
         }

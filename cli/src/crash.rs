@@ -151,6 +151,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &CrashArguments) -> anyhow::Re
 fn medium(disk: DiskName) -> Medium {
     match disk {
         DiskName::Honest => Medium::Honest,
+        DiskName::Failing => Medium::Failing,
         DiskName::Lying => Medium::Lying,
         DiskName::Rot => Medium::Rotting,
     }
@@ -249,7 +250,7 @@ fn tell(terminal: &Terminal, arguments: &CrashArguments, first: Seed, sums: &Sum
         ),
     );
     if sums.harm > 0 {
-        line("harm", format!("{} syncs that lied, or bits that rotted", grouped(sums.harm)));
+        line("harm", format!("{} syncs that failed or lied, or bits that rotted", grouped(sums.harm)));
     }
     let rate = sums.runs as f64 / wall_s.max(0.001);
     line("time", format!("{}, {} runs a second", span(wall_s), grouped(rate as u64)));

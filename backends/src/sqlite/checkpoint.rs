@@ -51,9 +51,10 @@ impl LogLength {
     }
 }
 
-/// Brings the whole log into the file, syncs both, and has the next commit begin the log anew.
+/// Brings the whole log into the file, syncs both, and empties the log.
 pub(super) fn all(connection: &Connection) -> Result<(), StoreError> {
-    let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get(0)).map_err(error::map)?;
+    let busy: i64 =
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(error::map)?;
     if busy == 0 {
         return Ok(());
     }

@@ -21,6 +21,7 @@
 mod checkpoint;
 mod commit;
 mod error;
+mod files;
 mod look_up;
 mod open;
 mod query;
@@ -30,6 +31,7 @@ mod row;
 mod scan;
 mod schema;
 mod seal;
+mod spare;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -47,7 +49,10 @@ use dacapo_core::{
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use checkpoint::LogLength;
+use files::SystemFiles;
+pub use files::{Files, Held, Vfs};
 use row::Names;
+use spare::Spare;
 
 /// How far a commit has come when it returns.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -62,7 +67,7 @@ pub enum Synchronous {
 }
 
 /// How a file is opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// What a commit waits for.
     pub synchronous: Synchronous,
@@ -78,8 +83,8 @@ pub struct Options {
     /// A file of at most so many KiB is checked whole when it is opened; 0: none is. Beyond it opening costs the same
     /// however long the log is, and [`SqliteStore::check`] is there for whoever has the time.
     pub check_kib_max: u64,
-    /// The name of a registered SQLite VFS; none: the operating system's files.
-    pub vfs: Option<String>,
+    /// Another file system; none: the operating system's.
+    pub vfs: Option<Vfs>,
 }
 
 impl Default for Options {
@@ -106,11 +111,13 @@ struct Db {
     unknown_ground: Option<String>,
     /// Of the connection that writes to a file.
     log: Option<LogLength>,
+    /// The same one's, of the store's spare. After the connection, so that it is dropped later.
+    _hold: Option<Held>,
 }
 
 impl Db {
     fn new(connection: Connection) -> Self {
-        Self { connection, names: Names::default(), unknown_ground: None, log: None }
+        Self { connection, names: Names::default(), unknown_ground: None, log: None, _hold: None }
     }
 
     /// Answers from one state of the log, whatever is committed meanwhile.
@@ -180,9 +187,12 @@ impl SqliteStore {
     /// The same with other settings.
     pub fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Self, StoreError> {
         let path = path.as_ref().to_path_buf();
-        let mut connection = open::writer(&path, &options)?;
+        let files =
+            options.vfs.as_ref().map_or_else(|| Arc::new(SystemFiles) as Arc<dyn Files>, |vfs| vfs.files.clone());
+        let spare = Spare::of(&path, files);
+        let mut connection = open::writer(&path, &options, &spare)?;
         let log = LogLength::watch(&mut connection, options.checkpoint_pages)?;
-        let db = Db { log: Some(log), ..Db::new(connection) };
+        let db = Db { log: Some(log), _hold: Some(spare.hold()?), ..Db::new(connection) };
         Ok(Self { db: Shared(Arc::new(Mutex::new(db))), place: Place::File { path, options } })
     }
 

@@ -9,8 +9,10 @@ use dacapo_core::{Position, store::StoreError};
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
 use super::{
-    Db, Options, Synchronous, error,
+    Db, Options, Synchronous, checkpoint, error,
+    files::{self, directory_of},
     schema::{self, APPLICATION_ID, VERSION},
+    spare::Spare,
 };
 
 /// What every SQLite file begins with.
@@ -20,8 +22,8 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 const STATEMENTS_MAX: usize = 128;
 
 /// Opens the connection that writes, making a new store where there is none.
-pub(super) fn writer(path: &Path, options: &Options) -> Result<Connection, StoreError> {
-    open_writer(path, options).map_err(|error| told_of(path, error))
+pub(super) fn writer(path: &Path, options: &Options, spare: &Spare) -> Result<Connection, StoreError> {
+    open_writer(path, options, spare).map_err(|error| told_of(path, error))
 }
 
 /// Opens another connection to a store that this process has open.
@@ -34,7 +36,7 @@ pub(super) fn existing_reader(path: &Path, options: &Options) -> Result<Connecti
     open_existing_reader(path, options).map_err(|error| told_of(path, error))
 }
 
-fn open_writer(path: &Path, options: &Options) -> Result<Connection, StoreError> {
+fn open_writer(path: &Path, options: &Options, spare: &Spare) -> Result<Connection, StoreError> {
     let on_files = options.vfs.is_none();
     if on_files {
         refuse_other_files(path)?;
@@ -47,6 +49,7 @@ fn open_writer(path: &Path, options: &Options) -> Result<Connection, StoreError>
             ));
         }
     }
+    let alone = spare.make()?;
     let connection = connect(path, options, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
     configure(&connection, options.writer_cache_kib, options)?;
     let marks = marks(&connection, path)?;
@@ -54,6 +57,10 @@ fn open_writer(path: &Path, options: &Options) -> Result<Connection, StoreError>
         refuse_newer(path, version)?;
     }
     set_up_writer(&connection, options)?;
+    if let Some(alone) = alone {
+        checkpoint::all(&connection)?;
+        alone.end()?;
+    }
     schema::migrate(&connection)?;
     if matches!(marks, Marks::Fresh) && on_files {
         sync_directory(path)?;
@@ -99,14 +106,9 @@ pub(super) fn in_memory() -> Result<Connection, StoreError> {
 /// Makes the directory entries of the file and of its write-ahead log durable. SQLite does it too where it thinks of
 /// it; an entry that is lost takes everything with it.
 pub(super) fn sync_directory(path: &Path) -> Result<(), StoreError> {
-    let directory = directory_of(path);
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(|error| StoreError::Io(format!("the directory {} cannot be synced: {error}", directory.display())))
-}
-
-fn directory_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    files::sync_directory(path).map_err(|error| {
+        StoreError::Io(format!("the directory {} cannot be synced: {error}", directory_of(path).display()))
+    })
 }
 
 /// Looks at the first bytes, before SQLite touches anything.
@@ -131,7 +133,7 @@ fn connect(path: &Path, options: &Options, flags: OpenFlags) -> Result<Connectio
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     match &options.vfs {
         None => Connection::open_with_flags(path, flags),
-        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str()),
+        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.name.as_str()),
     }
     .map_err(|error| StoreError::NotAStore(format!("{} cannot be opened: {error}; check the path", path.display())))
 }

@@ -1,11 +1,15 @@
 //! A bus over the model's log, and the few words in which the stories are told.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use dacapo_core::{
     Data, EventId, EventType, Expectation, Guard, InstanceName, Key, Limits, NewEvent, Now, Position, Receipt,
     ServiceName, Source, Timestamp, Version, WallTime,
     bus::{Admin, AdminAnswer, Bus, Config, ConnId, Input, Output},
+    store::{Found, Page, StoreError},
     wire::{Complete, Credit, Deliver, ErrorCode, FromBus, Hello, Nack, Publish, Ready, Receipts, Start, ToBus},
 };
 use dacapo_properties::model::Log;
@@ -17,9 +21,21 @@ pub(crate) struct World {
     limits: Limits,
     /// While set, commits are not answered.
     pub(crate) hold_commits: bool,
-    /// While set, look-ups are not answered.
+    /// While set, look-ups are answered later, as of when they were asked.
     pub(crate) hold_look_ups: bool,
+    /// While set, reads are answered later, as of when they were asked.
+    pub(crate) hold_reads: bool,
+    /// While set, reads fail this way.
+    pub(crate) reads_fail: Option<StoreError>,
+    /// How many reads the bus asked for.
+    pub(crate) reads: usize,
+    /// Why the bus stopped; who does not look is told by a panic.
+    pub(crate) stopped: Option<String>,
+    /// The events in each commit.
+    pub(crate) commits: Vec<usize>,
     held: Vec<Output>,
+    found: VecDeque<(u64, Found)>,
+    pages: Vec<(u64, Page)>,
     sent: BTreeMap<ConnId, Vec<FromBus>>,
     pub(crate) closed: Vec<ConnId>,
     answers: Vec<AdminAnswer>,
@@ -47,7 +63,14 @@ impl World {
             limits,
             hold_commits: false,
             hold_look_ups: false,
+            hold_reads: false,
+            reads_fail: None,
+            reads: 0,
+            stopped: None,
+            commits: Vec::new(),
             held: Vec::new(),
+            found: VecDeque::new(),
+            pages: Vec::new(),
             sent: BTreeMap::new(),
             closed: Vec::new(),
             answers: Vec::new(),
@@ -63,6 +86,8 @@ impl World {
         let recovered = self.log.recover();
         self.bus = Bus::new(Config { limits: self.limits.clone(), ..Config::default() }, recovered, self.now);
         self.held.clear();
+        self.found.clear();
+        self.pages.clear();
         self.sent.clear();
         self.drain();
     }
@@ -81,8 +106,11 @@ impl World {
     fn carry_out(&mut self, output: Output) {
         match output {
             Output::Commit(_) if self.hold_commits => self.held.push(output),
-            Output::LookUp { .. } if self.hold_look_ups => self.held.push(output),
+            Output::LookUp { id, look_up } if self.hold_look_ups => {
+                self.found.push_back((id, self.log.look_up(&look_up)));
+            }
             Output::Commit(commit) => {
+                self.commits.push(commit.events.len());
                 self.log.commit(&commit).expect("the bus breaks no invariant");
                 self.bus.handle_input(self.now, Input::Committed { sequence: commit.sequence });
             }
@@ -90,8 +118,13 @@ impl World {
                 let found = Ok(self.log.look_up(&look_up));
                 self.bus.handle_input(self.now, Input::LookedUp { id, found });
             }
+            Output::Read { id, read } if self.hold_reads => {
+                self.reads += 1;
+                self.pages.push((id, self.log.read(&read)));
+            }
             Output::Read { id, read } => {
-                let page = Ok(self.log.read(&read));
+                self.reads += 1;
+                let page = self.reads_fail.clone().map_or_else(|| Ok(self.log.read(&read)), Err);
                 self.bus.handle_input(self.now, Input::ReadDone { id, page });
             }
             Output::Send { conn, frame } => self.sent.entry(conn).or_default().push(frame),
@@ -102,6 +135,7 @@ impl World {
                 self.bus.handle_input(self.now, Input::TermIs { term });
             }
             Output::Record(_) => {}
+            Output::Stop { reason } if self.reads_fail.is_some() => self.stopped = Some(reason),
             Output::Stop { reason } => panic!("the bus stopped: {reason}"),
         }
     }
@@ -110,10 +144,22 @@ impl World {
     pub(crate) fn release(&mut self) {
         self.hold_commits = false;
         self.hold_look_ups = false;
+        self.hold_reads = false;
+        while self.answer_look_up() {}
+        for (id, page) in std::mem::take(&mut self.pages) {
+            self.input(Input::ReadDone { id, page: Ok(page) });
+        }
         for output in std::mem::take(&mut self.held) {
             self.carry_out(output);
             self.drain();
         }
+    }
+
+    /// Answers the first look-up that was held back, as of when it was asked; says whether there was one.
+    pub(crate) fn answer_look_up(&mut self) -> bool {
+        let Some((id, found)) = self.found.pop_front() else { return false };
+        self.input(Input::LookedUp { id, found: Ok(found) });
+        true
     }
 
     /// Lets time pass, with every time-out on the way.

@@ -126,13 +126,13 @@ impl Content {
         }
     }
 
-    /// A write to a page that is stale makes the system write the whole page: the range grows to whole pages.
+    /// A write to a page that is stale makes the system write the whole page: the range grows to where such pages begin
+    /// and end. Pages that are not stale are written as far as they change.
     fn refresh(&self, range: Range<usize>) -> (usize, usize) {
-        let pages = range.start / PAGE..range.end.div_ceil(PAGE);
-        if self.stale.range(pages.clone()).next().is_none() {
-            return (range.start, range.end);
-        }
-        (pages.start * PAGE, (pages.end * PAGE).min(self.view.len()).max(range.end))
+        let (first, last) = (range.start / PAGE, range.end.saturating_sub(1) / PAGE);
+        let start = if self.stale.contains_key(&first) { first * PAGE } else { range.start };
+        let end = if self.stale.contains_key(&last) { (last + 1) * PAGE } else { range.end };
+        (start, end.min(self.view.len()).max(range.end))
     }
 
     pub(super) fn resize(&mut self, size: usize) {

@@ -15,9 +15,11 @@ use std::{
     },
 };
 
+use dacapo_backends::sqlite;
 use rusqlite::ffi;
 
 use super::{
+    files::Beside,
     locks::{Level, Slot},
     model::{Handle, How, Model, Refused, sector_size},
 };
@@ -123,8 +125,10 @@ impl Vfs {
         Self { shared, vfs }
     }
 
-    pub(super) fn name(&self) -> &str {
-        self.shared.name.to_str().expect("the name is ASCII")
+    /// What a store is told to live on it.
+    pub(super) fn told(&self) -> sqlite::Vfs {
+        let name = self.shared.name.to_str().expect("the name is ASCII").to_owned();
+        sqlite::Vfs { name, files: Arc::new(Beside(Arc::clone(&self.shared))) }
     }
 
     pub(super) fn model(&self) -> MutexGuard<'_, Model> {

@@ -11,6 +11,7 @@
 //! | `trouble` | what is wrong with the disk at the moment |
 //! | `model` | the machine: all of it together |
 //! | `ffi` | the VFS: the only unsafe code |
+//! | `files` | what the store does beside SQLite |
 //! | `expected` | what must be in a store |
 //! | [`crash`] | crash runs of the store |
 //!
@@ -24,6 +25,7 @@ pub mod crash;
 mod directory;
 pub(crate) mod expected;
 mod ffi;
+mod files;
 mod locks;
 mod model;
 mod trouble;
@@ -77,7 +79,7 @@ impl Disk {
 
     /// Opens the store on it, as a process would.
     pub(crate) fn open(&self, options: &Options) -> Result<SqliteStore, StoreError> {
-        SqliteStore::open_with(FILE, Options { vfs: Some(self.vfs.name().to_owned()), ..options.clone() })
+        SqliteStore::open_with(FILE, Options { vfs: Some(self.vfs.told()), ..options.clone() })
     }
 
     /// What goes wrong from now on.

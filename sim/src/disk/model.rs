@@ -58,6 +58,9 @@ pub(crate) struct Omissions {
     pub(crate) directory_syncs: bool,
 }
 
+/// By how much a file may grow at once. Only a length that has rotted asks for more.
+const GROWTH_MAX: u64 = 1 << 28;
+
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct How {
@@ -278,6 +281,9 @@ impl Model {
             }
             self.trouble.room = Some(room - growth);
         }
+        if growth > GROWTH_MAX {
+            return Err(Refused::Full);
+        }
         self.content(handle)?.write(offset, data);
         self.met.writes += 1;
         self.met.extra_us += self.trouble.write_us;
@@ -289,6 +295,9 @@ impl Model {
     }
 
     pub(super) fn truncate(&mut self, handle: Handle, size: usize) -> Result<(), Refused> {
+        if size.saturating_sub(self.content(handle)?.size()) as u64 > GROWTH_MAX {
+            return Err(Refused::Full);
+        }
         self.content(handle)?.resize(size);
         Ok(())
     }
@@ -338,7 +347,14 @@ impl Model {
         if !self.directory.delete(name) {
             return Err(Refused::Missing);
         }
-        if syncs_directory && !self.omissions.directory_syncs {
+        if syncs_directory { self.sync_directory() } else { Ok(()) }
+    }
+
+    pub(super) fn sync_directory(&mut self) -> Result<(), Refused> {
+        if self.is_frozen {
+            return Err(Refused::Dead);
+        }
+        if !self.omissions.directory_syncs {
             self.directory.sync();
             self.forget_nameless();
         }

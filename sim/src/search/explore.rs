@@ -264,9 +264,8 @@ impl Search<'_> {
         let Ok(mut world) = self.begin() else { return Vec::new() };
         world.story.listen();
         for taken in path {
-            let story = world.story.clone();
-            let mut ended = story;
-            ended.begin(&taken.step, world.now);
+            let mut ended = world.story.clone();
+            ended.begin(&taken.step);
             match catch_unwind(AssertUnwindSafe(|| world.retake(taken))) {
                 Ok((next, Ok(()))) => world = next,
                 Ok((next, Err(_))) => return next.story.into_told(),

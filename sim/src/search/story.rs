@@ -1,7 +1,7 @@
 //! A path in words: what was chosen, what the bus was told, and what it said.
 
 use dacapo_core::{
-    EventId, Key, Receipt, Timestamp,
+    EventId, Key, Receipt,
     bus::{AdminAnswer, ConnId, Output},
     store::{Commit, LaneChange},
     wire::FromBus,
@@ -36,7 +36,8 @@ impl Story {
         self.0.unwrap_or_default()
     }
 
-    pub(super) fn begin(&mut self, step: &Step, _now: Timestamp) {
+    /// A step begins.
+    pub(super) fn begin(&mut self, step: &Step) {
         if let Some(told) = &mut self.0 {
             told.push(Told { sentence: step.to_string(), then: Vec::new() });
         }

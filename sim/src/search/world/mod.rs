@@ -168,7 +168,7 @@ impl World {
 
     /// What happens outside of the bus, and the bus's taking notice of it; its outputs are still to be carried out.
     fn begin_step(&mut self, step: &Step) -> Result<Vec<Output>, Box<Violation>> {
-        self.story.begin(step, self.now);
+        self.story.begin(step);
         let Some(input) = self.outside(step)? else { return Ok(Vec::new()) };
         Ok(self.hand_in(input))
     }

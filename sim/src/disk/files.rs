@@ -1,0 +1,94 @@
+//! What the store does with its files beside SQLite, on the same disk and under the same troubles.
+
+use std::{
+    fmt,
+    io::{self, ErrorKind},
+    path::Path,
+    sync::Arc,
+};
+
+use dacapo_backends::sqlite::{Files, Held};
+
+use super::{
+    ffi::Shared,
+    model::{Handle, How, Model, Refused},
+};
+
+/// A way to the files that does not lead through SQLite.
+pub(super) struct Beside(pub(super) Arc<Shared>);
+
+impl fmt::Debug for Beside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Beside")
+    }
+}
+
+impl Files for Beside {
+    fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        let name = name(path)?;
+        match with(&mut self.0.model(), &name, How::default(), |model, handle| {
+            let mut content = vec![0; model.file_size(handle)?];
+            model.read(handle, &mut content, 0)?;
+            Ok(content)
+        }) {
+            Ok(content) => Ok(Some(content)),
+            Err(Refused::Missing) => Ok(None),
+            Err(refused) => Err(told(refused)),
+        }
+    }
+
+    fn overwrite(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let name = name(path)?;
+        // The first sync of a file that is opened as a journal is the directory's too.
+        let how = How { create: true, is_journal: true, is_log: name.ends_with("-wal") };
+        with(&mut self.0.model(), &name, how, |model, handle| {
+            model.write(handle, content, 0)?;
+            model.sync(handle)
+        })
+        .map_err(told)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let name = name(path)?;
+        let mut model = self.0.model();
+        match model.delete(&name, true) {
+            Err(Refused::Missing) => model.sync_directory(),
+            done => done,
+        }
+        .map_err(told)
+    }
+
+    /// There is one process at a time.
+    fn hold_alone(&self, _: &Path) -> io::Result<Option<Held>> {
+        Ok(Some(Box::new(())))
+    }
+
+    fn hold_together(&self, _: &Path) -> io::Result<Held> {
+        Ok(Box::new(()))
+    }
+}
+
+fn with<T>(
+    model: &mut Model,
+    name: &str,
+    how: How,
+    work: impl FnOnce(&mut Model, Handle) -> Result<T, Refused>,
+) -> Result<T, Refused> {
+    let handle = model.open(name, how)?;
+    let done = work(model, handle);
+    model.close(handle);
+    done
+}
+
+fn name(path: &Path) -> io::Result<String> {
+    let name = path.to_str().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "the name is no UTF-8"))?;
+    Ok(name.to_owned())
+}
+
+fn told(refused: Refused) -> io::Error {
+    let kind = match refused {
+        Refused::Full => ErrorKind::StorageFull,
+        _ => ErrorKind::Other,
+    };
+    io::Error::new(kind, format!("the disk refused ({refused:?})"))
+}
