@@ -151,6 +151,12 @@ impl<S: Service> Instance<S> {
         }
     }
 
+    fn record_all(&mut self, records: Vec<What>) {
+        for what in records {
+            self.record(what);
+        }
+    }
+
     fn mark(&mut self, mark: Mark) {
         if self.config.record {
             self.record(What::Mark { name: mark.name.to_owned() });

@@ -203,7 +203,7 @@ impl<S: Service> Instance<S> {
         }
         let refused = self.requests.open.get(&id).and_then(|open| open.refused.clone());
         let hears = refused.is_some();
-        let (result, ran) = self.run(|service, context| match refused {
+        let (result, mut ran) = self.run(|service, context| match refused {
             Some((events, response)) => {
                 let inconsistent = Inconsistent { request: &request, events: &events };
                 service.inconsistent(&inconsistent, context).map(|()| response)
@@ -211,7 +211,6 @@ impl<S: Service> Instance<S> {
             None => service.request(&request, context),
         });
         ran.reads.keys().for_each(|key| self.states.touch(key));
-        ran.records.iter().for_each(|what| self.record(what.clone()));
         if let Some(open) = self.requests.open.get_mut(&id) {
             open.needs = ran.reads.keys().cloned().collect();
         }
@@ -227,15 +226,19 @@ impl<S: Service> Instance<S> {
         if ran.viewed && !self.view_suffices(Waiter::Request(id), at_least) {
             return;
         }
+        let records = std::mem::take(&mut ran.records);
         if response.status < 400 && !ran.emitted.is_empty() {
+            self.record_all(records);
             return self.publish(id, ran, response);
         }
         // What was answered of events that were refused stands, even if nothing came in their place.
         if response.status < 500 && (hears || !ran.reads.is_empty()) && self.may_have_an_effect(id) {
+            self.record_all(records);
             return self.publish(id, Ran { emitted: Vec::new(), unguarded: false, ..ran }, response);
         }
         let stale: Vec<Key> = ran.reads.into_keys().filter(|key| !self.is_fresh(key, came)).collect();
         if stale.is_empty() {
+            self.record_all(records);
             self.respond(id, Response { position: None, ..response });
         }
         for key in stale {
@@ -255,7 +258,7 @@ impl<S: Service> Instance<S> {
     }
 
     /// Whether a state was compared with the bus recently enough for a request that came then.
-    fn is_fresh(&self, key: &Key, came: Moment) -> bool {
+    pub(super) fn is_fresh(&self, key: &Key, came: Moment) -> bool {
         let window = self.config.state_fresh_for;
         self.states.get(key).and_then(|entry| entry.compared).is_some_and(|compared| {
             compared.input >= came.input || (!window.is_zero() && compared.at + window >= came.at)

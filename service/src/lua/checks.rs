@@ -48,6 +48,15 @@ fn shown(value: Option<&Arc<Value>>) -> String {
     }
 }
 
+/// How the rebuild handler fails; none if it does not.
+pub(super) fn of_rebuild(service: &LuaService, event: &Event, ground: &Ground) -> Option<String> {
+    let base = |key: &str| if key == ground.key { ground.own.clone() } else { service.gathered_value(ground, key) };
+    match service.rebuild(event, &mut |asked| Ok(base(asked)))?.result {
+        Err(Ended::Failed(sentence)) => Some(format!("{sentence} (in the rebuild handler for {})", event.event_type)),
+        _ => None,
+    }
+}
+
 /// What the rebuild handler makes otherwise than the listener did; none if they agree.
 pub(super) fn against_rebuild(service: &LuaService, event: &Event, ground: &Ground, run: &Run) -> Option<String> {
     // Who writes in the rebuild handler alone has said it once.

@@ -18,7 +18,7 @@ use super::{
     glob,
     run::{Doing, Sent},
     store::Change,
-    vm::{Called, Look},
+    vm::{Called, Ended, Look},
 };
 use crate::service::{Context, Interrupt};
 
@@ -106,8 +106,12 @@ impl LuaService {
     pub(super) fn gather(&self, event: &Event) -> Change {
         let called = self.rebuild(event, &mut |asked| Ok(self.gathered().value(asked)));
         let writes = match called {
-            // A state that cannot be made is told where it is used: of its key, by the fold of the key.
             Some(Called { result: Ok(_), run }) => run.writes,
+            // What it would have made is missing from then on, at every instance alike.
+            Some(Called { result: Err(Ended::Failed(sentence)), .. }) => {
+                tracing::error!(target: "lua", key = %event.key, "{sentence}");
+                BTreeMap::new()
+            }
             _ => BTreeMap::new(),
         };
         self.gathered().take(event, writes)
@@ -160,6 +164,11 @@ impl LuaService {
             return Ok(ground.own.clone());
         }
         let Ok(key) = Key::new(asked.to_owned()) else { return Ok(None) };
+        let (_, folded) = context.version(&key)?;
+        if self.gathered().version(&key) > folded {
+            // The log, which is followed anyway, tells of what this state does not know yet.
+            return Err(Interrupt::Missing(key));
+        }
         let state = context.state(&key)?;
         match &state.broken {
             Some(why) => Err(Interrupt::Failed(format!("the state of {key} cannot be used: {why}"))),

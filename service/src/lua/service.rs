@@ -212,6 +212,14 @@ impl Service for LuaService {
         let registered = &self.vm.registered;
         let (listened, received) = (&registered.listeners, &registered.receipts);
         if !listened.contains_key(&event.event_type) && !received.contains_key(&event.event_type) {
+            // A rebuild handler alone has nothing to decide; whether it works is asked where everything is asked.
+            if self.settings.compares && registered.rebuilds.contains_key(&event.event_type) {
+                context.unguarded();
+                context.must_have_seen(event.position);
+                let ground = self.ground(event, context)?;
+                let flaw = checks::of_rebuild(self, event, &ground);
+                checks::record(context, event.position, [(Check::Errors, flaw)]);
+            }
             return Ok(());
         }
         context.unguarded();
