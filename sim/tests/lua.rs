@@ -166,3 +166,25 @@ fn amounts_may_be_floats() {
     let scenario = LuaScenario::of("lua:test", scripts, &Script::of("workload.lua", &workload)).expect("loads");
     assert_eq!(first_failure(&scenario, 15), None);
 }
+
+#[test]
+fn a_timer_beats_once_for_each_span_of_time_and_ends_no_run() {
+    let beating = format!(
+        "{PURSES}
+         bus:every(1, 'beat', function(name) bus:send('Beat', name, true, nil, {{ second = os.time() }}) end)
+         bus:add_event_listener('Beat', function() end)"
+    );
+    let workload = format!(
+        "{WORKLOAD}
+         local seconds = {{}}
+         bus:invariant('a_beat_a_second', function(event)
+           if event.type ~= 'Beat' then return true end
+           local again = seconds[event.data.second]
+           seconds[event.data.second] = true
+           return not again, 'there were two beats in second ' .. event.data.second
+         end)"
+    );
+    let scripts = vec![Script::of("purses.lua", &beating)];
+    let scenario = LuaScenario::of("lua:test", scripts, &Script::of("workload.lua", &workload)).expect("loads");
+    assert_eq!(first_failure(&scenario, 25), None);
+}

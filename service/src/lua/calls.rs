@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dacapo_core::{CorrelationId, Event, Key, digest::digest_of};
+use dacapo_core::{CorrelationId, Event, Key, WallTime, digest::digest_of};
 use mlua::{IntoLuaMulti as _, Lua, MultiValue, Value as LuaValue};
 use serde_json::{Value, json};
 
@@ -80,10 +80,13 @@ impl LuaService {
     ) -> Result<(Response, Left), Interrupt> {
         let registered = &self.vm.registered;
         if let Some(timer) = request.route.strip_prefix(TIMER) {
-            let Some((_, handler)) = registered.timers.get(timer) else {
+            let Some((every, handler)) = registered.timers.get(timer) else {
                 return Ok((Response::error(404, "there is no such timer"), Left::default()));
             };
-            let run = Run::new(Doing::Answering, digest_of(0, &request.idempotency_key), context.now().wall);
+            // The time is that of the span, whenever the call is made.
+            let span: u64 = request.idempotency_key.as_deref().and_then(|key| key.parse().ok()).unwrap_or_default();
+            let time = WallTime(span.saturating_mul(every.as_micros() as u64));
+            let run = Run::new(Doing::Answering, digest_of(0, &(timer, span)), time);
             let called =
                 self.vm.invoke(run, &mut |asked| self.look_at(context, None, asked), &handler.function, |lua| {
                     timer.into_lua_multi(lua)

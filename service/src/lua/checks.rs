@@ -28,13 +28,29 @@ use crate::service::{Context, Interrupt, Response};
 
 type Writes = BTreeMap<String, Written>;
 
-/// What was warned of already: once for each type is enough.
+/// Which calls are looked into in production, and what was warned of already: once for each type is enough.
 #[derive(Debug, Default)]
-pub(super) struct Warned(BTreeSet<String>);
+pub(super) struct Warned {
+    /// Calls by type.
+    calls: BTreeMap<String, u64>,
+    told: BTreeSet<String>,
+}
 
 impl Warned {
+    /// Whether this call is looked into: the first ones of a type, and now and then one.
+    pub(super) fn is_due(&mut self, what: &str) -> bool {
+        const FIRST: u64 = 32;
+        const ONE_OF: u64 = 256;
+        let calls = match self.calls.get_mut(what) {
+            Some(calls) => calls,
+            None => self.calls.entry(what.to_owned()).or_default(),
+        };
+        *calls += 1;
+        *calls <= FIRST || calls.is_multiple_of(ONE_OF)
+    }
+
     pub(super) fn is_news(&mut self, what: &str) -> bool {
-        self.0.insert(what.to_owned())
+        self.told.insert(what.to_owned())
     }
 }
 

@@ -113,15 +113,18 @@ impl LuaService {
 
     /// Holds a call against the rebuild handler, and against itself.
     fn compare(&self, event: &Event, ground: &Ground, first: &Run, context: &mut Context<'_, LuaState>) {
-        let rebuilt = checks::against_rebuild(self, event, ground, first);
         if !self.settings.compares {
-            if let Some(words) = rebuilt
-                && self.warned.lock().unwrap_or_else(PoisonError::into_inner).is_news(event.event_type.as_str())
+            let event_type = event.event_type.as_str();
+            let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+            if warned.is_due(event_type)
+                && let Some(words) = checks::against_rebuild(self, event, ground, first)
+                && warned.is_news(event_type)
             {
                 tracing::warn!(target: "lua", script = self.script.file(), "{words}");
             }
             return;
         }
+        let rebuilt = checks::against_rebuild(self, event, ground, first);
         let again = self.listen(event, ground, context);
         let again = checks::against_again(first, &again);
         checks::record(
