@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 const CALLS: u64 = 10_000;
 const KEYS: u64 = 100;
 
-/// A listener that does nothing, and one that works on its state as scripts do.
+/// A listener that does nothing.
 const TRIVIAL: &str = "bus:register('idle') bus:add_event_listener('Happened', function() end)";
 
 fn event(position: u64, key: &str, version: u64, event_type: &str, data: &Value) -> Event {
@@ -125,6 +125,8 @@ impl Pair {
     }
 }
 
+type Make<'a> = Box<dyn Fn() -> Box<dyn Machine> + 'a>;
+
 fn lua(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("lua without IO");
     group.throughput(Throughput::Elements(CALLS)).sample_size(20);
@@ -139,7 +141,6 @@ fn lua(criterion: &mut Criterion) {
     });
     let config = || InstanceConfig::new(InstanceName::of("a-1"), 1);
     let accounts = script("accounts").expect("the bank has it");
-    type Make<'a> = Box<dyn Fn() -> Box<dyn Machine> + 'a>;
     let makes: [(&str, Make<'_>); 2] = [
         ("deliver, fold, complete: accounts in Rust", Box::new(|| Box::new(Instance::new(Accounts, config())))),
         (

@@ -340,7 +340,7 @@ pub(crate) struct ServiceArguments {
     /// The instance's name, unique within the service; the service's name with `-1` if left out
     #[arg(long, value_name = "NAME")]
     pub(crate) instance: Option<String>,
-    /// Where the state is kept: memory, sqlite:FILE, redis://HOST; a SQLite file beside the script, named like the instance, if left out
+    /// Where the state is kept: memory, sqlite:FILE, or a `redis://` address; a SQLite file beside the script, named like the instance, if left out
     #[arg(long, value_name = "PLACE")]
     pub(crate) state: Option<StateAt>,
 }

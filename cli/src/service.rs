@@ -54,7 +54,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ServiceArguments) -> anyhow::
     let mut script = Script::read(&arguments.script).map_err(usage)?;
     let mut first = true;
     loop {
-        let process = Process::of(arguments, script, &bus)?;
+        let process = Process::of(arguments, &script, &bus)?;
         if first {
             process.tell(terminal, listener.as_ref())?;
         }
@@ -101,11 +101,11 @@ struct Process {
 }
 
 impl Process {
-    fn of(arguments: &ServiceArguments, script: Script, bus: &str) -> anyhow::Result<Self> {
+    fn of(arguments: &ServiceArguments, script: &Script, bus: &str) -> anyhow::Result<Self> {
         let world = production::world("service");
         let limits = LuaLimits { time: Some((Arc::clone(&world.clock), CALL_MAX)), ..LuaLimits::default() };
         let settings = LuaSettings { limits, ..LuaSettings::default() };
-        let service = LuaService::load(&script, &settings).map_err(usage)?;
+        let service = LuaService::load(script, &settings).map_err(usage)?;
         let name = arguments.instance.clone().unwrap_or_else(|| format!("{}-1", service.name()));
         let name = InstanceName::new(name).map_err(|error| Usage::error(format!("--instance: {error}")))?;
         let state = arguments.state.clone().unwrap_or_else(|| {
