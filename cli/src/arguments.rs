@@ -8,6 +8,7 @@ use dacapo_service::lua::StateAt;
 use dacapo_sim::{Engine, Engines};
 
 use crate::{
+    bench::BenchArguments,
     bugs::{self, BugsArguments},
     exit,
     seed::Seed,
@@ -52,6 +53,8 @@ pub(crate) enum Verb {
     Service(ServiceArguments),
     /// Begin something of your own
     New(NewArguments),
+    /// Load a bus and check it, with what a sync costs beside the figures
+    Bench(BenchArguments),
     /// Look into a store, or ask a running bus
     Events(EventsArguments),
     /// What there is: scenarios, profiles, properties, faults, marks, planted bugs

@@ -5,6 +5,7 @@
 //! [`terminal`] alone, and `anyhow` stops here: the other rooms have errors of their own.
 
 mod arguments;
+mod bench;
 mod bugs;
 mod calendar;
 mod completions;
@@ -62,6 +63,7 @@ fn obey(terminal: &Terminal, verb: Verb) -> Exit {
         Verb::Serve(arguments) => serve::run(terminal, &arguments),
         Verb::Service(arguments) => service::run(terminal, &arguments),
         Verb::New(arguments) => new_service::run(terminal, &arguments),
+        Verb::Bench(arguments) => bench::run(terminal, &arguments),
         Verb::Events(arguments) => events::run(terminal, &arguments),
         Verb::List(arguments) => Ok(list::run(terminal, &arguments)),
         Verb::Doctor(arguments) => Ok(doctor::run(terminal, &arguments)),
