@@ -155,6 +155,8 @@ pub enum Why {
     Deposit,
     /// To the outside.
     Withdrawal,
+    /// From the bank, for points.
+    Cashback,
 }
 
 /// Money left the account.

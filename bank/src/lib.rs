@@ -8,6 +8,7 @@
 //! | [`events`] | what stands in the log |
 //! | [`money`], [`ids`], [`http`] | small checked values, and what requests are made of |
 //! | [`scenario`] | the three services as something that a simulator can run, with customers |
+//! | `lua` | the same services as scripts, and a fourth one that counts points (with the feature `lua`) |
 //! | [`properties`] | what must hold of the bank, judged from the log and the trace alone |
 //!
 //! A transfer travels through the log like this, under one correlation:
@@ -26,6 +27,8 @@ pub mod events;
 mod fixtures;
 pub mod http;
 pub mod ids;
+#[cfg(feature = "lua")]
+pub mod lua;
 pub mod money;
 pub mod properties;
 pub mod scenario;

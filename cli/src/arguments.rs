@@ -4,6 +4,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use dacapo_service::lua::StateAt;
 use dacapo_sim::{Engine, Engines};
 
 use crate::{
@@ -48,6 +49,10 @@ pub(crate) enum Verb {
     Demo(DemoArguments),
     /// The production bus on a SQLite file
     Serve(ServeArguments),
+    /// Run a service in Lua against a bus
+    Service(ServiceArguments),
+    /// Begin something of your own
+    New(NewArguments),
     /// Load a bus and check it, with what a sync costs beside the figures
     Bench(BenchArguments),
     /// Look into a store, or ask a running bus
@@ -105,6 +110,12 @@ pub(crate) struct SimArguments {
     /// What to simulate; `dacapo list` names them
     #[arg(default_value = "bank")]
     pub(crate) scenario: String,
+    /// Simulate the services in Lua of this folder instead: every script in it that registers one
+    #[arg(long, value_name = "DIR", requires = "workload")]
+    pub(crate) services: Option<PathBuf>,
+    /// What customers ask of them, and what must hold, in Lua
+    #[arg(long, value_name = "FILE.lua", requires = "services")]
+    pub(crate) workload: Option<PathBuf>,
     /// How many seeds; 100 if left out, or one if a seed is named. With --until-covered: at most so many
     #[arg(short = 'n', long, value_name = "N", conflicts_with = "time")]
     pub(crate) seeds: Option<u64>,
@@ -327,6 +338,44 @@ pub(crate) struct ServeArguments {
     /// One limit, over the file's; may be given again. Durations are in milliseconds
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+}
+
+/// `service`
+#[derive(Debug, Args)]
+pub(crate) struct ServiceArguments {
+    /// The script; docs/LUA.md is its manual
+    #[arg(value_name = "FILE.lua")]
+    pub(crate) script: PathBuf,
+    /// The bus
+    #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:7171")]
+    pub(crate) bus: String,
+    /// Where the script's routes are served; nowhere if left out
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// The instance's name, unique within the service; the service's name with `-1` if left out
+    #[arg(long, value_name = "NAME")]
+    pub(crate) instance: Option<String>,
+    /// Where the state is kept: memory, sqlite:FILE, or a `redis://` address; a SQLite file beside the script, named like the instance, if left out
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) state: Option<StateAt>,
+}
+
+/// What `new` begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NewWhat {
+    /// A service in Lua, with a workload and a promise
+    Service,
+}
+
+/// `new`
+#[derive(Debug, Args)]
+pub(crate) struct NewArguments {
+    /// What
+    #[arg(value_enum)]
+    pub(crate) what: NewWhat,
+    /// Its name, and that of its folder
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
 }
 
 /// `events`

@@ -18,12 +18,14 @@ mod http;
 mod interrupt;
 mod list;
 mod logging;
+mod new_service;
 mod production;
 mod provenance;
 mod scenarios;
 mod search;
 mod seed;
 mod serve;
+mod service;
 mod settings;
 mod sim_command;
 mod stopwatch;
@@ -59,6 +61,8 @@ fn obey(terminal: &Terminal, verb: Verb) -> Exit {
         Verb::Crash(arguments) => crash::run(terminal, &arguments),
         Verb::Demo(arguments) => demo::run(terminal, &arguments),
         Verb::Serve(arguments) => serve::run(terminal, &arguments),
+        Verb::Service(arguments) => service::run(terminal, &arguments),
+        Verb::New(arguments) => new_service::run(terminal, &arguments),
         Verb::Bench(arguments) => bench::run(terminal, &arguments),
         Verb::Events(arguments) => events::run(terminal, &arguments),
         Verb::View(arguments) => view::run(terminal, &arguments),

@@ -1,16 +1,27 @@
 //! What can be simulated: the place where scenarios are put into the simulator, which knows none.
 
 use dacapo_properties::Scenario;
+use dacapo_sim::lua::{LuaScenario, PREFIX};
 
 use crate::exit::Usage;
 
 /// All of them.
 pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
-    vec![Box::new(dacapo_bank::bank())]
+    vec![Box::new(dacapo_bank::bank()), Box::new(dacapo_bank::lua::bank())]
+}
+
+/// Whether a campaign of this scenario that does not reach a mark has proved nothing. The bank is measured for that; what
+/// scripts can reach is their own affair.
+pub(crate) fn reaches_all_marks(name: &str) -> bool {
+    name == dacapo_bank::bank().name()
 }
 
 /// The scenario of this name.
 pub(crate) fn named(name: &str) -> anyhow::Result<Box<dyn Scenario>> {
+    if name.starts_with(PREFIX) {
+        let scenario = LuaScenario::named(name).map_err(|error| Usage::error(error.to_string()))?;
+        return Ok(Box::new(scenario));
+    }
     let mut known = Vec::new();
     for scenario in all() {
         if scenario.name() == name {

@@ -83,6 +83,8 @@ fn words(what: &What) -> String {
         What::HandlerBegun { service, position, token } => {
             format!("{service} handles {position}, attempt {}, epoch {}", token.attempt, token.epoch)
         }
+        What::HandlerChecked { flaw: Some(flaw), .. } => flaw.clone(),
+        What::HandlerChecked { position, .. } => format!("what handled {position} was looked into: it is well"),
         What::HandlerEnded { service, position, outcome, .. } => format!("{service} has handled {position}: {outcome}"),
         What::Applied { service, key, version, after, how, position, .. } => {
             format!("{service} applies {position} to {key}: version {after} becomes {version} ({how:?})").to_lowercase()

@@ -66,6 +66,18 @@ pub enum How {
     Rebuilt,
 }
 
+/// What a handler is asked, of a service that asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Check {
+    /// Whether its rebuild handler makes the same of the event.
+    RebuildHandler,
+    /// Whether it does the same when it is called again on the same ground.
+    SecondCall,
+    /// Whether it comes to its end without an error of its own.
+    Errors,
+}
+
 /// What happened. `node` of the [`Record`] says to whom.
 #[derive(Debug, Clone, PartialEq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -287,6 +299,15 @@ pub enum What {
     Mark {
         /// Its name.
         name: String,
+    },
+    /// What a handler or route did was looked into; only of services that ask for it.
+    HandlerChecked {
+        /// The event that it handled; 0 of a route.
+        position: Position,
+        /// What was asked.
+        check: Check,
+        /// What is wrong, in a sentence; none if all is well.
+        flaw: Option<String>,
     },
 }
 

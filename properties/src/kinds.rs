@@ -105,6 +105,8 @@ kinds! {
     SAID_OTHER = 41,
     /// A frame has left or reached the other end of a connection.
     FRAME_AT_PEER = 42,
+    /// [`What::HandlerChecked`]
+    CHECKED = 43,
 }
 
 impl Kinds {
@@ -166,6 +168,7 @@ impl Kinds {
             What::CommitFailed { .. } => Self::COMMIT_FAILED,
             What::Recovered { .. } => Self::RECOVERED,
             What::HandlerBegun { .. } | What::HandlerEnded { .. } => Self::HANDLER,
+            What::HandlerChecked { .. } => Self::CHECKED,
             What::Applied { .. } => Self::APPLIED,
             What::Forgotten { .. } => Self::FORGOTTEN,
             What::Viewed { .. } => Self::VIEWED,

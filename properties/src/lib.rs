@@ -9,6 +9,7 @@ pub mod conformance;
 pub mod connections;
 mod cursors;
 pub mod eventually;
+pub mod handlers;
 pub mod judge;
 pub mod kinds;
 pub mod known;

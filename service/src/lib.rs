@@ -40,9 +40,11 @@
 
 pub mod driver;
 pub mod instance;
+#[cfg(feature = "lua")]
+pub mod lua;
 pub mod prelude;
 pub mod service;
 
 pub use dacapo_core::{Data, Event, EventType, Key, Position, ServiceName, Version};
 pub use instance::{Context, Input, Instance, InstanceConfig, Machine, Output};
-pub use service::{Contribution, HandlerFault, Interrupt, Method, Request, Response, Route, Service};
+pub use service::{Contribution, HandlerFault, Inconsistent, Interrupt, Method, Request, Response, Route, Service};

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, hash::Hash};
 
-use dacapo_core::{Event, EventType, Key, ServiceName, wire::Start};
+use dacapo_core::{Event, EventType, Key, NewEvent, Position, ServiceName, wire::Start};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use crate::instance::Context;
@@ -53,6 +53,24 @@ pub trait Service: Clone + Send + Sync + 'static {
         None
     }
 
+    /// Takes an event of the view's types in the log's order, for a service that gathers by itself; what of it has changed,
+    /// as a digest for the trace. Called once for each position after [`followed`](Self::followed), besides
+    /// [`contribute`](Self::contribute).
+    fn follow(&self, event: &Event) -> Option<u64> {
+        let _ = event;
+        None
+    }
+
+    /// Up to where the service has followed the log before this life began.
+    fn followed(&self) -> Position {
+        Position::ZERO
+    }
+
+    /// The completion of a handled event is committed.
+    fn settled(&self, position: Position) {
+        let _ = position;
+    }
+
     /// The HTTP routes.
     fn routes(&self) -> Vec<Route> {
         Vec::new()
@@ -64,6 +82,33 @@ pub trait Service: Clone + Send + Sync + 'static {
         let _ = (request, context);
         Ok(Response::error(404, "there is no such route"))
     }
+
+    /// Whether the service hears of it when an event of this type that a request emitted was inconsistent. If not, the
+    /// request is run again on fresher ground.
+    fn hears_of(&self, event_type: &EventType) -> bool {
+        let _ = event_type;
+        false
+    }
+
+    /// Hears of it, and may emit something else. The request is answered with what its route returned, once, when that is
+    /// in the log.
+    fn inconsistent(
+        &self,
+        inconsistent: &Inconsistent<'_>,
+        context: &mut Context<'_, Self::State>,
+    ) -> Result<(), Interrupt> {
+        let _ = (inconsistent, context);
+        Ok(())
+    }
+}
+
+/// What became of a request's events: the bus took none of them, since one met newer ground than it was decided on.
+#[derive(Debug)]
+pub struct Inconsistent<'a> {
+    /// The request.
+    pub request: &'a Request,
+    /// What it emitted.
+    pub events: &'a [NewEvent],
 }
 
 /// What one source key contributes to what is gathered under another.
@@ -80,6 +125,10 @@ pub struct Contribution {
 pub enum Interrupt {
     /// A state is not at hand yet; the machine fetches it and runs the handler again.
     Missing(Key),
+    /// A key's events are not at hand yet; the machine fetches them and runs the handler again.
+    Unread(Key),
+    /// The view is behind a state that was read with it; the machine waits for the view and runs the handler again.
+    Behind,
     /// The handler failed. A delivery is nacked with this reason; a request is answered with 500.
     Failed(String),
 }
@@ -126,7 +175,7 @@ pub struct Request {
     /// Who asks (the `Caller` header), for the scope of the idempotency key.
     pub caller: Option<String>,
     /// Read your writes: views must have seen this position of the log (the `Dacapo-Position` header).
-    pub at_least: Option<dacapo_core::Position>,
+    pub at_least: Option<Position>,
     /// The body.
     pub body: String,
 }
@@ -148,7 +197,7 @@ pub struct Response {
     /// Where the events that the request emitted end in the log; the machine sets it. HTTP carries it as the
     /// `Dacapo-Position` header, which a later request may send to read its own writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub position: Option<dacapo_core::Position>,
+    pub position: Option<Position>,
 }
 
 impl Response {

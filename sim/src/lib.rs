@@ -69,6 +69,8 @@ pub mod engine;
 pub mod engines;
 pub mod fault;
 pub mod liveness;
+#[cfg(feature = "lua")]
+pub mod lua;
 pub mod marks;
 
 pub mod plan;

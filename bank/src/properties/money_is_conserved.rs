@@ -16,6 +16,8 @@ pub struct MoneyIsConserved {
     balances: BTreeMap<String, i128>,
     paid_in: i128,
     paid_out: i128,
+    /// Whether the scenario has declared that the bank itself pays for points.
+    pays_back: bool,
     checks: u64,
     accepted: u64,
     rejected_for_funds: u64,
@@ -74,6 +76,11 @@ impl<'a> Move<'a> {
 }
 
 impl MoneyIsConserved {
+    /// Of a bank that pays money back for points, once it has accepted a transfer.
+    pub fn with_cashback() -> Self {
+        Self { pays_back: true, ..Self::default() }
+    }
+
     fn judge(&mut self, commit: &Commit, step: u64) -> Verdict {
         let mut moves = Vec::new();
         for event in &commit.events {
@@ -110,6 +117,16 @@ impl MoneyIsConserved {
         match (money.why.as_str(), &money.transaction) {
             ("deposit", None) if !money.is_debit => self.paid_in += money.pence,
             ("withdrawal", None) if money.is_debit => self.paid_out += money.pence,
+            ("cashback", Some(transaction)) if !money.is_debit && self.pays_back => {
+                let is_accepted = |transfer: &Transfer| {
+                    transfer.decided.as_ref().is_some_and(|(decided, _)| decided == "AcceptedTransaction")
+                };
+                if !self.transfers.get(transaction).is_some_and(is_accepted) {
+                    let message = format!("{} pays back for a transfer that was not accepted", named(money.event));
+                    return broken(self, step, message, self.steps_of(transaction));
+                }
+                self.paid_in += money.pence;
+            }
             ("transfer", Some(transaction)) => {
                 let key = format!("trans-{transaction}");
                 let is_it = |event: &Event| {

@@ -69,6 +69,9 @@ impl Order {
 
     /// The marks that a campaign of this kind and length should reach; none: as many seeds as it takes.
     pub(crate) fn reachable_marks(&self, seeds: Option<u64>) -> anyhow::Result<Vec<String>> {
+        if !scenarios::reaches_all_marks(&self.scenario) {
+            return Ok(Vec::new());
+        }
         let families = profile_named(&self.profile)?.families.into_keys();
         let reach = Reach {
             families: families.filter(|family| self.engines.can_do(*family)).collect(),

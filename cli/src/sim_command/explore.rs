@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fs, path::Path, thread};
 
 use anyhow::Context as _;
 use dacapo_core::planted::Bug;
-use dacapo_sim::{Engine, Engines, engines::FULL_STACK_EVERY};
+use dacapo_sim::{Engine, Engines, engines::FULL_STACK_EVERY, lua};
 use serde::Serialize;
 
 use super::{
@@ -27,7 +27,7 @@ use crate::{
         self,
         keep::{Keeper, Shrinking},
     },
-    exit::Exit,
+    exit::{Exit, Usage},
     home::Home,
     interrupt::Interrupt,
     provenance::Provenance,
@@ -115,7 +115,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &SimArguments) -> anyhow::Resu
         // A campaign that goes on over many failures would spend its time on this.
         telling: if arguments.keep_going { Telling::Story } else { Telling::Attributed },
         engines: arguments.engine.engines(),
-        ..Order::new(&arguments.scenario, &arguments.profile, arguments.bug.as_deref(), arguments.verify)?
+        ..Order::new(&scenario_of(arguments)?, &arguments.profile, arguments.bug.as_deref(), arguments.verify)?
     };
     let provenance = Provenance::here();
     let mut home = Home::open()?;
@@ -176,6 +176,16 @@ pub(crate) fn run(terminal: &Terminal, arguments: &SimArguments) -> anyhow::Resu
     let mut keeper = Keeper::new(&arguments.bugs, shrinking);
     tell(terminal, Some(&mut keeper), &tally, &ending, arguments.report.as_deref())?;
     Ok(ending.exit)
+}
+
+/// The scenario's name: of services in Lua, where they are.
+fn scenario_of(arguments: &SimArguments) -> anyhow::Result<String> {
+    match (&arguments.services, &arguments.workload) {
+        (Some(services), Some(workload)) => {
+            lua::name_of(services, workload).map_err(|error| Usage::error(error.to_string()))
+        }
+        _ => Ok(arguments.scenario.clone()),
+    }
 }
 
 impl Campaign<'_> {

@@ -10,7 +10,7 @@ use std::{
 use dacapo_core::{
     InstanceName, Key, Position, ServiceName, Timestamp, Version,
     digest::StableHasher,
-    trace::{How, Record, What},
+    trace::{Check, How, Record, What},
 };
 use std::hash::Hash as _;
 
@@ -58,7 +58,7 @@ impl Observer for RebuildEqualsLive {
     }
 
     fn looks_at(&self) -> Kinds {
-        Streams::KINDS.and(Kinds::APPLIED).and(Kinds::VIEWED).and(Kinds::REBUILD_AT_INSTANCE)
+        Streams::KINDS.and(Kinds::APPLIED).and(Kinds::VIEWED).and(Kinds::REBUILD_AT_INSTANCE).and(Kinds::CHECKED)
     }
 
     fn observe(&mut self, known: &Known, record: &Record) -> Verdict {
@@ -94,6 +94,13 @@ impl Observer for RebuildEqualsLive {
                         place.insert(now);
                         Ok(())
                     }
+                }
+            }
+            What::HandlerChecked { check: Check::RebuildHandler, flaw, .. } => {
+                self.checks += 1;
+                match flaw {
+                    Some(flaw) => PROMISE.broken(record, flaw.clone(), &[]),
+                    None => Ok(()),
                 }
             }
             What::RebuildEnded { .. } => {

@@ -363,7 +363,7 @@ fn quiet_name(what: &What) -> &'static str {
         What::Mark { .. } => "mark",
         What::Viewed { .. } => "view brought up",
         What::Forgotten { .. } => "state forgotten",
-        What::HandlerBegun { .. } | What::HandlerEnded { .. } => "handler",
+        What::HandlerBegun { .. } | What::HandlerEnded { .. } | What::HandlerChecked { .. } => "handler",
         What::CommitSubmitted { .. } => "commit handed over",
         What::CommitDurable { .. } => "empty commit",
         What::Applied { .. } => "state brought up",
@@ -386,7 +386,7 @@ fn kind(what: &What) -> RowKind {
         | What::OperationAnswered { .. }
         | What::OperationUnknown { .. }
         | What::OperationSkipped { .. } => RowKind::Operation,
-        What::HandlerBegun { .. } | What::HandlerEnded { .. } => RowKind::Handler,
+        What::HandlerBegun { .. } | What::HandlerEnded { .. } | What::HandlerChecked { .. } => RowKind::Handler,
         What::Applied { .. } | What::Forgotten { .. } | What::Viewed { .. } => RowKind::State,
         What::RebuildBegun { .. } | What::RebuildEnded { .. } => RowKind::Rebuild,
         What::FaultBegun { .. } | What::FaultEnded { .. } | What::FaultNeverFired { .. } | What::Healed { .. } => {

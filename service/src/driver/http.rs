@@ -96,7 +96,7 @@ impl Drop for Waiting<'_> {
 }
 
 async fn handle(State(door): State<Arc<Door>>, http: axum::http::Request<Body>) -> HttpResponse {
-    if http.uri().path() == "/healthz" {
+    if matches!(http.uri().path(), "/healthz" | "/health_check") {
         return door.health();
     }
     let Ok(_permit) = door.permits.try_acquire() else {

@@ -24,6 +24,9 @@ impl Batch {
     /// the same key the versions after it); a key that was read and not emitted to becomes a guard.
     pub(super) fn of(ran: &Ran, ids: impl IntoIterator<Item = EventId>, planted: Planted) -> Self {
         let mut reads = ran.reads.clone();
+        if ran.unguarded {
+            reads.retain(|key, _| ran.guarded.contains(key));
+        }
         if planted.is(Bug::OverdraftUnguarded) {
             reads.clear();
         }
@@ -38,7 +41,7 @@ impl Batch {
                 event_type: emitted.event_type.clone(),
                 key: emitted.key.clone(),
                 expectation: head.map_or(Expectation::Any, Expectation::Version),
-                correlation: None,
+                correlation: emitted.as_said.as_ref().and_then(|(_, correlation)| correlation.clone()),
                 causation: None,
                 source: None,
                 data: emitted.data.clone(),
@@ -77,7 +80,12 @@ impl Batch {
 }
 
 fn expected(emitted: &Emitted, reads: &BTreeMap<Key, Version>) -> Option<Version> {
-    if emitted.first { Some(Version::ZERO) } else { reads.get(&emitted.key).copied() }
+    match emitted.as_said {
+        Some((Expectation::Version(version), _)) => Some(version),
+        Some((Expectation::Any, _)) => None,
+        None if emitted.first => Some(Version::ZERO),
+        None => reads.get(&emitted.key).copied(),
+    }
 }
 
 #[cfg(test)]
@@ -87,7 +95,7 @@ mod tests {
     use super::*;
 
     fn emitted(key: &str, first: bool) -> Emitted {
-        Emitted { event_type: EventType::of("T"), key: Key::of(key), data: Data::null(), first }
+        Emitted { event_type: EventType::of("T"), key: Key::of(key), data: Data::null(), first, as_said: None }
     }
 
     fn ids() -> impl Iterator<Item = EventId> {

@@ -15,13 +15,15 @@ use dacapo_core::{
     wire::{Complete, Head, Token},
 };
 
-use super::Waiter;
+use super::{Waiter, states::Moment};
 
 #[derive(Debug, Clone)]
 pub(super) struct Delivery {
     pub(super) token: Token,
     pub(super) previous: Version,
     pub(super) event: Arc<Event>,
+    /// When it came.
+    pub(super) came: Moment,
     /// When the bus must be told that it takes longer; or, once it is decided, asked again what became of it.
     pub(super) wake_at: Timestamp,
     /// What was sent and is not answered yet; none while it is handled.

@@ -8,7 +8,9 @@ use dacapo_core::{
     wire::{Complete, Completed, Conflict, Deliver, Extend, Fenced, Nack, Produced, Rejected, Token},
 };
 
-use super::{Instance, Waiter, context::Ran, decision::Batch, deliveries::Delivery, ids, session::Session};
+use super::{
+    Instance, Waiter, context::Ran, decision::Batch, deliveries::Delivery, ids, session::Session, states::Moment,
+};
 use crate::service::{HandlerFault, Interrupt, Service};
 
 /// Completions under way, as a multiple of the credit, beyond which handlers wait: the bus takes a completion's credit
@@ -40,6 +42,7 @@ impl<S: Service> Instance<S> {
             token: deliver.token,
             previous: deliver.previous,
             event: deliver.event,
+            came: Moment { input: self.input, at: self.now.monotonic },
             wake_at: self.now.monotonic + half,
             decided: None,
             of_former_session: false,
@@ -117,7 +120,16 @@ impl<S: Service> Instance<S> {
                 self.fetches.want(&key, Some(waiter));
                 "waits".to_owned()
             }
-            _ if ran.viewed && !self.view_suffices(waiter, Position::ZERO) => "waits".to_owned(),
+            _ if ran.viewed && !self.view_suffices(waiter, ran.at_least) => "waits".to_owned(),
+            Err(Interrupt::Unread(key)) => {
+                self.query(&key, waiter);
+                "waits".to_owned()
+            }
+            Err(Interrupt::Behind) => {
+                self.view_moves(waiter);
+                "waits".to_owned()
+            }
+            Err(Interrupt::Failed(_)) if ran.unguarded && self.wants_fresher(event, &ran, waiter) => "waits".to_owned(),
             Err(Interrupt::Failed(reason)) => {
                 self.nack(position, token, &reason);
                 format!("failed: {reason}")
@@ -136,7 +148,24 @@ impl<S: Service> Instance<S> {
                 }
             }
         };
+        if outcome != "waits" {
+            self.queries.forget(&ran.queried);
+            // What was seen on ground that was not there yet is void.
+            self.record_all(ran.records);
+        }
         self.record(What::HandlerEnded { service: self.name.clone(), position, token, outcome });
+    }
+
+    /// Whether a handler without guards may have failed for want of what has happened since: then that is fetched. One with
+    /// guards fails on what it read, and is told by the bus if that is old.
+    fn wants_fresher(&mut self, event: &Event, ran: &Ran, waiter: Waiter) -> bool {
+        let Some(came) = self.deliveries.get(event.position).map(|open| open.came) else { return false };
+        let others = ran.reads.keys().filter(|key| **key != event.key);
+        let stale: Vec<Key> = others.filter(|key| !self.is_fresh(key, came)).cloned().collect();
+        for key in &stale {
+            self.fetches.want(key, Some(waiter));
+        }
+        !stale.is_empty()
     }
 
     fn complete(&mut self, complete: Complete) {
@@ -181,6 +210,9 @@ impl<S: Service> Instance<S> {
         let Some(ended) = self.deliveries.end(completed.position) else { return };
         if ended.of_former_session {
             self.mark(marks::COMPLETION_ASKED_AFTER_SESSION);
+        }
+        if ended.decided.is_some() {
+            self.service.settled(completed.position);
         }
         if let Some(complete) = ended.decided.filter(|_| !completed.already) {
             self.adopt(&ended.event, complete.events, &completed.produced);

@@ -12,6 +12,7 @@
 //! | `session` | connect, `hello`, `welcome`, heartbeats, coming back |
 //! | `questions` | what was asked of the bus under a number |
 //! | `states`, `fetches` | the states in memory; bringing one up to its head |
+//! | `queries` | whole keys read for a handler |
 //! | `context`, `decision`, `ids` | what a handler sees; what becomes of what it read and emitted; derived ids |
 //! | `deliveries`, `handling` | what is open; handling it and taking the bus's answer |
 //! | `requests` | routes: idempotent publishing, answers |
@@ -27,6 +28,7 @@ mod fetches;
 mod handling;
 mod ids;
 mod io;
+mod queries;
 mod questions;
 mod rebuild;
 mod reconcile;
@@ -58,6 +60,7 @@ use self::{
     context::Ran,
     deliveries::Deliveries,
     fetches::{Fetches, Waiter},
+    queries::Queries,
     questions::{Purpose, Questions},
     rebuild::Rebuild,
     reconcile::Reconcile,
@@ -91,6 +94,7 @@ pub struct Instance<S: Service> {
     questions: Questions,
     states: States<S::State>,
     fetches: Fetches,
+    queries: Queries,
     deliveries: Deliveries,
     requests: Requests,
     view: View,
@@ -107,6 +111,8 @@ impl<S: Service> Instance<S> {
     pub fn new(service: S, config: InstanceConfig) -> Self {
         assert!(config.credit > 0, "an instance without credit gets no delivery");
         assert!(config.states_max > 0, "an instance needs room for a state");
+        let mut view = View::default();
+        view.position = service.followed();
         let sorted = |types: Vec<EventType>| types.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
         Self {
             name: service.name(),
@@ -122,9 +128,10 @@ impl<S: Service> Instance<S> {
             questions: Questions::default(),
             states: States::new(),
             fetches: Fetches::default(),
+            queries: Queries::default(),
             deliveries: Deliveries::default(),
             requests: Requests::default(),
-            view: View::default(),
+            view,
             rebuild: Rebuild::default(),
             reconcile: Reconcile::default(),
             sizes_told: SizesTold::default(),
@@ -144,6 +151,12 @@ impl<S: Service> Instance<S> {
         }
     }
 
+    fn record_all(&mut self, records: Vec<What>) {
+        for what in records {
+            self.record(what);
+        }
+    }
+
     fn mark(&mut self, mark: Mark) {
         if self.config.record {
             self.record(What::Mark { name: mark.name.to_owned() });
@@ -155,7 +168,7 @@ impl<S: Service> Instance<S> {
         &self,
         body: impl FnOnce(&S, &mut Context<'_, S::State>) -> Result<T, Interrupt>,
     ) -> (Result<T, Interrupt>, Ran) {
-        let mut context = Context::new(&self.states, &self.view, self.config.planted);
+        let mut context = Context::new(&self.states, &self.view, &self.queries, self.config.planted, self.now);
         let result = body(&self.service, &mut context);
         (result, context.finish())
     }
@@ -194,10 +207,11 @@ impl<S: Service> Instance<S> {
             FromBus::Events(page) => match self.questions.purpose(page.request).cloned() {
                 Some(Purpose::View | Purpose::Probe) => self.view_page(page.request, &page),
                 Some(Purpose::Rebuild) => self.rebuild_page(page.request, &page),
-                Some(purpose @ (Purpose::State(_) | Purpose::Answer(_) | Purpose::Heads)) => {
+                Some(purpose @ (Purpose::State(_) | Purpose::Query(_) | Purpose::Answer(_) | Purpose::Heads)) => {
                     self.questions.end(page.request);
                     match purpose {
                         Purpose::State(key) => self.hydrated(&key, &page),
+                        Purpose::Query(key) => self.queried(&key, &page),
                         Purpose::Answer(id) => self.looked_up(id, &page),
                         _ => self.heads_page(page),
                     }

@@ -12,6 +12,8 @@ use dacapo_core::{Key, Timestamp};
 pub(super) enum Purpose {
     /// Hydration of this key.
     State(Key),
+    /// Every event of this key, for a handler.
+    Query(Key),
     /// Whether this request was answered before.
     Answer(u64),
     /// This request's batch.

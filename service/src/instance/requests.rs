@@ -30,7 +30,7 @@ use super::{
     ids::Asker,
     states::Moment,
 };
-use crate::service::{Interrupt, Method, Request, Response, Service};
+use crate::service::{Inconsistent, Interrupt, Method, Request, Response, Service};
 
 /// Look-ups asked of the bus at once; further ones wait their turn here. With the reads of states they stay below what
 /// a bus lets one connection ask by default.
@@ -66,6 +66,8 @@ struct Open {
     came: Moment,
     deadline: Timestamp,
     phase: Phase,
+    /// The events that were inconsistent, if the service hears of them, and what the route has answered.
+    refused: Option<(Vec<NewEvent>, Response)>,
     /// How far the states must be before the route runs again.
     heads: Vec<Head>,
     /// The states that its last run read or lacked.
@@ -135,7 +137,7 @@ impl<S: Service> Instance<S> {
         let came = Moment { input: self.input, at: self.now.monotonic };
         let deadline = self.now.monotonic + self.config.request_deadline;
         let (heads, needs) = (Vec::new(), BTreeSet::new());
-        self.requests.open.insert(id, Open { request, asker, came, deadline, phase, heads, needs });
+        self.requests.open.insert(id, Open { request, asker, came, deadline, phase, refused: None, heads, needs });
         self.runnable.push_back(Waiter::Request(id));
     }
 
@@ -199,27 +201,44 @@ impl<S: Service> Instance<S> {
         if !behind.is_empty() {
             return behind.iter().for_each(|key| self.want(key, id));
         }
-        let (result, ran) = self.run(|service, context| service.request(&request, context));
+        let refused = self.requests.open.get(&id).and_then(|open| open.refused.clone());
+        let hears = refused.is_some();
+        let (result, mut ran) = self.run(|service, context| match refused {
+            Some((events, response)) => {
+                let inconsistent = Inconsistent { request: &request, events: &events };
+                service.inconsistent(&inconsistent, context).map(|()| response)
+            }
+            None => service.request(&request, context),
+        });
         ran.reads.keys().for_each(|key| self.states.touch(key));
         if let Some(open) = self.requests.open.get_mut(&id) {
             open.needs = ran.reads.keys().cloned().collect();
         }
         let response = match (ran.missing.clone(), result) {
             (Some(key), _) | (None, Err(Interrupt::Missing(key))) => return self.want(&key, id),
+            (None, Err(Interrupt::Unread(key))) => return self.query(&key, Waiter::Request(id)),
+            (None, Err(Interrupt::Behind)) => return self.view_moves(Waiter::Request(id)),
             (None, Err(Interrupt::Failed(reason))) => Response::error(500, &reason),
             (None, Ok(response)) => response,
         };
-        if ran.viewed && !self.view_suffices(Waiter::Request(id), request.at_least.unwrap_or_default()) {
+        self.queries.forget(&ran.queried);
+        let at_least = ran.at_least.max(request.at_least.unwrap_or_default());
+        if ran.viewed && !self.view_suffices(Waiter::Request(id), at_least) {
             return;
         }
+        let records = std::mem::take(&mut ran.records);
         if response.status < 400 && !ran.emitted.is_empty() {
+            self.record_all(records);
             return self.publish(id, ran, response);
         }
-        if response.status < 500 && !ran.reads.is_empty() && self.may_have_an_effect(id) {
-            return self.publish(id, Ran { emitted: Vec::new(), ..ran }, response);
+        // What was answered of events that were refused stands, even if nothing came in their place.
+        if response.status < 500 && (hears || !ran.reads.is_empty()) && self.may_have_an_effect(id) {
+            self.record_all(records);
+            return self.publish(id, Ran { emitted: Vec::new(), unguarded: false, ..ran }, response);
         }
         let stale: Vec<Key> = ran.reads.into_keys().filter(|key| !self.is_fresh(key, came)).collect();
         if stale.is_empty() {
+            self.record_all(records);
             self.respond(id, Response { position: None, ..response });
         }
         for key in stale {
@@ -239,7 +258,7 @@ impl<S: Service> Instance<S> {
     }
 
     /// Whether a state was compared with the bus recently enough for a request that came then.
-    fn is_fresh(&self, key: &Key, came: Moment) -> bool {
+    pub(super) fn is_fresh(&self, key: &Key, came: Moment) -> bool {
         let window = self.config.state_fresh_for;
         self.states.get(key).and_then(|entry| entry.compared).is_some_and(|compared| {
             compared.input >= came.input || (!window.is_zero() && compared.at + window >= came.at)
@@ -259,6 +278,7 @@ impl<S: Service> Instance<S> {
             key: asker.key.clone(),
             data: dacapo_core::Data::of(&answered),
             first: true,
+            as_said: None,
         });
         let ids = asker.batch(&self.name, &ran.emitted, &response, ran.emitted.len());
         let mut batch = match Batch::of(&ran, ids, self.config.planted).that_fits() {
@@ -266,7 +286,7 @@ impl<S: Service> Instance<S> {
             Err(sentence) => return self.respond(id, Response::error(500, &sentence)),
         };
         for event in &mut batch.events {
-            event.correlation = Some(asker.correlation.clone());
+            event.correlation.get_or_insert_with(|| asker.correlation.clone());
         }
         self.set_phase(id, Phase::Publish { batch, response, sent: false });
     }
@@ -314,6 +334,12 @@ impl<S: Service> Instance<S> {
                 self.runnable.push_back(Waiter::Request(id));
             }
             Some(Receipt::Inconsistent { key, head, .. }) => {
+                let hears = |event: &NewEvent| self.service.hears_of(&event.event_type);
+                if batch.events.iter().any(hears) {
+                    // The last one is the answer's.
+                    let events = batch.events[..batch.events.len().saturating_sub(1)].to_vec();
+                    open.refused = Some((events, response.clone()));
+                }
                 open.heads = vec![Head { key: key.clone(), version: *head }];
                 open.phase = Phase::LookUp { asked: false };
                 self.runnable.push_back(Waiter::Request(id));

@@ -166,6 +166,7 @@ impl<S: Service> Instance<S> {
         self.questions.clear();
         self.deliveries.lose_session();
         self.fetches.lose_session();
+        self.queries.lose_session();
         self.lose_requests_session();
         self.view.lose_session();
         self.rebuild.lose_session();

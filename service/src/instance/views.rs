@@ -129,18 +129,25 @@ impl<S: Service> Instance<S> {
     }
 
     fn contribute(&mut self, event: &Event) {
+        if let Some(digest) = self.service.follow(event) {
+            self.record_viewed(event, digest);
+        }
         let Some(contribution) = self.service.contribute(event) else { return };
         let gather = contribution.gather;
         self.view.place(&event.key, gather.clone(), contribution.value);
         if self.config.record {
-            self.record(What::Viewed {
-                service: self.name.clone(),
-                instance: self.config.name.clone(),
-                incarnation: self.config.incarnation,
-                position: event.position,
-                digest: StableHasher::digest(0, &self.view.gathered.get(&gather)),
-            });
+            self.record_viewed(event, StableHasher::digest(0, &self.view.gathered.get(&gather)));
         }
+    }
+
+    fn record_viewed(&mut self, event: &Event, digest: u64) {
+        self.record(What::Viewed {
+            service: self.name.clone(),
+            instance: self.config.name.clone(),
+            incarnation: self.config.incarnation,
+            position: event.position,
+            digest,
+        });
     }
 
     fn view_reached(&mut self, position: Position) {
@@ -171,6 +178,12 @@ impl<S: Service> Instance<S> {
         self.view.waiters.insert((at_least, waiter));
         self.view.probe_at.get_or_insert(self.now.monotonic + PROBE_EVERY);
         false
+    }
+
+    /// Wakes somebody when the view has gone on, whatever it sees then.
+    pub(super) fn view_moves(&mut self, waiter: Waiter) {
+        self.view.waiters.insert((self.view.position.next(), waiter));
+        self.view.probe_at.get_or_insert(self.now.monotonic + PROBE_EVERY);
     }
 
     pub(super) fn tick_view(&mut self) {

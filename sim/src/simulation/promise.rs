@@ -31,11 +31,11 @@ use dacapo_service::Service;
 use super::seen::{Eye, Seen};
 
 /// Makes a property for each run.
-pub(super) type Make = Arc<dyn Fn() -> Box<dyn Property> + Send + Sync>;
+pub(crate) type Make = Arc<dyn Fn() -> Box<dyn Property> + Send + Sync>;
 
 /// What must hold at every step. Made by [`promise`], or from a function that makes a [`Property`].
 #[derive(Clone)]
-pub struct Always(pub(super) Make);
+pub struct Always(pub(crate) Make);
 
 /// What must hold at the end, when all faults are over and everything is done. Made by [`promise`], or from a function
 /// that makes a [`Property`] which judges in its `finish`.

@@ -130,7 +130,10 @@ fn of(record: &Record) -> Vec<Subject> {
             about.extend(commit.completions.iter().map(|completion| Subject::Event(completion.position)));
             about.extend(commit.events.iter().map(|event| Subject::Key(event.key.clone())));
         }
-        What::HandlerBegun { position, .. } | What::HandlerEnded { position, .. } | What::Viewed { position, .. } => {
+        What::HandlerBegun { position, .. }
+        | What::HandlerEnded { position, .. }
+        | What::HandlerChecked { position, .. }
+        | What::Viewed { position, .. } => {
             about.push(Subject::Event(*position));
         }
         What::Applied { key, position, .. } => about.extend([Subject::Event(*position), Subject::Key(key.clone())]),
