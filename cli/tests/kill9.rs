@@ -154,7 +154,9 @@ async fn exchange(socket: &mut Socket, open: &mut BTreeMap<u64, NewEvent>, accep
 struct Lane {
     /// Completed, for all we were told.
     done: u64,
-    /// A completion without an answer.
+    /// The last version that was delivered; up to there completions may be without an answer.
+    delivered: u64,
+    /// What has no answer may have been committed, or comes again.
     unknown: bool,
 }
 
@@ -232,6 +234,7 @@ async fn serve_lanes(socket: &mut Socket, auditor: &mut Auditor, until: &watch::
                 // It was not committed, and comes again, or has come again already under another token.
                 FromBus::Fenced(fenced) => {
                     auditor.open.retain(|position, open| *position != fenced.position || open.token != fenced.token);
+                    auditor.lanes.values_mut().for_each(|lane| lane.unknown = true);
                 }
                 FromBus::Conflict(_) | FromBus::Rejected(_) => panic!("nothing contradicts an audit: {frame:?}"),
                 _ => {}
@@ -240,13 +243,14 @@ async fn serve_lanes(socket: &mut Socket, auditor: &mut Auditor, until: &watch::
     }
 }
 
-/// The next version, or the one after it if the completion of the next was never answered.
+/// The version after the last one that was delivered; or, where answers are missing, one that is not known to be done.
 fn check_order(lane: &mut Lane, deliver: &Deliver) {
     let version = deliver.event.version.0;
-    let next = lane.done + 1;
-    let fits = version == next || (lane.unknown && version == next + 1);
-    assert!(fits, "{}@{version} was delivered when {} was done", deliver.event.key, lane.done);
-    lane.done = version - 1;
+    let next = lane.delivered + 1;
+    let fits = version == next || (lane.unknown && version > lane.done && version < next);
+    let Lane { done, delivered, .. } = lane;
+    assert!(fits, "{}@{version} was delivered after {delivered} when {done} was done", deliver.event.key);
+    lane.delivered = version;
     lane.unknown = false;
 }
 

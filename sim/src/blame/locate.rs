@@ -74,7 +74,8 @@ mod tests {
         fn a_point_of_no_return_is_found_through_the_noise(
             last in 2_u64..5_000,
             at in 0_u64..5_000,
-            before in 0_u64..250,
+            // With more, a sample of 24 now and then looks like a point of no return itself.
+            before in 0_u64..120,
             after in 950_u64..=1_000,
             salt in any::<u64>(),
         ) {
