@@ -208,6 +208,14 @@ fn a_truncated_file_is_told_at_the_door() {
 }
 
 #[test]
+fn a_schema_number_that_nobody_wrote_is_damage() {
+    let path = filled("negative-schema", 3);
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", -7).unwrap();
+    let error = SqliteStore::open(&path).expect_err("it is refused");
+    assert!(matches!(&error, StoreError::Damaged(why) if why.contains("number -7")), "{error:?}");
+}
+
+#[test]
 fn a_damaged_event_is_told_by_its_position_and_never_handed_on() {
     let path = filled("damaged", 300);
     for (position, change) in [

@@ -131,7 +131,11 @@ pub(super) fn migrate(connection: &Connection) -> Result<(), StoreError> {
     while version(connection)? < VERSION {
         let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate).map_err(error::map)?;
         let taken = version(&transaction)?;
-        if let Some(step) = usize::try_from(taken).ok().and_then(|taken| MIGRATIONS.get(taken)) {
+        let Ok(number) = usize::try_from(taken) else {
+            return Err(StoreError::Damaged(format!("its schema says that it is number {taken}")));
+        };
+        // Else another process has taken the last one meanwhile.
+        if let Some(step) = MIGRATIONS.get(number) {
             transaction.execute_batch(step).map_err(error::map)?;
             transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(error::map)?;
             transaction.pragma_update(None, "user_version", taken + 1).map_err(error::map)?;
