@@ -10,9 +10,11 @@ use dacapo_sim::{Engine, Engines};
 use crate::{
     bench::BenchArguments,
     bugs::{self, BugsArguments},
+    client::ClientArguments,
     exit,
     seed::Seed,
     surgery::arguments::{BlameArguments, ShrinkArguments},
+    token::TokenArguments,
 };
 
 /// An event bus for event-sourced services, and the simulator that they are tested in.
@@ -49,6 +51,8 @@ pub(crate) enum Verb {
     Demo(DemoArguments),
     /// The production bus on a SQLite file
     Serve(ServeArguments),
+    /// The tokens of a bus: who may do what
+    Token(TokenArguments),
     /// Run a service in Lua against a bus
     Service(ServiceArguments),
     /// Begin something of your own
@@ -332,6 +336,12 @@ pub(crate) struct ServeArguments {
     /// Where to listen
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7171")]
     pub(crate) listen: SocketAddr,
+    /// Demand a token of everyone; `dacapo token` makes them
+    #[arg(long)]
+    pub(crate) auth: bool,
+    /// Listen beyond this machine without TLS, because a proxy before this bus does it
+    #[arg(long)]
+    pub(crate) insecure_plain_text: bool,
     /// Limits, as TOML: grace = 2000
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -358,6 +368,8 @@ pub(crate) struct ServiceArguments {
     /// Where the state is kept: memory, sqlite:FILE, or a `redis://` address; a SQLite file beside the script, named like the instance, if left out
     #[arg(long, value_name = "PLACE")]
     pub(crate) state: Option<StateAt>,
+    #[command(flatten)]
+    pub(crate) client: ClientArguments,
 }
 
 /// What `new` begins.
@@ -400,6 +412,8 @@ pub(crate) struct EventsArguments {
     /// At most so many
     #[arg(short = 'n', long, value_name = "N")]
     pub(crate) limit: Option<u64>,
+    #[command(flatten)]
+    pub(crate) client: ClientArguments,
 }
 
 /// `view`

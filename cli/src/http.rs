@@ -1,7 +1,7 @@
 //! One HTTP request at a time, to our own servers. Nothing is kept open and nothing is tried again: the callers know
 //! what a repetition means.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use anyhow::{Context as _, bail};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -71,6 +71,17 @@ async fn exchange(
     };
     connection.abort();
     Ok(Reply { status, body: String::from_utf8_lossy(&bytes).into_owned() })
+}
+
+/// Appends a text so that it can stand in a path or a query.
+pub(crate) fn percent_encode(text: &str, out: &mut String) {
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
+            // Writing to a text cannot fail.
+            byte => drop(write!(out, "%{byte:02X}")),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod arguments;
 mod bench;
 mod bugs;
+mod client;
 mod completions;
 mod crash;
 mod demo;
@@ -31,6 +32,7 @@ mod sim_command;
 mod stopwatch;
 mod surgery;
 mod terminal;
+mod token;
 mod view;
 
 use std::{
@@ -61,6 +63,7 @@ fn obey(terminal: &Terminal, verb: Verb) -> Exit {
         Verb::Crash(arguments) => crash::run(terminal, &arguments),
         Verb::Demo(arguments) => demo::run(terminal, &arguments),
         Verb::Serve(arguments) => serve::run(terminal, &arguments),
+        Verb::Token(arguments) => token::run(terminal, &arguments),
         Verb::Service(arguments) => service::run(terminal, &arguments),
         Verb::New(arguments) => new_service::run(terminal, &arguments),
         Verb::Bench(arguments) => bench::run(terminal, &arguments),

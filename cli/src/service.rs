@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Context as _;
 use dacapo_backends::server;
-use dacapo_core::InstanceName;
+use dacapo_core::{InstanceName, access::Secret};
 use dacapo_service::{
     InstanceConfig, Service as _,
     driver::{self, TcpConnect},
@@ -98,6 +98,7 @@ struct Process {
     name: InstanceName,
     state: StateAt,
     bus: String,
+    bearer: Option<Secret>,
 }
 
 impl Process {
@@ -112,7 +113,8 @@ impl Process {
             let file: PathBuf = arguments.script.with_file_name(format!("{name}.state.db"));
             StateAt::Sqlite(file)
         });
-        Ok(Self { service, name, state, bus: bus.to_owned() })
+        let bearer = arguments.client.secret()?;
+        Ok(Self { service, name, state, bus: bus.to_owned(), bearer })
     }
 
     fn tell(&self, terminal: &Terminal, listener: Option<&TcpListener>) -> anyhow::Result<()> {
@@ -140,7 +142,7 @@ impl Process {
 
     /// Runs until Ctrl-C, or until there is a new script that loads.
     fn run(self, listener: Option<&TcpListener>, file: &Path, interrupt: &Interrupt) -> anyhow::Result<Option<Script>> {
-        let Self { service, name, state, bus } = self;
+        let Self { service, name, state, bus, bearer } = self;
         let code = service.code();
         let opened = state.open(service.name().as_str(), name.as_str(), code)?;
         let service = match opened {
@@ -148,7 +150,8 @@ impl Process {
             None => service,
         };
         let world = production::world(name.as_str());
-        let machine = LuaMachine::new(service, InstanceConfig::new(name, world.entropy.next_u64()));
+        let config = InstanceConfig { bearer, ..InstanceConfig::new(name, world.entropy.next_u64()) };
+        let machine = LuaMachine::new(service, config);
         let (shutdown, asked) = watch::channel(false);
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;

@@ -69,6 +69,9 @@ impl PartialEq for Data {
     }
 }
 
+/// No JSON value differs from itself.
+impl Eq for Data {}
+
 impl Hash for Data {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.as_str().hash(state);
@@ -270,4 +273,6 @@ pub enum Refusal {
     CausationNotYours,
     /// The key has as many different types as the limit allows.
     TooManyTypes,
+    /// The sender's token does not allow it.
+    Forbidden,
 }

@@ -40,6 +40,9 @@ pub const PAGE_EVENTS_MAX: usize = 1_000;
 /// one more event of the largest size, and the JSON around them, it still fits into a frame.
 pub const PAGE_BYTES_MAX: usize = 2 << 20;
 
+/// Names of tokens that there ever were: all are in memory, the revoked ones too. A name that was revoked may be used again.
+pub const TOKENS_MAX: usize = 10_000;
+
 /// What the bus keeps in memory and how long it waits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -32,20 +32,20 @@ const MESSAGE_BYTES: usize = 64 << 10;
 
 /// Runs a connection to its end.
 pub(super) async fn run(socket: WebSocket, shared: Arc<Shared>, permit: Permit) {
-    let _permit = permit;
     let _counted = shared.count_socket();
     tokio::select! {
         biased;
         // A dead process says no more: the socket is dropped as it is.
         () = shared.dead() => {}
-        () = converse(socket, &shared) => {}
+        () = converse(socket, &shared, &permit) => {}
     }
 }
 
-async fn converse(socket: WebSocket, shared: &Arc<Shared>) {
+async fn converse(socket: WebSocket, shared: &Arc<Shared>, permit: &Permit) {
     let conn = shared.next_conn();
     let outbox = Arc::new(Outbox::new(shared.config.limits.send_queue_bytes_max));
-    if shared.hand_in(Arrival::Connected { conn, outbox: Arc::clone(&outbox) }).await.is_err() {
+    let speaker = permit.speaker.clone();
+    if shared.hand_in(Arrival::Connected { conn, outbox: Arc::clone(&outbox), speaker }).await.is_err() {
         return;
     }
     let (mut sink, mut stream) = socket.split();

@@ -86,6 +86,8 @@ pub struct Options {
     /// A file of at most so many KiB is checked whole when it is opened; 0: none is. Beyond it opening costs the same
     /// however long the log is, and [`SqliteStore::check`] is there for whoever has the time.
     pub check_kib_max: u64,
+    /// Open it only if no other process has it open.
+    pub alone: bool,
     /// Another file system; none: the operating system's.
     pub vfs: Option<Vfs>,
 }
@@ -100,6 +102,7 @@ impl Default for Options {
             checkpoint_pages: 4_096,
             // About a tenth of a second.
             check_kib_max: 8 << 10,
+            alone: false,
             vfs: None,
         }
     }

@@ -29,7 +29,7 @@ pub(super) async fn start(
     service: u32,
     number: u32,
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
-    let mut connection = Connection::open(address).await?;
+    let mut connection = Connection::open(address, arguments.client.secret()?.as_ref()).await?;
     connection.put(Hello {
         service: ServiceName::of(format!("bench-{}-{service}", std::process::id())),
         instance: InstanceName::of(format!("bench-{service}-{number}")),

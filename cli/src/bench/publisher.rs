@@ -53,7 +53,7 @@ pub(super) async fn start(
     let name = format!("{}-{number}", run());
     let keys = (0..arguments.keys).map(|key| (Key::of(format!("bench-{name}-{key}")), Version::ZERO)).collect();
     let publisher = Publisher {
-        connection: Connection::open(address).await?,
+        connection: Connection::open(address, arguments.client.secret()?.as_ref()).await?,
         ledger: Rc::clone(ledger),
         name,
         keys,

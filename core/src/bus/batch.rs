@@ -38,6 +38,8 @@ pub(super) struct Origin<'a> {
     pub(super) service: Option<&'a ServiceName>,
     /// The event whose handling produced it.
     pub(super) cause: Option<(EventId, CorrelationId)>,
+    /// The bus itself, to which reserved names belong.
+    pub(super) is_bus: bool,
 }
 
 /// What becomes of a batch.
@@ -155,7 +157,9 @@ impl Bus {
         let mut settled: Vec<(Source, CorrelationId, Option<EventId>)> = Vec::with_capacity(events.len());
         let mut earlier: BTreeMap<&EventId, usize> = BTreeMap::new();
         for (index, event) in events.iter().enumerate() {
-            if event.id.is_reserved() || event.key.is_reserved() || event.event_type.is_reserved() {
+            if !origin.is_bus
+                && (event.id.is_reserved() || event.key.is_reserved() || event.event_type.is_reserved())
+            {
                 let message = format!(
                     "{} ({} on {}) has a name that begins with `$`, which belongs to the bus; choose another",
                     event.id, event.event_type, event.key
@@ -177,7 +181,7 @@ impl Bus {
                     let message = format!("{service} may not publish as {source}; leave the source out");
                     return Err((Refusal::Source, message));
                 }
-                (None, Some(source)) if !source.is_reserved() => source.clone(),
+                (None, Some(source)) if origin.is_bus || !source.is_reserved() => source.clone(),
                 (None, Some(_)) => {
                     return Err((
                         Refusal::Reserved,
@@ -296,7 +300,7 @@ impl Bus {
                 }
                 facts.heads.insert(event.key.clone(), self.head_of(&event.key, &Facts::default()));
             }
-            self.admit_batch(&events, &[], &facts, &Origin { service: Some(&service), cause });
+            self.admit_batch(&events, &[], &facts, &Origin { service: Some(&service), cause, is_bus: false });
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use dacapo_backends::server::ServerConfig;
+use dacapo_backends::server::{ServerConfig, Tokens};
 use dacapo_core::{Event, InstanceName, NodeName, ServiceName, planted::Planted};
 use dacapo_service::{HandlerFault, InstanceConfig, instance::HandlerFaults};
 
@@ -24,6 +24,7 @@ pub(crate) fn server_config(plan: &Plan) -> ServerConfig {
     ServerConfig {
         limits: settings.limits.clone(),
         planted: planted(plan),
+        tokens: Tokens::Ignored,
         request_deadline: Duration::from_micros(settings.request_deadline_us),
         header_deadline: Duration::from_secs(2),
         close_deadline: Duration::from_millis(200),
