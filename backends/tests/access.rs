@@ -3,7 +3,10 @@
 mod common;
 
 use common::{PATIENCE, Server};
-use dacapo_backends::server::{ServerConfig, Tokens};
+use dacapo_backends::{
+    MemoryStore,
+    server::{ServerConfig, Tokens},
+};
 use dacapo_core::{
     access::{Glob, Rights, Secret, made},
     bus::{Bus, Config, ConnId, Input, Output},
@@ -11,7 +14,6 @@ use dacapo_core::{
     store::Store as _,
     wire::{ErrorCode, FromBus},
 };
-use dacapo_backends::MemoryStore;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
@@ -28,7 +30,8 @@ const ACCOUNTS: [u8; 32] = [4; 32];
 fn store_with(tokens: &[(&'static str, [u8; 32], Rights)]) -> MemoryStore {
     let mut store = MemoryStore::new();
     let recovered = store.recover().expect("is new");
-    let config = Config { limits: dacapo_core::Limits::default(), planted: dacapo_core::planted::Planted::NONE, record: false };
+    let config =
+        Config { limits: dacapo_core::Limits::default(), planted: dacapo_core::planted::Planted::NONE, record: false };
     let mut bus = Bus::new(config, recovered, dacapo_core::Now::default());
     let conn = ConnId(1);
     bus.handle_input(dacapo_core::Now::default(), Input::Connected { conn });
@@ -61,7 +64,11 @@ async fn guarded() -> Server {
         ("ops", OPS, Rights { administer: true, ..Rights::default() }),
         ("teller", TELLER, publish("Deposited@acc-*")),
         ("reader", READER, Rights { read: true, ..Rights::default() }),
-        ("accounts", ACCOUNTS, Rights { services: vec![Glob::new("accounts").expect("fits")], ..publish("Changed@acc-*") }),
+        (
+            "accounts",
+            ACCOUNTS,
+            Rights { services: vec![Glob::new("accounts").expect("fits")], ..publish("Changed@acc-*") },
+        ),
     ]);
     let config = ServerConfig { tokens: Tokens::Demanded, ..ServerConfig::default() };
     Server::on(store, config, std::sync::Arc::new(dacapo_core::hooks::NoHooks)).await
@@ -102,15 +109,27 @@ async fn nobody_is_let_in_without_a_token_that_counts_and_the_living_are_told_so
         assert_eq!(ask(&server, None, "GET", path, "").await.0, 200, "{path} says nothing worth guarding");
     }
     for (method, path) in [
-        ("GET", "/v1/events"), ("POST", "/v1/events"), ("GET", "/v1/keys"), ("GET", "/v1/services"), ("GET", "/metrics"),
-        ("GET", "/v1/tokens"), ("POST", "/v1/tokens"), ("DELETE", "/v1/tokens/ops"), ("PUT", "/v1/services/s/types"),
-        ("POST", "/v1/services/s/lanes/k/retry"), ("GET", "/v1/events/1"),
+        ("GET", "/v1/events"),
+        ("POST", "/v1/events"),
+        ("GET", "/v1/keys"),
+        ("GET", "/v1/services"),
+        ("GET", "/metrics"),
+        ("GET", "/v1/tokens"),
+        ("POST", "/v1/tokens"),
+        ("DELETE", "/v1/tokens/ops"),
+        ("PUT", "/v1/services/s/types"),
+        ("POST", "/v1/services/s/lanes/k/retry"),
+        ("GET", "/v1/events/1"),
     ] {
         let (status, head, body) = ask(&server, None, method, path, &event("Deposited", "acc-1")).await;
         assert_eq!(status, 401, "{method} {path}: {body}");
         assert!(head.contains("www-authenticate: bearer"), "{head}");
         assert!(body["error"].as_str().is_some_and(|error| error.contains("demands a token")), "{body}");
-        assert_eq!(ask(&server, Some([9; 32]), method, path, "{}").await.0, 401, "{method} {path} with an unknown token");
+        assert_eq!(
+            ask(&server, Some([9; 32]), method, path, "{}").await.0,
+            401,
+            "{method} {path} with an unknown token"
+        );
     }
     server.shut_down().await;
 }
@@ -139,7 +158,8 @@ async fn a_token_does_what_its_rights_say_and_nothing_else_over_http() {
     assert_eq!(status(OPS, "POST", "/v1/services/accounts/lanes/k/retry").await, 404, "let in, and there is none");
     assert_eq!(status(READER, "GET", "/v1/tokens").await, 403);
     let (_, _, log) = ask(&server, Some(READER), "GET", "/v1/events", "").await;
-    let types: Vec<&str> = log["events"].as_array().expect("a page").iter().filter_map(|e| e["type"].as_str()).collect();
+    let types: Vec<&str> =
+        log["events"].as_array().expect("a page").iter().filter_map(|e| e["type"].as_str()).collect();
     assert_eq!(types, ["$TokenMade", "$TokenMade", "$TokenMade", "$TokenMade", "Deposited"], "nothing else entered");
     server.shut_down().await;
 }
@@ -149,13 +169,27 @@ async fn every_frame_of_a_websocket_is_judged() {
     let server = guarded().await;
     // In the hello, as an instance that cannot set headers.
     let mut socket = server.socket().await;
-    socket.send(&hello("accounts", Some(&token(ACCOUNTS)))).await;
-    assert!(matches!(socket.frame().await, FromBus::Welcome(_)));
-    socket.send(&json!({"kind": "publish", "request": 1, "events": [{"id": "x", "type": "Changed", "key": "user-1"}]}).to_string()).await;
-    let FromBus::Receipts(receipts) = socket.frame().await else { panic!("a publish is answered with receipts") };
+    socket.text(hello("accounts", Some(&token(ACCOUNTS)))).await;
+    assert!(matches!(socket.next().await.expect("is open"), FromBus::Welcome(_)));
+    socket
+        .text(
+            json!({"kind": "publish", "request": 1, "events": [{"id": "x", "type": "Changed", "key": "user-1"}]})
+                .to_string(),
+        )
+        .await;
+    let FromBus::Receipts(receipts) = socket.next().await.expect("is open") else {
+        panic!("a publish is answered with receipts")
+    };
     assert!(format!("{receipts:?}").contains("Forbidden"), "{receipts:?}");
-    socket.send(&json!({"kind": "publish", "request": 2, "events": [{"id": "x", "type": "Changed", "key": "acc-1"}]}).to_string()).await;
-    let FromBus::Receipts(receipts) = socket.frame().await else { panic!("a publish is answered with receipts") };
+    socket
+        .text(
+            json!({"kind": "publish", "request": 2, "events": [{"id": "x", "type": "Changed", "key": "acc-1"}]})
+                .to_string(),
+        )
+        .await;
+    let FromBus::Receipts(receipts) = socket.next().await.expect("is open") else {
+        panic!("a publish is answered with receipts")
+    };
     assert!(format!("{receipts:?}").contains("Accepted"), "{receipts:?}");
 
     // As another service; without any; with one that is none.
@@ -165,15 +199,17 @@ async fn every_frame_of_a_websocket_is_judged() {
         (Some(token([9; 32])), "accounts", ErrorCode::Unauthorized),
     ] {
         let mut socket = server.socket().await;
-        socket.send(&hello(text, shown.as_deref())).await;
-        let FromBus::Error(error) = socket.frame().await else { panic!("it is told why") };
+        socket.text(hello(text, shown.as_deref())).await;
+        let FromBus::Error(error) = socket.next().await.expect("is open") else { panic!("it is told why") };
         assert_eq!(error.code, code, "{error:?}");
-        assert!(matches!(socket.frame().await, FromBus::Closing(_)));
+        assert!(matches!(socket.next().await.expect("is open"), FromBus::Closing(_)));
     }
     // Anything else before a hello.
     let mut socket = server.socket().await;
-    socket.send(r#"{"kind":"ping","nonce":1}"#).await;
-    assert!(matches!(socket.frame().await, FromBus::Error(error) if error.code == ErrorCode::Unauthorized));
+    socket.text(r#"{"kind":"ping","nonce":1}"#).await;
+    assert!(
+        matches!(socket.next().await.expect("is open"), FromBus::Error(error) if error.code == ErrorCode::Unauthorized)
+    );
     server.shut_down().await;
 }
 
@@ -210,10 +246,11 @@ async fn browsers_show_the_token_as_a_sub_protocol_which_is_not_answered_back() 
 async fn what_is_revoked_counts_no_more_from_the_answer_on_and_its_connections_are_cut() {
     let server = guarded().await;
     let mut socket = server.socket().await;
-    socket.send(&hello("accounts", Some(&token(ACCOUNTS)))).await;
-    assert!(matches!(socket.frame().await, FromBus::Welcome(_)));
+    socket.text(hello("accounts", Some(&token(ACCOUNTS)))).await;
+    assert!(matches!(socket.next().await.expect("is open"), FromBus::Welcome(_)));
     let mut follower = TcpStream::connect(server.address).await.expect("connects");
-    let follow = format!("GET /v1/events?follow=true HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {}\r\n\r\n", token(READER));
+    let follow =
+        format!("GET /v1/events?follow=true HTTP/1.1\r\nhost: t\r\nconnection: close\r\nauthorization: Bearer {}\r\n\r\n", token(READER));
     follower.write_all(follow.as_bytes()).await.expect("writes");
     let mut follower = BufReader::new(follower);
     let mut line = String::new();
@@ -225,9 +262,9 @@ async fn what_is_revoked_counts_no_more_from_the_answer_on_and_its_connections_a
         assert_eq!(status, 200, "{body}");
     }
     assert_eq!(ask(&server, Some(READER), "GET", "/v1/events", "").await.0, 401);
-    let FromBus::Error(error) = socket.frame().await else { panic!("it is told why") };
+    let FromBus::Error(error) = socket.next().await.expect("is open") else { panic!("it is told why") };
     assert_eq!(error.code, ErrorCode::Unauthorized);
-    assert!(matches!(socket.frame().await, FromBus::Closing(_)));
+    assert!(matches!(socket.next().await.expect("is open"), FromBus::Closing(_)));
     let ends = async {
         let mut line = String::new();
         while follower.read_line(&mut line).await.expect("reads") > 0 {}

@@ -63,7 +63,10 @@ pub(super) async fn run<L: Listener>(mut listener: L, router: Router, shared: Ar
             (io, _) = listener.accept() => io,
         };
         if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
-            let service = Admitted { router: TowerToHyperService::new(router.clone()), permit: Permit { _share: Arc::new(permit), speaker: Speaker::Nobody } };
+            let service = Admitted {
+                router: TowerToHyperService::new(router.clone()),
+                permit: Permit { _share: Arc::new(permit), speaker: Speaker::Nobody },
+            };
             connections.spawn(serve_connection(io, service, Arc::clone(&shared)));
         } else {
             shared.metrics.connections_refused.add(1);

@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dacapo_core::{
-    access::{Denied, Secret, Speaker, TokenBook, Judgement},
+    access::{Denied, Judgement, Secret, Speaker, TokenBook},
     event::Event,
     store::{Query, StoreError},
     wire::ToBus,

@@ -108,7 +108,11 @@ pub(super) fn text(shared: &Shared) -> String {
         ("dacapo_frames_sent_total", "Frames to them.", &metrics.frames_sent),
         ("dacapo_messages_malformed_total", "Messages that were no frames.", &metrics.messages_malformed),
         ("dacapo_connections_refused_total", "Connections beyond the limit.", &metrics.connections_refused),
-        ("dacapo_denied_total", "Requests and frames that no token, or not the one that was shown, allows.", &metrics.denied),
+        (
+            "dacapo_denied_total",
+            "Requests and frames that no token, or not the one that was shown, allows.",
+            &metrics.denied,
+        ),
         ("dacapo_readers_slow_total", "Connections closed because they did not read.", &metrics.readers_slow),
     ] {
         page.header(name, help, "counter");

@@ -235,7 +235,9 @@ impl Shared {
             let conn = shared.next_conn();
             let outbox = Arc::new(Outbox::new(shared.config.limits.send_queue_bytes_max));
             let exchange = async {
-                shared.hand_in(Arrival::Connected { conn, outbox: Arc::clone(&outbox), speaker: permit.speaker.clone() }).await?;
+                shared
+                    .hand_in(Arrival::Connected { conn, outbox: Arc::clone(&outbox), speaker: permit.speaker.clone() })
+                    .await?;
                 let room = shared.room(bytes).await?;
                 shared.hand_in(arrival(conn, room)).await?;
                 while let Some(items) = outbox.next(usize::MAX).await {

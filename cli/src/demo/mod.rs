@@ -54,13 +54,8 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Res
         let listener = production::listen(arguments.listen).await?;
         let bus = listener.local_addr()?;
         let (trigger, shutdown) = Trigger::new();
-        let mut bus_task = tokio::task::spawn_local(production::serve(
-            listener,
-            store,
-            Limits::default(),
-            Tokens::Kept,
-            shutdown,
-        ));
+        let mut bus_task =
+            tokio::task::spawn_local(production::serve(listener, store, Limits::default(), Tokens::Kept, shutdown));
         tokio::select! {
             biased;
             ended = &mut bus_task => {

@@ -10,12 +10,7 @@ use dacapo_core::{
 };
 use serde::Deserialize;
 
-use crate::{
-    arguments::EventsArguments,
-    client::Bus,
-    exit::Usage,
-    http::percent_encode,
-};
+use crate::{arguments::EventsArguments, client::Bus, exit::Usage, http::percent_encode};
 
 /// A page of an answer.
 #[derive(Debug, Deserialize)]

@@ -157,8 +157,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &TokenArguments) -> anyhow::Re
 
 fn make(terminal: &Terminal, arguments: &NewArguments) -> anyhow::Result<Exit> {
     let NewArguments { name, publish, service, read, administer, expires, output, place } = arguments;
-    let rights =
-        Rights { publish: publish.clone(), services: service.clone(), read: *read, administer: *administer };
+    let rights = Rights { publish: publish.clone(), services: service.clone(), read: *read, administer: *administer };
     if rights.is_empty() {
         let sentence = "a token that allows nothing is of no use; give --publish, --service, --read or --administer";
         return Err(Usage::error(sentence));

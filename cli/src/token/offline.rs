@@ -2,11 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use dacapo_backends::{
-    SqliteStore,
-    clock::SystemClock,
-    sqlite::Options,
-};
+use dacapo_backends::{SqliteStore, clock::SystemClock, sqlite::Options};
 use dacapo_core::{
     CorrelationId, Event, EventId, Expectation, Source, Term, TokenName, WallTime,
     access::{self, Rights, SecretHash, TokenBook},
@@ -73,9 +69,7 @@ impl Offline {
     pub(super) fn revoke(&mut self, name: &TokenName) -> anyhow::Result<()> {
         match self.book.get(name).filter(|token| !token.revoked) {
             Some(token) => self.append(access::revoked(token, Some(BY.to_owned()))),
-            None => {
-                Err(Usage::error(format!("there is no token {name} that counts; `dacapo token list` names them")))
-            }
+            None => Err(Usage::error(format!("there is no token {name} that counts; `dacapo token list` names them"))),
         }
     }
 

@@ -82,7 +82,8 @@ impl Rights {
 
     /// Whether an event of this type may be published on this key.
     pub fn may_publish(&self, event_type: &EventType, key: &Key) -> bool {
-        let allows = |right: &PublishRight| right.types.matches(event_type.as_str()) && right.keys.matches(key.as_str());
+        let allows =
+            |right: &PublishRight| right.types.matches(event_type.as_str()) && right.keys.matches(key.as_str());
         self.publish.iter().any(allows)
     }
 
@@ -115,15 +116,11 @@ mod tests {
     #[test]
     fn rights_name_types_and_keys_together() {
         let rights = Rights {
-            publish: vec![
-                "Deposited@acc-*".parse().expect("is a right"),
-                "User*@user-*".parse().expect("is a right"),
-            ],
+            publish: vec!["Deposited@acc-*".parse().expect("is a right"), "User*@user-*".parse().expect("is a right")],
             ..Rights::default()
         };
-        let may = |event_type: &'static str, key: &'static str| {
-            rights.may_publish(&EventType::of(event_type), &Key::of(key))
-        };
+        let may =
+            |event_type: &'static str, key: &'static str| rights.may_publish(&EventType::of(event_type), &Key::of(key));
         assert!(may("Deposited", "acc-1") && may("UserAdded", "user-1"));
         assert!(!may("Deposited", "user-1") && !may("UserAdded", "acc-1") && !may("Withdrawn", "acc-1"));
         assert!(!rights.may_read() && !rights.may_be(&ServiceName::of("accounts")));

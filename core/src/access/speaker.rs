@@ -251,7 +251,8 @@ mod tests {
 
     #[test]
     fn every_frame_is_judged_by_what_the_token_allows() {
-        let teller = bearer(Rights { publish: vec!["Deposited@acc-*".parse().expect("is a right")], ..Rights::default() });
+        let teller =
+            bearer(Rights { publish: vec!["Deposited@acc-*".parse().expect("is a right")], ..Rights::default() });
         assert_eq!(teller.judge(&publish("Deposited", "acc-1"), NOW), Judgement::Pass);
         let Judgement::Answer(FromBus::Receipts(receipts)) = teller.judge(&publish("Deposited", "user-1"), NOW) else {
             panic!("a forbidden publish is answered with receipts");
@@ -260,7 +261,9 @@ mod tests {
             panic!("one receipt for its one event: {receipts:?}");
         };
         assert!(message.contains("teller does not allow publishing Deposited on user-1"), "{message}");
-        assert!(matches!(teller.judge(&hello("accounts"), NOW), Judgement::End(error) if error.code == ErrorCode::Forbidden));
+        assert!(
+            matches!(teller.judge(&hello("accounts"), NOW), Judgement::End(error) if error.code == ErrorCode::Forbidden)
+        );
         let Judgement::Answer(FromBus::Error(error)) = teller.judge(&read(), NOW) else { panic!("reads are answered") };
         assert_eq!((error.code, error.request), (ErrorCode::Forbidden, Some(3)));
         assert_eq!(teller.judge(&Ping { nonce: 1 }.into(), NOW), Judgement::Pass);
@@ -276,7 +279,9 @@ mod tests {
     fn nothing_is_heard_of_who_shows_no_token_or_one_that_has_expired() {
         for frame in [publish("T", "k"), hello("s"), read(), Ping { nonce: 1 }.into()] {
             assert_eq!(Speaker::Anyone.judge(&frame, NOW), Judgement::Pass);
-            assert!(matches!(Speaker::Nobody.judge(&frame, NOW), Judgement::End(error) if error.code == ErrorCode::Unauthorized));
+            assert!(
+                matches!(Speaker::Nobody.judge(&frame, NOW), Judgement::End(error) if error.code == ErrorCode::Unauthorized)
+            );
             let expired = bearer(Rights::all()).judge(&frame, WallTime(200));
             assert!(matches!(expired, Judgement::End(error) if error.message.contains("has expired")));
         }

@@ -39,14 +39,7 @@ impl Bus {
     }
 
     /// Retry and skip are audited with their cause, so the parked event is read first.
-    pub(super) fn read_parked(
-        &mut self,
-        conn: ConnId,
-        name: ServiceName,
-        key: Key,
-        skip: bool,
-        by: Option<TokenName>,
-    ) {
+    pub(super) fn read_parked(&mut self, conn: ConnId, name: ServiceName, key: Key, skip: bool, by: Option<TokenName>) {
         let Some(service) = self.services.get(&name) else { return self.answer(conn, no_such_service(&name)) };
         let Some(lane) = service.lanes.get(&key).filter(|lane| lane.parked.is_some()) else {
             return self.answer(conn, not_parked(&name, &key));

@@ -157,9 +157,7 @@ impl Bus {
         let mut settled: Vec<(Source, CorrelationId, Option<EventId>)> = Vec::with_capacity(events.len());
         let mut earlier: BTreeMap<&EventId, usize> = BTreeMap::new();
         for (index, event) in events.iter().enumerate() {
-            if !origin.is_bus
-                && (event.id.is_reserved() || event.key.is_reserved() || event.event_type.is_reserved())
-            {
+            if !origin.is_bus && (event.id.is_reserved() || event.key.is_reserved() || event.event_type.is_reserved()) {
                 let message = format!(
                     "{} ({} on {}) has a name that begins with `$`, which belongs to the bus; choose another",
                     event.id, event.event_type, event.key

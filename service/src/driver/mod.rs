@@ -13,6 +13,8 @@ mod points;
 pub mod routing;
 mod run;
 mod socket;
+#[cfg(feature = "tls")]
+mod tls;
 #[cfg(test)]
 mod tests;
 
@@ -20,3 +22,5 @@ pub use connect::{CONNECT_DEADLINE, Connect, TcpConnect};
 pub use http::{HTTP_REQUESTS_MAX, POSITION_HEADER};
 pub use points::{identity_of_request, point_of};
 pub use run::{DriverError, run};
+#[cfg(feature = "tls")]
+pub use tls::{BusConnect, BusStream, TlsError, TlsRoots};

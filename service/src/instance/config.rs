@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use dacapo_core::{Event, access::Secret, InstanceName, planted::Planted};
+use dacapo_core::{Event, InstanceName, access::Secret, planted::Planted};
 
 use crate::service::HandlerFault;
 

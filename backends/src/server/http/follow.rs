@@ -75,11 +75,11 @@ impl Follower {
     /// The next event; none when the stream ends.
     async fn next(&mut self) -> Option<sse::Event> {
         loop {
-            if let Some(event) = self.page.pop_front() {
-                return Some(encode(&event));
-            }
             if !self.shared.access.may_read(&self.shared, &self.permit.speaker) {
                 return None;
+            }
+            if let Some(event) = self.page.pop_front() {
+                return Some(encode(&event));
             }
             if self.failed || matches!(self.shared.phase(), Phase::Closing | Phase::Dead) {
                 return None;

@@ -419,7 +419,9 @@ impl BusProcess {
                 stage.record(self.host, What::FrameReceived { connection: conn.0, frame: recorded });
                 Some(Input::Frame { conn, frame: frame.into_inner() })
             }
-            Arrival::Admin(conn, admin) => self.conns.contains_key(&conn).then_some(Input::Admin { conn, admin, by: None }),
+            Arrival::Admin(conn, admin) => {
+                self.conns.contains_key(&conn).then_some(Input::Admin { conn, admin, by: None })
+            }
             Arrival::Disconnected(conn) => {
                 self.conns.remove(&conn)?;
                 stage.record(self.host, What::Disconnected { connection: conn.0 });
