@@ -274,7 +274,8 @@ mod tests {
 
     #[test]
     fn files_that_are_none_are_named() {
-        let error = Certificate::read(Path::new("/nowhere/cert.pem"), Path::new("/nowhere/key.pem")).expect_err("no file");
+        let error =
+            Certificate::read(Path::new("/nowhere/cert.pem"), Path::new("/nowhere/key.pem")).expect_err("no file");
         assert!(error.to_string().contains("/nowhere/cert.pem"), "{error}");
     }
 }

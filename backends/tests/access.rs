@@ -249,8 +249,10 @@ async fn what_is_revoked_counts_no_more_from_the_answer_on_and_its_connections_a
     socket.text(hello("accounts", Some(&token(ACCOUNTS)))).await;
     assert!(matches!(socket.next().await.expect("is open"), FromBus::Welcome(_)));
     let mut follower = TcpStream::connect(server.address).await.expect("connects");
-    let follow =
-        format!("GET /v1/events?follow=true HTTP/1.1\r\nhost: t\r\nconnection: close\r\nauthorization: Bearer {}\r\n\r\n", token(READER));
+    let follow = format!(
+        "GET /v1/events?follow=true HTTP/1.1\r\nhost: t\r\nconnection: close\r\nauthorization: Bearer {}\r\n\r\n",
+        token(READER)
+    );
     follower.write_all(follow.as_bytes()).await.expect("writes");
     let mut follower = BufReader::new(follower);
     let mut line = String::new();

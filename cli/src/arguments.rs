@@ -13,6 +13,7 @@ use crate::{
     client::ClientArguments,
     exit,
     seed::Seed,
+    settings::SettingArguments,
     surgery::arguments::{BlameArguments, ShrinkArguments},
     token::TokenArguments,
 };
@@ -330,24 +331,8 @@ pub(crate) struct DemoArguments {
 /// `serve`
 #[derive(Debug, Args)]
 pub(crate) struct ServeArguments {
-    /// The store; it is created if it is not there
-    #[arg(long, value_name = "FILE")]
-    pub(crate) db: PathBuf,
-    /// Where to listen
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7171")]
-    pub(crate) listen: SocketAddr,
-    /// Demand a token of everyone; `dacapo token` makes them
-    #[arg(long)]
-    pub(crate) auth: bool,
-    /// Listen beyond this machine without TLS, because a proxy before this bus does it
-    #[arg(long)]
-    pub(crate) insecure_plain_text: bool,
-    /// Limits, as TOML: grace = 2000
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// One limit, over the file's; may be given again. Durations are in milliseconds
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) set: Vec<String>,
+    #[command(flatten)]
+    pub(crate) settings: SettingArguments,
 }
 
 /// `service`
@@ -507,9 +492,9 @@ pub(crate) struct ListArguments {
 /// `doctor`
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArguments {
-    /// The store that `serve` shall use: its directory's disk is probed
-    #[arg(long, value_name = "FILE", default_value = "dacapo.db")]
-    pub(crate) db: PathBuf,
+    /// The settings that `serve` shall have
+    #[command(flatten)]
+    pub(crate) settings: SettingArguments,
 }
 
 /// `completions`

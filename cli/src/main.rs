@@ -72,7 +72,7 @@ fn obey(terminal: &Terminal, verb: Verb) -> Exit {
         Verb::Export(arguments) => view::export::run(terminal, &arguments),
         Verb::Diff(arguments) => view::diff::run(terminal, &arguments),
         Verb::List(arguments) => Ok(list::run(terminal, &arguments)),
-        Verb::Doctor(arguments) => Ok(doctor::run(terminal, &arguments)),
+        Verb::Doctor(arguments) => doctor::run(terminal, &arguments),
         Verb::Completions(arguments) => Ok(completions::run(terminal, &arguments)),
         Verb::Man => completions::manual(terminal),
         Verb::Worker => sim_command::worker::run(),

@@ -5,10 +5,11 @@
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::Context as _;
+use axum::serve::Listener;
 use dacapo_backends::{
     SqliteStore,
     clock::{SystemClock, SystemEntropy},
-    server::{self, Parts, ServeError, ServerConfig, Shutdown, Tokens},
+    server::{self, Parts, ServerConfig, Shutdown, Tokens},
     threaded::ThreadedStore,
 };
 use dacapo_core::{
@@ -58,21 +59,22 @@ pub(crate) fn world(node: &str) -> World {
 }
 
 /// Serves until it is asked to end, or must.
-pub(crate) async fn serve(
-    listener: TcpListener,
+pub(crate) async fn serve<L: Listener>(
+    listener: L,
     store: ThreadedStore,
     limits: Limits,
     tokens: Tokens,
     shutdown: Shutdown,
-) -> Result<(), ServeError> {
+) -> anyhow::Result<()> {
     server::serve(Parts {
-        listener: server::tcp(listener),
+        listener,
         port: Arc::new(store),
         world: world("bus"),
         config: ServerConfig { limits, tokens, ..ServerConfig::default() },
         shutdown,
     })
-    .await
+    .await?;
+    Ok(())
 }
 
 /// A multi-threaded runtime: the bus's machine is one task, its connections are many.

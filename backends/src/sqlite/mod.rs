@@ -254,6 +254,11 @@ impl SqliteReader {
         let connection = open::existing_reader(path.as_ref(), &Options::default())?;
         Ok(Self { db: Shared::new(connection) })
     }
+
+    /// Checks the whole file, as [`SqliteStore::check`] does.
+    pub fn check(&mut self) -> Result<(), StoreError> {
+        self.db.lock().verify()
+    }
 }
 
 /// Both ends read alike.

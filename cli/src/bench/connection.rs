@@ -6,8 +6,8 @@ use dacapo_core::{
     limits,
     wire::{self, FromBus, ToBus},
 };
+use dacapo_service::driver::{BusConnect, BusStream, Connect as _};
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::net::TcpStream;
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
     tungstenite::{
@@ -23,18 +23,19 @@ use tokio_tungstenite::{
 
 /// A connection.
 pub(super) struct Connection {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<BusStream>,
     /// Frames that go out together.
     batch: Vec<u8>,
     frames: usize,
 }
 
 impl Connection {
-    pub(super) async fn open(address: &str, secret: Option<&Secret>) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(address)
+    pub(super) async fn open(bus: &BusConnect, secret: Option<&Secret>) -> anyhow::Result<Self> {
+        let address = bus.host();
+        let stream = bus
+            .connect()
             .await
             .with_context(|| format!("there is no bus at {address}; start one with `dacapo serve`"))?;
-        stream.set_nodelay(true)?;
         let mut request = format!("ws://{address}{}", wire::PATH).into_client_request()?;
         request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(wire::SUBPROTOCOL));
         if let Some(secret) = secret {

@@ -8,7 +8,7 @@ use dacapo_core::{
     access::{self, Rights, SecretHash, TokenBook},
     hooks::Clock as _,
     names::{Position, Version},
-    store::{Commit, Query, Reader as _, Store as _, StoreError, SystemEvent},
+    store::{Commit, Query, Reader, Store as _, StoreError, SystemEvent},
 };
 
 use super::Listed;
@@ -99,7 +99,7 @@ impl Offline {
 }
 
 /// All tokens of a store.
-fn read(store: &mut SqliteStore) -> Result<TokenBook, StoreError> {
+fn read(store: &mut impl Reader) -> Result<TokenBook, StoreError> {
     let mut book = TokenBook::default();
     let mut cursor = None;
     loop {
@@ -115,7 +115,7 @@ fn read(store: &mut SqliteStore) -> Result<TokenBook, StoreError> {
 }
 
 /// Whether some token of this store allows to administer, now.
-pub(crate) fn somebody_administers(store: &mut SqliteStore, now: WallTime) -> Result<bool, StoreError> {
+pub(crate) fn somebody_administers(store: &mut impl Reader, now: WallTime) -> Result<bool, StoreError> {
     let book = read(store)?;
     let counts = |token: &Arc<access::Token>| {
         !token.revoked && token.rights.administer && token.expires.is_none_or(|expires| expires > now)

@@ -13,10 +13,10 @@ mod points;
 pub mod routing;
 mod run;
 mod socket;
-#[cfg(feature = "tls")]
-mod tls;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use connect::{CONNECT_DEADLINE, Connect, TcpConnect};
 pub use http::{HTTP_REQUESTS_MAX, POSITION_HEADER};

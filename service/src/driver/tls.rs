@@ -121,9 +121,7 @@ impl Connect for BusConnect {
         stream.set_nodelay(true)?;
         match &self.tls {
             None => Ok(BusStream::Plain(stream)),
-            Some((name, connector)) => {
-                Ok(BusStream::Tls(Box::new(connector.connect(name.clone(), stream).await?)))
-            }
+            Some((name, connector)) => Ok(BusStream::Tls(Box::new(connector.connect(name.clone(), stream).await?))),
         }
     }
 
