@@ -22,6 +22,9 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// Writes over the beginning of a file, which is made if there is none. What lies behind stays.
     fn overwrite(&self, path: &Path, content: &[u8]) -> io::Result<()>;
 
+    /// What others have written to a file is durable from now on.
+    fn sync(&self, path: &Path) -> io::Result<()>;
+
     /// Removes a file; if there is none, makes sure that there will be none.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
@@ -74,6 +77,10 @@ impl Files for SystemFiles {
         file.write_all(content)?;
         file.sync_all()?;
         sync_directory(path)
+    }
+
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_data()
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

@@ -51,8 +51,10 @@ impl Mark {
         Self { files, log: beside(store, "-wal"), path: beside(store, "-mark") }
     }
 
-    /// Before a checkpoint: the log has so many frames, and they are all on the disk.
+    /// Before a checkpoint, of a log with so many frames. The last one may fill up a sector behind a commit, and SQLite
+    /// has not synced that.
     pub(super) fn begin(&self, frames: u64) -> Result<(), StoreError> {
+        self.files.sync(&self.log).map_err(|error| told(&self.log, &error))?;
         self.put(frames, false)
     }
 

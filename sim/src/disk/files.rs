@@ -52,6 +52,12 @@ impl Files for Beside {
         .map_err(told)
     }
 
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        let name = name(path)?;
+        let how = How { is_log: name.ends_with("-wal"), ..How::default() };
+        with(&mut self.0.model(), &name, how, |model, handle| model.sync(handle)).map_err(told)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         let name = name(path)?;
         let mut model = self.0.model();
