@@ -16,6 +16,7 @@ use crate::{
     settings::SettingArguments,
     surgery::arguments::{BlameArguments, ShrinkArguments},
     token::TokenArguments,
+    verify::VerifyArguments,
 };
 
 /// An event bus for event-sourced services, and the simulator that they are tested in.
@@ -52,6 +53,8 @@ pub(crate) enum Verb {
     Demo(DemoArguments),
     /// The production bus on a SQLite file
     Serve(ServeArguments),
+    /// Whether a store is whole, and its log as it was written
+    Verify(VerifyArguments),
     /// The tokens of a bus: who may do what
     Token(TokenArguments),
     /// Run a service in Lua against a bus

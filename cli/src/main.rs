@@ -33,6 +33,7 @@ mod stopwatch;
 mod surgery;
 mod terminal;
 mod token;
+mod verify;
 mod view;
 
 use std::{
@@ -64,6 +65,7 @@ fn obey(terminal: &Terminal, verb: Verb) -> Exit {
         Verb::Demo(arguments) => demo::run(terminal, &arguments),
         Verb::Serve(arguments) => serve::run(terminal, &arguments),
         Verb::Token(arguments) => token::run(terminal, &arguments),
+        Verb::Verify(arguments) => verify::run(terminal, &arguments),
         Verb::Service(arguments) => service::run(terminal, &arguments),
         Verb::New(arguments) => new_service::run(terminal, &arguments),
         Verb::Bench(arguments) => bench::run(terminal, &arguments),

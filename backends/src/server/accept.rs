@@ -25,7 +25,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{http::error::HttpError, shared::Shared};
+use super::{http::error::HttpError, pace::TokenShare, shared::Shared};
 
 /// Connections beyond the limit that are being answered with 503 at once; more are dropped without a word, since a
 /// refusal must not cost what the limit saves.
@@ -40,6 +40,8 @@ const BUFFER_BYTES: usize = 16 << 10;
 pub(super) struct Permit {
     _share: Arc<OwnedSemaphorePermit>,
     pub(super) speaker: Speaker,
+    /// Its share of what the token may have open.
+    pub(super) of_token: Option<Arc<TokenShare>>,
 }
 
 /// A TCP listener whose connections send small messages at once.
@@ -65,7 +67,7 @@ pub(super) async fn run<L: Listener>(mut listener: L, router: Router, shared: Ar
         if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
             let service = Admitted {
                 router: TowerToHyperService::new(router.clone()),
-                permit: Permit { _share: Arc::new(permit), speaker: Speaker::Nobody },
+                permit: Permit { _share: Arc::new(permit), speaker: Speaker::Nobody, of_token: None },
             };
             connections.spawn(serve_connection(io, service, Arc::clone(&shared)));
         } else {

@@ -4,21 +4,30 @@
 //! recovery and followed commit by commit: before anybody hears that a token was revoked, it counts no more, and the
 //! connections that showed it are cut.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use dacapo_core::{
     access::{Denied, Judgement, Secret, Speaker, TokenBook},
     event::Event,
+    names::TokenName,
     store::{Query, StoreError},
     wire::ToBus,
 };
 
-use super::{config::Tokens, shared::Shared};
+use super::{
+    config::Tokens,
+    pace::{TokenPace, TokenShare, TooMany},
+    shared::Shared,
+};
 
 /// The tokens of this bus.
 #[derive(Debug, Default)]
 pub(super) struct Access {
     book: Mutex<TokenBook>,
+    paces: Mutex<BTreeMap<TokenName, Arc<TokenPace>>>,
 }
 
 impl Access {
@@ -67,6 +76,17 @@ impl Access {
         }
         let hash = shown.map(Secret::hash);
         Speaker::of(&self.book(), hash.as_ref(), shared.world.clock.now().wall)
+    }
+
+    /// A share of what this speaker's token may have open; none if no token limits it.
+    pub(super) fn share(&self, shared: &Shared, speaker: &Speaker) -> Result<Option<Arc<TokenShare>>, TooMany> {
+        let Some(name) = speaker.name() else { return Ok(None) };
+        let pace = {
+            let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(paces.entry(name.clone()).or_insert_with(|| Arc::new(TokenPace::new(&shared.config.limits))))
+        };
+        let share = TokenShare::of(pace, shared.config.limits.connections_per_token_max).map(Arc::new).map(Some);
+        share.inspect_err(|_| shared.metrics.token_limits.add(1))
     }
 
     /// Whether the speaker's token is still the one that counts.

@@ -10,6 +10,7 @@
 //! | `access` | whose connection it is: tokens, and what they allow |
 //! | `socket` | one WebSocket: frames in, frames out |
 //! | `outbox` | what waits to be sent on a connection, bounded |
+//! | `pace` | how fast a connection, and all of a token, may send |
 //! | `http` | the routes |
 //! | `shared` | what connections and routes know of the driver |
 //! | `metrics` | counters for `/metrics` |
@@ -24,6 +25,7 @@ mod driver;
 mod http;
 mod metrics;
 mod outbox;
+mod pace;
 pub mod points;
 mod shared;
 mod shutdown;

@@ -15,6 +15,7 @@
 //! | `commit` | applying a commit as one transaction |
 //! | `look_up`, `read`, `query` | answering; `scan`: the walks over the log that they need |
 //! | `row` | events, heads and names, from rows |
+//! | `chain` | tamper evidence: each event's hash over itself and the one before |
 //! | `seal` | checksums of the other rows |
 //! | `standing` | what stands beside the log, for those who look on |
 //! | `verify` | checking a whole file |
@@ -22,6 +23,7 @@
 //! What this module refuses to do: keep anything in memory that a look-up could be answered from (the log is the
 //! truth), retry a commit whose outcome is unknown, or go on after one without recovering.
 
+mod chain;
 mod checkpoint;
 mod commit;
 mod error;
@@ -55,6 +57,7 @@ use dacapo_core::{
 };
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+pub use chain::{Altered, ChainHead, ChainHeadError, ChainReport};
 use checkpoint::LogLength;
 use files::SystemFiles;
 pub use files::{Files, Held, Vfs};

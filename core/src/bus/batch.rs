@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::Bus;
 use crate::{
     event::{Event, Expectation, Guard, NewEvent, Refusal},
-    limits::{BATCH_EVENTS_MAX, BATCH_GUARDS_MAX, DATA_BYTES_MAX, TYPES_PER_KEY_MAX},
+    limits::{BATCH_EVENTS_MAX, BATCH_GUARDS_MAX, DATA_BYTES_MAX, DATA_DEPTH_MAX, TYPES_PER_KEY_MAX},
     names::{CorrelationId, EventId, Key, ServiceName, Source},
     planted::Bug,
     store::KeyHead,
@@ -171,6 +171,13 @@ impl Bus {
                     event.id
                 );
                 return Err((Refusal::DataTooLarge, message));
+            }
+            if event.data.is_deeper_than(DATA_DEPTH_MAX) {
+                let message = format!(
+                    "the data of {} is nested deeper than {DATA_DEPTH_MAX} levels; flatten it, or send it as a text",
+                    event.id
+                );
+                return Err((Refusal::DataTooDeep, message));
             }
             let source = match (origin.service, &event.source) {
                 (Some(service), None) => Source::from(service.clone()),

@@ -11,7 +11,7 @@ use dacapo_core::{
 };
 use serde::Serialize;
 
-use crate::server::shared::Unanswered;
+use crate::server::{pace::TooMany, shared::Unanswered};
 
 /// An answer that is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +63,12 @@ impl From<StoreError> for HttpError {
 impl From<Denied> for HttpError {
     fn from(denied: Denied) -> Self {
         denied.to_frame(None).into()
+    }
+}
+
+impl From<TooMany> for HttpError {
+    fn from(error: TooMany) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string(), "close some, or use a token for each program")
     }
 }
 
