@@ -273,6 +273,37 @@ mod tests {
     }
 
     #[test]
+    fn a_renewed_certificate_is_used_and_a_broken_one_leaves_the_former() {
+        let directory = std::env::temp_dir().join(format!("dacapo-tls-{}", std::process::id()));
+        fs::create_dir_all(&directory).expect("can be made");
+        let (chain, key) = (directory.join("bus.pem"), directory.join("bus.key"));
+        let write = |pem: &str, of: &rcgen::KeyPair, written: u64| {
+            fs::write(&key, of.serialize_pem()).expect("writes");
+            fs::write(&chain, pem).expect("writes");
+            // Files of the same moment cannot be told apart by it.
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(written);
+            fs::File::options().write(true).open(&chain).and_then(|file| file.set_modified(time)).expect("is set");
+        };
+        let signed = |of: &rcgen::KeyPair| {
+            let parameters = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("is a name");
+            parameters.self_signed(of).expect("signs").pem()
+        };
+        let (one, other) = (rcgen::KeyPair::generate().expect("draws"), rcgen::KeyPair::generate().expect("draws"));
+        write(&signed(&one), &one, 1_000);
+        let certificate = Certificate::read(&chain, &key).expect("is one");
+        let shown = || certificate.current.read().expect("nobody panics with it").0.cert[0].clone();
+        let first = shown();
+        assert!(!certificate.refresh().expect("nothing changed"));
+        write("nonsense", &other, 2_000);
+        assert!(certificate.refresh().is_err());
+        assert_eq!(shown(), first);
+        write(&signed(&other), &other, 3_000);
+        assert!(certificate.refresh().expect("is one again"));
+        assert_ne!(shown(), first);
+        fs::remove_dir_all(&directory).expect("can be removed");
+    }
+
+    #[test]
     fn files_that_are_none_are_named() {
         let error =
             Certificate::read(Path::new("/nowhere/cert.pem"), Path::new("/nowhere/key.pem")).expect_err("no file");

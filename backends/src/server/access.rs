@@ -38,8 +38,13 @@ impl Access {
 
     /// Reads all tokens from the log.
     pub(super) async fn load(&self, shared: &Shared) -> Result<(), StoreError> {
-        if shared.config.tokens == Tokens::Ignored {
-            return Ok(());
+        match &shared.config.tokens {
+            Tokens::Ignored => return Ok(()),
+            Tokens::Fixed(book) => {
+                *self.book() = TokenBook::clone(book);
+                return Ok(());
+            }
+            Tokens::Kept | Tokens::Demanded => {}
         }
         let mut book = TokenBook::default();
         let mut cursor = None;
@@ -71,7 +76,7 @@ impl Access {
 
     /// Who it is that shows this token, or none.
     pub(super) fn speaker(&self, shared: &Shared, shown: Option<&Secret>) -> Result<Speaker, Denied> {
-        if shared.config.tokens != Tokens::Demanded {
+        if matches!(shared.config.tokens, Tokens::Ignored | Tokens::Kept) {
             return Ok(Speaker::Anyone);
         }
         let hash = shown.map(Secret::hash);
@@ -99,22 +104,15 @@ impl Access {
         self.is_current(speaker) && speaker.may_read(shared.world.clock.now().wall).is_ok()
     }
 
-    /// Judges a frame before the machine hears of it. A token in a hello is taken out, so that nobody records it; who shows
-    /// one there speaks with it from here on.
+    /// Judges a frame before the machine hears of it. A token in a hello is taken out, so that nobody records it.
     pub(super) fn judge(&self, shared: &Shared, speaker: &mut Speaker, frame: &mut ToBus) -> Judgement {
-        let shown = match frame {
-            ToBus::Hello(hello) => hello.bearer.take(),
-            _ => None,
+        let judgement = match speaker {
+            Speaker::Anyone => Judgement::Pass,
+            _ => speaker.hear(&self.book(), frame, shared.world.clock.now().wall),
         };
-        if *speaker == Speaker::Anyone {
-            return Judgement::Pass;
+        if let ToBus::Hello(hello) = frame {
+            hello.bearer = None;
         }
-        if shown.is_some() {
-            match self.speaker(shared, shown.as_ref()) {
-                Ok(shown) => *speaker = shown,
-                Err(denied) => return Judgement::End(denied.to_frame(None)),
-            }
-        }
-        speaker.judge(frame, shared.world.clock.now().wall)
+        judgement
     }
 }

@@ -1,11 +1,11 @@
 //! How a server is set up.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use dacapo_core::{limits::Limits, planted::Planted};
+use dacapo_core::{access::TokenBook, limits::Limits, planted::Planted};
 
 /// What a server does about tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tokens {
     /// Nothing: it does not even look for them in the log.
     Ignored,
@@ -13,6 +13,8 @@ pub enum Tokens {
     Kept,
     /// Nobody may do anything that his token does not allow.
     Demanded,
+    /// The same, with these tokens alone, whatever the log says: for simulations, and tests.
+    Fixed(Arc<TokenBook>),
 }
 
 /// The limits of the bus, and the server's own.

@@ -18,7 +18,7 @@ use dacapo_core::{
     names::Term,
     store::{Commit, StoreError},
     trace::{Frame, What},
-    wire::{Closing, Error, ErrorCode, FromBus},
+    wire::{Closing, Error, ErrorCode, FromBus, ToBus},
 };
 use futures_util::{
     future::{BoxFuture, FutureExt},
@@ -150,8 +150,9 @@ impl<'a> Driver<'a> {
     fn arrive(&mut self, arrival: Arrival) -> Option<Input> {
         match arrival {
             Arrival::Connected { conn, outbox, speaker } => {
-                self.conns.insert(conn, Peer { outbox, speaker });
                 self.shared.world.record(What::Connected { connection: conn.0 });
+                self.record_speaker(conn, &speaker);
+                self.conns.insert(conn, Peer { outbox, speaker });
                 Some(Input::Connected { conn })
             }
             Arrival::Frame { conn, mut frame, room } => {
@@ -160,6 +161,10 @@ impl<'a> Driver<'a> {
                 self.shared.metrics.frames_received.add(1);
                 let verdict = self.shared.access.judge(self.shared, &mut peer.speaker, &mut frame);
                 if self.shared.world.hooks.recording() {
+                    if matches!(frame, ToBus::Hello(_)) {
+                        let speaker = peer.speaker.clone();
+                        self.record_speaker(conn, &speaker);
+                    }
                     let frame = Frame::from(frame.clone());
                     self.shared.world.record(What::FrameReceived { connection: conn.0, frame });
                 }
@@ -179,6 +184,14 @@ impl<'a> Driver<'a> {
                 self.shared.world.record(What::Disconnected { connection: conn.0 });
                 Some(Input::Disconnected { conn })
             }
+        }
+    }
+
+    fn record_speaker(&self, conn: ConnId, speaker: &Speaker) {
+        if self.shared.world.hooks.recording()
+            && let Some(what) = speaker.recorded(conn.0)
+        {
+            self.shared.world.record(what);
         }
     }
 

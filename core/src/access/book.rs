@@ -89,10 +89,21 @@ pub fn revoked(token: &Token, by: Option<String>) -> SystemEvent {
 }
 
 /// All tokens, by name and by hash.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TokenBook {
     by_name: BTreeMap<TokenName, Arc<Token>>,
     by_hash: BTreeMap<SecretHash, TokenName>,
+}
+
+impl FromIterator<Token> for TokenBook {
+    fn from_iter<I: IntoIterator<Item = Token>>(tokens: I) -> Self {
+        let mut book = Self::default();
+        for token in tokens {
+            book.by_hash.insert(token.hash.clone(), token.name.clone());
+            book.by_name.insert(token.name.clone(), Arc::new(token));
+        }
+        book
+    }
 }
 
 impl TokenBook {

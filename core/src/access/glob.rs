@@ -18,6 +18,18 @@ impl Glob {
         crate::names::Key::new(text.as_str()).map(|_| Self(text))
     }
 
+    /// For a text that is known to be right, such as a literal.
+    ///
+    /// # Panics
+    /// When it is not.
+    #[track_caller]
+    pub fn of(text: &str) -> Self {
+        match Self::new(text) {
+            Ok(glob) => glob,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     /// The pattern of everything.
     pub fn all() -> Self {
         Self("*".to_owned())

@@ -7,7 +7,8 @@ use crate::{
     event::{NewEvent, Receipt, Refusal},
     names::TokenName,
     time::WallTime,
-    wire::{Error, ErrorCode, FromBus, Receipts, Rejected, ToBus},
+    trace::What,
+    wire::{Error, ErrorCode, FromBus, Hello, Receipts, Rejected, ToBus},
 };
 
 /// Who speaks on a connection.
@@ -144,7 +145,28 @@ impl Speaker {
         }
     }
 
-    /// Judges a frame before the machine hears of it.
+    /// Judges a frame before the machine hears of it. Who shows a token in a hello speaks with it from here on.
+    pub fn hear(&mut self, book: &TokenBook, frame: &ToBus, now: WallTime) -> Judgement {
+        if let (ToBus::Hello(Hello { bearer: Some(shown), .. }), false) = (frame, *self == Self::Anyone) {
+            match Self::of(book, Some(&shown.hash()), now) {
+                Ok(speaker) => *self = speaker,
+                Err(denied) => return Judgement::End(denied.to_frame(None)),
+            }
+        }
+        self.judge(frame, now)
+    }
+
+    /// What the trace says of it; nothing where no token is demanded.
+    pub fn recorded(&self, connection: u64) -> Option<What> {
+        let (token, rights) = match self {
+            Self::Anyone => return None,
+            Self::Nobody => (None, Rights::default()),
+            Self::Bearer(token) => (Some(token.name.clone()), token.rights.clone()),
+        };
+        Some(What::Showed { connection, token, rights })
+    }
+
+    /// Judges a frame by what the speaker's token allows.
     pub fn judge(&self, frame: &ToBus, now: WallTime) -> Judgement {
         if let Err(denied) = self.rights(now) {
             return Judgement::End(denied.to_frame(None));
@@ -201,7 +223,7 @@ mod tests {
         access::{Glob, Secret},
         event::{Data, Expectation},
         names::{EventId, EventType, InstanceName, Key, ServiceName, Version},
-        wire::{Hello, Ping, Publish, Read, ReadWhat, Start},
+        wire::{Ping, Publish, Read, ReadWhat, Start},
     };
 
     const NOW: WallTime = WallTime(100);
