@@ -9,7 +9,7 @@ mod instances;
 
 use std::{net::SocketAddr, time::Duration};
 
-use dacapo_backends::server::Trigger;
+use dacapo_backends::server::{self, Tokens, Trigger};
 use dacapo_core::Limits;
 use dacapo_properties::Scenario as _;
 use serde::Serialize;
@@ -45,7 +45,7 @@ struct Links {
 
 /// Runs until Ctrl-C, or for the time that was asked for.
 pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Result<Exit> {
-    let store = production::open(&arguments.db)?;
+    let store = production::open(&arguments.db, false)?;
     logging::start();
     let interrupt = Interrupt::listen()?;
     let runtime = production::runtime()?;
@@ -54,7 +54,13 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Res
         let listener = production::listen(arguments.listen).await?;
         let bus = listener.local_addr()?;
         let (trigger, shutdown) = Trigger::new();
-        let mut bus_task = tokio::task::spawn_local(production::serve(listener, store, Limits::default(), shutdown));
+        let mut bus_task = tokio::task::spawn_local(production::serve(
+            server::tcp(listener),
+            store,
+            Limits::default(),
+            Tokens::Kept,
+            shutdown,
+        ));
         tokio::select! {
             biased;
             ended = &mut bus_task => {
