@@ -306,6 +306,9 @@ pub(crate) struct DemoArguments {
     /// The store; a second demo goes on where the first one ended
     #[arg(long, value_name = "FILE", default_value = "demo.db")]
     pub(crate) db: PathBuf,
+    /// Where the bank's page listens; another port is taken if this one is
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7777")]
+    pub(crate) page: SocketAddr,
     /// Where the viewer listens; another port is taken if this one is
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7878")]
     pub(crate) viewer: SocketAddr,

@@ -6,25 +6,29 @@
 
 mod customers;
 mod instances;
+mod line;
+mod page;
+mod process;
 
 use std::{net::SocketAddr, time::Duration};
 
 use dacapo_backends::server::Trigger;
 use dacapo_core::Limits;
-use dacapo_properties::Scenario as _;
+use dacapo_web::Books;
 use serde::Serialize;
 use tokio::{
     task::{JoinSet, LocalSet},
     time::sleep,
 };
 
+use self::{instances::Instances, page::Page};
 use crate::{
     arguments::DemoArguments,
     exit::Exit,
     http,
     interrupt::Interrupt,
     logging, production,
-    terminal::{Terminal, count, faint, label},
+    terminal::{Terminal, count, faint, label, strong},
     view,
 };
 
@@ -37,6 +41,7 @@ const FAREWELL: Duration = Duration::from_secs(3);
 
 #[derive(Serialize)]
 struct Links {
+    page: String,
     bus: String,
     viewer: String,
     db: String,
@@ -63,13 +68,26 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Res
             }
             ready = ready(bus) => ready?,
         }
-        let services = instances::start(&dacapo_bank::bank().services(), bus, arguments.service_port).await?;
+        let books = Books::new();
+        let mut instances = Instances::start(&books, bus, arguments.service_port, &arguments.db)?;
         let (viewer, at) = view::spawn_beside(&arguments.db, arguments.viewer).await?;
-        links(terminal, arguments, &format!("http://{bus}"), &format!("http://{at}/"), &services.links);
+        let seen = format!("http://{at}");
+        let page = Page::serve(books, &instances, &arguments.db, arguments.page, seen.clone(), None).await?;
+        tell(
+            terminal,
+            arguments,
+            &Links {
+                page: format!("{}/", page.link),
+                bus: format!("http://{bus}"),
+                viewer: format!("{seen}/"),
+                db: arguments.db.display().to_string(),
+                services: instances.links.clone(),
+            },
+        );
 
         let mut at_work = JoinSet::new();
         for number in 0..arguments.customers {
-            at_work.spawn(customers::work(number, customers::Doors::of(&services.links)?));
+            at_work.spawn(customers::work(number, customers::Doors::of(&instances)?));
         }
         let time = async {
             match arguments.time {
@@ -86,9 +104,10 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Res
             () = interrupt.wait() => {}
             () = time => {}
         }
+        page.close();
         viewer.abort();
         at_work.shutdown().await;
-        services.stop(FAREWELL).await;
+        instances.stop(FAREWELL).await;
         trigger.pull();
         bus_task.await??;
         terminal.line(format_args!(
@@ -111,20 +130,18 @@ async fn ready(bus: SocketAddr) -> anyhow::Result<()> {
     }
 }
 
-fn links(terminal: &Terminal, arguments: &DemoArguments, bus: &str, viewer: &str, services: &[(String, String)]) {
-    terminal.line(format_args!("{} {viewer}", label("viewer", WIDTH)));
-    terminal.line(format_args!("{} {bus}/v1/services", label("bus", WIDTH)));
-    for (name, link) in services {
+fn tell(terminal: &Terminal, arguments: &DemoArguments, links: &Links) {
+    terminal.line(format_args!("{} {}", label("page", WIDTH), strong(&links.page)));
+    terminal.line(format_args!("{} {}", label("viewer", WIDTH), links.viewer));
+    terminal.line(format_args!("{} {}/v1/services", label("bus", WIDTH), links.bus));
+    for (name, link) in &links.services {
         terminal.line(format_args!("{} {link}", label(name, WIDTH)));
     }
-    terminal.line(format_args!("{} {}", label("log", WIDTH), arguments.db.display()));
+    terminal.line(format_args!("{} {}", label("log", WIDTH), links.db));
     terminal.line(faint(format_args!(
-        "{} at work; look on with `dacapo events --bus {bus} --follow`; Ctrl-C ends",
-        count(u64::from(arguments.customers), "customer", "customers")
+        "{} at work; look on with `dacapo events --bus {} --follow`; Ctrl-C ends",
+        count(u64::from(arguments.customers), "customer", "customers"),
+        links.bus
     )));
-    let db = arguments.db.display().to_string();
-    terminal.object(
-        "listening",
-        &Links { bus: bus.to_owned(), viewer: viewer.to_owned(), db, services: services.to_vec() },
-    );
+    terminal.object("listening", links);
 }
