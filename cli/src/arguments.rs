@@ -321,6 +321,12 @@ pub(crate) struct DemoArguments {
     /// Customers at work; 0 for none
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub(crate) customers: u32,
+    /// Let faults happen: instances killed, state destroyed, deliveries held up, connections cut
+    #[arg(long)]
+    pub(crate) chaos: bool,
+    /// The same faults again, in the same order; a new seed if left out
+    #[arg(long, value_name = "SEED", requires = "chaos")]
+    pub(crate) chaos_seed: Option<Seed>,
     /// End by itself after so long: 90s, 15m, 2h
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) time: Option<std::time::Duration>,

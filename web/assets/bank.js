@@ -332,7 +332,13 @@ async function ask(form) {
   dispatch({ type: "answered", request: own.request, outcome });
   say(outcome.sentence, outcome.outcome);
   if (outcome.outcome === "rejected") wrong(form, outcome.sentence, document.activeElement?.form === form && fieldOf[outcome.reason]);
-  if (outcome.outcome === "accepted" && deed === "open") dispatch({ type: "chosen", account: `${state.user.id}-${slug(fields.get("name"))}` });
+  if (outcome.outcome === "accepted" && deed === "open") opened(`${state.user.id}-${slug(fields.get("name"))}`);
+}
+
+// A new account is looked at, and what one does next is to pay in.
+function opened(account) {
+  choose(account);
+  if (one("#tab-open").checked) tab("deposit");
 }
 
 async function outcomeOf(url, body, request) {

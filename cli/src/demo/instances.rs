@@ -73,6 +73,14 @@ impl Instances {
         Ok(())
     }
 
+    /// The process of this name.
+    ///
+    /// # Panics
+    /// When there is none: names come from here.
+    pub(super) fn of(&mut self, name: &str) -> &mut Process {
+        self.processes.iter_mut().find(|process| process.name == name).expect("names come from the processes")
+    }
+
     /// Where a service answers, as `host:port`.
     pub(super) fn door(&self, service: &str) -> anyhow::Result<String> {
         let mut doors = self.processes.iter().filter(|process| process.service == service).filter_map(Process::door);

@@ -1,27 +1,30 @@
 //! `dacapo demo`: the whole bank in one process, on a SQLite file, with customers at work.
 //!
 //! Nothing is simulated here: the bus listens on TCP, each service runs as the instances that its scenario asks for, and
-//! the first instance of each answers HTTP on a port of its own. Kill it at any moment and start it again: the log goes on
-//! where it ended.
+//! the first instance of each answers HTTP on a port of its own. The bank's page asks them, and follows the bus. Kill it at
+//! any moment and start it again: the log goes on where it ended. With `--chaos`, parts of it are killed while it runs; at
+//! the end the log is audited.
 
+mod audit;
+mod chaos;
 mod customers;
 mod instances;
 mod line;
 mod page;
 mod process;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use dacapo_backends::server::Trigger;
 use dacapo_core::Limits;
-use dacapo_web::Books;
+use dacapo_web::{Books, weather::weather};
 use serde::Serialize;
 use tokio::{
     task::{JoinSet, LocalSet},
     time::sleep,
 };
 
-use self::{instances::Instances, page::Page};
+use self::{audit::Audit, chaos::Chaos, instances::Instances, page::Page};
 use crate::{
     arguments::DemoArguments,
     exit::Exit,
@@ -72,7 +75,9 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Res
         let mut instances = Instances::start(&books, bus, arguments.service_port, &arguments.db)?;
         let (viewer, at) = view::spawn_beside(&arguments.db, arguments.viewer).await?;
         let seen = format!("http://{at}");
-        let page = Page::serve(books, &instances, &arguments.db, arguments.page, seen.clone(), None).await?;
+        let (weather, maker) = weather();
+        let weather = arguments.chaos.then_some(weather);
+        let page = Page::serve(books, &instances, &arguments.db, arguments.page, seen.clone(), weather).await?;
         tell(
             terminal,
             arguments,
@@ -95,6 +100,11 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Res
                 None => std::future::pending().await,
             }
         };
+        let seed = arguments.chaos_seed.map_or_else(|| production::world("chaos").entropy.next_u64(), |seed| seed.0);
+        if arguments.chaos {
+            terminal.note(faint(format_args!("chaos: seed {seed}; again with --chaos-seed {seed}")));
+        }
+        let mut chaos = Chaos::new(terminal, &mut instances, Arc::clone(&page.site), maker, bus.to_string(), seed);
         tokio::select! {
             biased;
             ended = &mut bus_task => {
@@ -103,10 +113,14 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Res
             }
             () = interrupt.wait() => {}
             () = time => {}
+            failed = chaos.run(), if arguments.chaos => failed?,
         }
+        chaos.heal()?;
         page.close();
         viewer.abort();
         at_work.shutdown().await;
+        let mut audit: Audit = chaos.into_audit();
+        let is_right = audit.conclude(terminal).await?;
         instances.stop(FAREWELL).await;
         trigger.pull();
         bus_task.await??;
@@ -115,7 +129,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Res
             arguments.db.display(),
             arguments.db.display()
         ));
-        Ok(Exit::Passed)
+        Ok(if is_right { Exit::Passed } else { Exit::Violated })
     })
 }
 

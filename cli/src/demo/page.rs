@@ -12,6 +12,7 @@ use crate::production;
 /// The page, and where it is.
 pub(super) struct Page {
     pub(super) link: String,
+    pub(super) site: Arc<Site>,
     task: JoinHandle<std::io::Result<()>>,
 }
 
@@ -42,7 +43,7 @@ impl Page {
         let link = format!("http://{}", listener.local_addr()?);
         let routes = site.router().into_make_service_with_connect_info::<SocketAddr>();
         let task = tokio::spawn(async move { axum::serve(listener, routes).await });
-        Ok(Self { link, task })
+        Ok(Self { link, site, task })
     }
 
     /// Takes nobody any more.

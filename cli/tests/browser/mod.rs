@@ -3,6 +3,8 @@
 //! It wants a Chromium on the path (or in `DACAPO_BROWSER`). Where there is none, a suite says that it was skipped, unless
 //! `DACAPO_DEMAND_BROWSER` is set: then its lack is a failure.
 
+#![allow(dead_code, reason = "each suite uses its own part of this")]
+
 use std::{
     env, fs,
     io::{BufRead as _, BufReader},
@@ -181,6 +183,31 @@ impl Browser {
             _ => false,
         };
         self.events.iter().filter(is_error).map(|event| event["params"].to_string()).collect()
+    }
+
+    /// The same, without those that say one of these words: what a story brings about on purpose.
+    pub(crate) fn errors_but(&self, expected: &[&str]) -> Vec<String> {
+        let is_other = |error: &String| !expected.iter().any(|word| error.contains(word));
+        self.errors().into_iter().filter(is_other).collect()
+    }
+
+    /// Takes the network away, or gives it back.
+    pub(crate) async fn offline(&mut self, offline: bool) {
+        let nothing = json!({"offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1});
+        self.call("Network.emulateNetworkConditions", nothing).await;
+    }
+
+    /// What the page was told over sockets since it was opened, or since this was asked before.
+    pub(crate) async fn heard(&mut self) -> Vec<Value> {
+        // Whatever has come is taken in with the answer to any question.
+        self.eval("0").await;
+        let (told, kept) = std::mem::take(&mut self.events)
+            .into_iter()
+            .partition(|event| event["method"] == "Network.webSocketFrameReceived");
+        self.events = kept;
+        let told: Vec<Value> = told;
+        let payload = |event: &Value| serde_json::from_str(event["params"]["response"]["payloadData"].as_str()?).ok();
+        told.iter().filter_map(payload).collect()
     }
 
     /// What the page has asked for since it was opened.

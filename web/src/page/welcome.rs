@@ -22,7 +22,6 @@ pub(crate) fn page(welcome: &Welcome<'_>, weather: Option<&Weather>) -> Markup {
     let body = html! {
         div.welcome {
             section.pitch {
-                p.tone aria-hidden="true" { "𝄆  𝄇" }
                 h1 { "Money that remembers how it got there." }
                 p { "Every penny here is an event that never changes. Balances are played from the beginning, "
                     em { "da capo" } ", and come out the same, whatever breaks in between." }

@@ -100,6 +100,7 @@ impl Channel {
     async fn run(&mut self) -> Result<(), Over> {
         let mut moved = self.site.books.watch();
         let mut left = self.site.left.subscribe();
+        let mut cuts = self.site.cuts.subscribe();
         let mut weather = self.site.config.weather.as_ref().map(crate::weather::Weather::watch);
         let mut signs = interval(SIGN);
         moved.mark_changed();
@@ -113,6 +114,7 @@ impl Channel {
                     Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(Over),
                     Some(Ok(_)) => {}
                 },
+                Ok(()) = cuts.changed() => return Err(Over),
                 Ok(()) = left.changed() => self.look_at_session().await?,
                 Ok(()) = moved.changed() => {
                     sleep(GATHER).await;

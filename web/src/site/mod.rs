@@ -97,6 +97,8 @@ pub struct Site {
     sockets: Arc<Semaphore>,
     /// Counts sessions that were ended, so that their sockets look whether it was theirs.
     left: watch::Sender<u64>,
+    /// Counts the cuts of all live channels.
+    cuts: watch::Sender<u64>,
     /// By session: what became of its last form, until its next page shows it.
     told: Mutex<BTreeMap<Kept, Outcome>>,
 }
@@ -121,6 +123,7 @@ impl Site {
             sign_ups_of_address: Limiter::new(config.sign_ups_of_address),
             sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
             left: watch::Sender::new(0),
+            cuts: watch::Sender::new(0),
             told: Mutex::default(),
             config,
         })
@@ -149,6 +152,11 @@ impl Site {
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .layer(from_fn_with_state(Arc::clone(self), admit))
             .with_state(Arc::clone(self))
+    }
+
+    /// Breaks every live channel, as a network would.
+    pub fn cut(&self) {
+        self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
     fn now(&self) -> Timestamp {
