@@ -23,11 +23,18 @@ export function reduce(state, action) {
     case "news": return settle({ ...action.news.reduce(change, state), position: Math.max(state.position, action.position) });
     case "asked": return { ...state, asks: [{ ...action.ask, status: "pending", sentence: "" }, ...state.asks].slice(0, ASKS_MAX) };
     case "answered": return settle({ ...state, asks: state.asks.map((ask) => ask.request === action.request ? answered(ask, action.outcome) : ask) });
+    case "earlier": return { ...state, accounts: state.accounts.map((account) => account.id === action.account ? longer(account, action) : account) };
     case "chosen": return { ...state, chosen: action.account };
     case "line": return { ...state, line: action.line };
     case "weather": return { ...state, weather: action.weather };
     default: throw new Error(`no such action: ${action.type}`);
   }
+}
+
+// Earlier entries come behind those that are there; what is there already stays once.
+function longer(account, { entries, more }) {
+  const oldest = account.entries.at(-1)?.position ?? Infinity;
+  return { ...account, entries: [...account.entries, ...entries.filter((entry) => entry.position < oldest)], more };
 }
 
 const answered = (ask, outcome) => ({
@@ -49,7 +56,7 @@ function change(state, news) {
       return { ...state, accounts: account(news.account, (one) => ({
         ...one,
         balance: news.balance,
-        entries: [news.entry, ...one.entries].slice(0, ENTRIES_MAX),
+        entries: [news.entry, ...one.entries].slice(0, Math.max(ENTRIES_MAX, one.entries.length)),
         more: one.more || one.entries.length >= ENTRIES_MAX,
       })) };
     case "points":
@@ -239,6 +246,7 @@ function draw() {
     list(one("#entries"), "#t-entry", account.entries, (entry) => entry.position, drawEntry);
     one('[data-when="no-entries"]').hidden = account.entries.length > 0;
     one('[data-when="more"]').hidden = !account.more;
+    if (account.more) slot("back", statement).href = `/accounts/${account.id}/earlier?before=${account.entries.at(-1).position}`;
   }
   list(one("#orders"), "#t-order", orders(), (order) => order.key, drawOrder);
   one('[data-when="no-orders"]').hidden = orders().length > 0;
@@ -341,6 +349,15 @@ function opened(account) {
   if (one("#tab-open").checked) tab("deposit");
 }
 
+async function goBack(link) {
+  const account = current(state).id;
+  try {
+    const answer = await fetch(link.href, { headers: { accept: "application/json" } });
+    if (answer.ok) return dispatch({ type: "earlier", account, ...await answer.json() });
+  } catch { /* told below */ }
+  say("The earlier entries cannot be read just now. Try again.");
+}
+
 async function outcomeOf(url, body, request) {
   for (let wait = 400; ; wait = Math.min(wait * 2, 4_000)) {
     try {
@@ -435,9 +452,10 @@ async function start() {
     else ask(form);
   });
   document.addEventListener("click", (event) => {
-    const link = event.target.closest("a.account");
+    const link = event.target.closest('a.account, a[data-f="back"]');
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
+    if (link.dataset.f === "back") return goBack(link);
     choose(link.closest("[data-id]").dataset.id);
   });
   one("#open-name").addEventListener("input", (event) => write(slot("slug", one("#deed-open")), slug(event.target.value) || "everyday"));

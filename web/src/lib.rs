@@ -6,6 +6,7 @@
 //! | [`books`] | that fold in the hands of many: lives, waiting, catching up |
 //! | [`follower`] | the service that feeds it: a subscriber of the bus that handles nothing |
 //! | [`doors`] | requests to the bank's services, repeated until their outcome is known |
+//! | `statement` | the part of a statement that the ledger does not keep, read from the log |
 //! | [`teller`] | what a user asks for, from a form's fields to an [`Outcome`] |
 //! | [`vault`] | names, passwords and sessions, in a file of their own |
 //! | [`limiter`] | how often somebody may knock |
@@ -26,6 +27,7 @@ pub mod outcome;
 pub mod page;
 mod secrets;
 pub mod site;
+mod statement;
 pub mod teller;
 pub mod vault;
 pub mod weather;

@@ -3,7 +3,7 @@
 //! A visitor's cookie is a secret. What is kept of it is its hash, so that whoever reads the file cannot be the visitor; what
 //! forms bear of it is another hash, so that only a page that the visitor was given can send them.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use sha2::{Digest as _, Sha256};
 
@@ -13,6 +13,13 @@ const BYTES: usize = 32;
 /// A visitor's secret, in hexadecimal digits.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(String);
+
+/// It must not stand in a log.
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
 
 /// What is kept of a secret.
 pub(crate) type Kept = [u8; 32];
@@ -97,6 +104,7 @@ mod tests {
         assert_ne!(hexadecimal(&secret.kept()), secret.as_str());
         assert_ne!(hexadecimal(&secret.kept()), secret.form_token());
         assert_ne!(Secret::draw(), secret);
+        assert!(!format!("{secret:?}").contains(secret.as_str()));
         assert_eq!(Secret::parse(secret.as_str()).map(|parsed| parsed.kept()), Some(secret.kept()));
         assert!(Secret::parse("short").is_none());
     }

@@ -203,3 +203,39 @@ fn every_answer_says_what_a_browser_may_do_with_it_and_names_are_text() {
         assert_eq!(ada.get("/audit").await.status, StatusCode::NOT_FOUND, "only where faults happen");
     });
 }
+
+#[test]
+fn a_statement_goes_back_to_its_first_entry_and_its_balances_are_right() {
+    at_a_bank(SiteConfig::default(), async |bank| {
+        let mut ada = bank.visitor();
+        ada.with_money("ada", "1").await;
+        for number in 0..90 {
+            let (path, amount) = if number % 3 == 2 { ("/withdraw", "0.50") } else { ("/deposit", "1.00") };
+            let outcome = ada.ask(path, 100 + number, &[("account", "ada-purse"), ("amount", amount)]).await;
+            assert_eq!(outcome["outcome"], "accepted", "{outcome}");
+        }
+        let first = ada.get("/init").await.json()["accounts"][0].clone();
+        let (mut entries, mut more) = (first["entries"].as_array().unwrap().clone(), first["more"].clone());
+        let mut pages = 1;
+        while more == true {
+            let before = entries.last().unwrap()["position"].as_u64().unwrap();
+            let path = format!("/accounts/ada-purse/earlier?before={before}");
+            let page = ada.get_as(&path, &[("accept", "application/json")]).await.json();
+            entries.extend(page["entries"].as_array().unwrap().clone());
+            more = page["more"].clone();
+            pages += 1;
+            let shown = ada.get(&path).await;
+            assert_eq!(shown.body.matches("class=\"entry\"").count(), page["entries"].as_array().unwrap().len() + 1);
+        }
+        assert_eq!((entries.len(), pages), (91, 3));
+        let mut balance = 0;
+        for entry in entries.iter().rev() {
+            let pence = entry["pence"].as_i64().unwrap();
+            balance += if entry["direction"] == "credit" { pence } else { -pence };
+            assert_eq!(entry["balance"].as_i64(), Some(balance), "{entry}");
+        }
+        let mut bob = bank.visitor();
+        bob.sign_up("bob").await;
+        assert_eq!(bob.get("/accounts/ada-purse/earlier?before=99").await.status, StatusCode::NOT_FOUND);
+    });
+}

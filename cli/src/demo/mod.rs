@@ -77,7 +77,9 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Res
         let seen = format!("http://{at}");
         let (weather, maker) = weather();
         let weather = arguments.chaos.then_some(weather);
-        let page = Page::serve(books, &instances, &arguments.db, arguments.page, seen.clone(), weather).await?;
+        let page =
+            Page::serve(books, &instances, bus.to_string(), &arguments.db, arguments.page, seen.clone(), weather)
+                .await?;
         tell(
             terminal,
             arguments,

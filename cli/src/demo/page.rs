@@ -21,6 +21,7 @@ impl Page {
     pub(super) async fn serve(
         books: Arc<Books>,
         instances: &Instances,
+        bus: String,
         db: &Path,
         listen: SocketAddr,
         viewer: String,
@@ -33,6 +34,7 @@ impl Page {
             users: instances.door(users::NAME)?,
             accounts: instances.door(accounts::NAME)?,
             transactions: instances.door(transactions::NAME)?,
+            bus,
         };
         let config = SiteConfig { viewer: Some(viewer), weather, ..SiteConfig::default() };
         let site = Site::new(books, vault, doors, world.clock, config);

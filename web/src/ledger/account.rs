@@ -71,28 +71,39 @@ pub struct Entry {
 }
 
 /// What an event says that moves money.
-pub(super) struct Move {
-    pub(super) direction: Direction,
-    pub(super) transaction: Option<TransactionId>,
-    pub(super) why: Why,
-    pub(super) pence: Pence,
-    pub(super) request: Option<String>,
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Move {
+    pub(crate) direction: Direction,
+    pub(crate) transaction: Option<TransactionId>,
+    pub(crate) why: Why,
+    pub(crate) pence: Pence,
+    pub(crate) request: Option<String>,
 }
 
-impl Account {
-    pub(super) fn opened(owner: UserId, name: String) -> Self {
-        Self { owner, name, balance: Pence::ZERO, points: 0, entries: VecDeque::new(), more: false }
+impl Direction {
+    /// What there is after such a move. The services made sure that a balance stays within its range; a log that says
+    /// otherwise is told by the audit, not hidden here by a panic.
+    pub(crate) fn moved(self, balance: Pence, pence: Pence) -> Pence {
+        match self {
+            Self::Credit => balance.plus(pence).unwrap_or(Pence::MAX),
+            Self::Debit => balance.minus(pence).unwrap_or(Pence::ZERO),
+        }
     }
 
-    /// Money that came or went. The services made sure that the balance stays within its range; a log that says otherwise
-    /// is told by the audit, not hidden here by a panic.
-    pub(super) fn enter(&mut self, event: &Event, money: Move, order: Option<&Payment>) -> Entry {
+    /// What there was before such a move.
+    pub(crate) fn taken_back(self, balance: Pence, pence: Pence) -> Pence {
+        match self {
+            Self::Credit => Self::Debit.moved(balance, pence),
+            Self::Debit => Self::Credit.moved(balance, pence),
+        }
+    }
+}
+
+impl Entry {
+    /// The line of a statement that an event makes, after which the account held `balance`.
+    pub(crate) fn of(event: &Event, money: Move, balance: Pence, order: Option<&Payment>) -> Self {
         let Move { direction, transaction, why, pence, request } = money;
-        self.balance = match direction {
-            Direction::Credit => self.balance.plus(pence).unwrap_or(Pence::MAX),
-            Direction::Debit => self.balance.minus(pence).unwrap_or(Pence::ZERO),
-        };
-        let entry = Entry {
+        Self {
             position: event.position,
             version: event.version,
             time: event.time.0,
@@ -100,12 +111,24 @@ impl Account {
             why,
             title: title(direction, why, order),
             pence,
-            balance: self.balance,
+            balance,
             reference: order.map(|order| order.reference.clone()).unwrap_or_default(),
             transaction,
             request,
             correlation: event.correlation.clone(),
-        };
+        }
+    }
+}
+
+impl Account {
+    pub(super) fn opened(owner: UserId, name: String) -> Self {
+        Self { owner, name, balance: Pence::ZERO, points: 0, entries: VecDeque::new(), more: false }
+    }
+
+    /// Money that came or went.
+    pub(super) fn enter(&mut self, event: &Event, money: Move, order: Option<&Payment>) -> Entry {
+        self.balance = money.direction.moved(self.balance, money.pence);
+        let entry = Entry::of(event, money, self.balance, order);
         if self.entries.len() == ENTRIES_MAX {
             self.entries.pop_front();
             self.more = true;

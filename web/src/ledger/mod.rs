@@ -24,7 +24,7 @@ pub use account::{Account, Direction, Entry};
 pub use payment::{Payment, Status};
 pub use view::{AccountView, Change, News, View};
 
-use account::Move;
+pub(crate) use account::Move;
 
 /// Entries that an account keeps: what fits on a long screen. The rest is read from the log.
 pub const ENTRIES_MAX: usize = 40;

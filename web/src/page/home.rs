@@ -10,6 +10,7 @@ use crate::{
     outcome::pounds,
     secrets::request_id,
     site::User,
+    statement::Earlier,
     teller::REFERENCE_MAX,
     weather::Weather,
 };
@@ -20,6 +21,8 @@ pub(crate) struct Home<'a> {
     pub(crate) view: &'a View,
     /// Whose statement is shown; the first one, if none is chosen.
     pub(crate) account: Option<&'a AccountId>,
+    /// Entries that are shown in the stead of the latest.
+    pub(crate) earlier: Option<&'a Earlier>,
     /// What forms bear.
     pub(crate) token: &'a str,
     /// Where causes are shown.
@@ -81,6 +84,14 @@ pub(crate) fn page(home: &Home<'_>) -> Markup {
 
 fn statement(home: &Home<'_>) -> Markup {
     let current = home.current();
+    let (entries, more) = match (home.earlier, current) {
+        (Some(earlier), _) => (&earlier.entries[..], earlier.more),
+        (None, Some(account)) => (&account.entries[..], account.more),
+        (None, None) => (&[][..], false),
+    };
+    let back = current
+        .zip(entries.last())
+        .map(|(account, last)| format!("/accounts/{}/earlier?before={}", account.id, last.position));
     html! {
         section #statement .card.statement aria-labelledby="statement-title" hidden[current.is_none()] {
             header {
@@ -89,14 +100,12 @@ fn statement(home: &Home<'_>) -> Markup {
                     " " button.small type="button" data-do="copy" hidden { "Copy" } }
             }
             ol #entries .list reversed {
-                @for entry in current.map_or(&[][..], |account| &account.entries) { (parts::entry(Some(entry), home.viewer)) }
+                @for entry in entries { (parts::entry(Some(entry), home.viewer)) }
             }
             p.hint data-when="no-entries" hidden[current.is_none_or(|account| !account.entries.is_empty())] {
                 "Nothing has happened here yet. Pay something in."
             }
-            p.hint data-when="more" hidden[current.is_none_or(|account| !account.more)] {
-                "Earlier entries are in the log."
-            }
+            p.back data-when="more" hidden[!more] { a.button data-f="back" href=[back] { "Earlier entries" } }
         }
     }
 }

@@ -134,6 +134,7 @@ impl Site {
         Router::new()
             .route("/", get(pages::home))
             .route("/accounts/{id}", get(pages::account))
+            .route("/accounts/{id}/earlier", get(pages::earlier))
             .route("/init", get(pages::init))
             .route("/live", get(live::live))
             .route("/sign-up", post(doorway::sign_up))

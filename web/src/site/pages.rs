@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::{Path, Query, State},
     http::{StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 use dacapo_bank::ids::{AccountId, UserId};
 use dacapo_core::Position;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Site, answers,
@@ -19,6 +19,7 @@ use super::{
 use crate::{
     ledger::View,
     page::{self, home::Home, welcome::Welcome},
+    statement::{self, Earlier, NoStatement},
     weather::Report,
 };
 
@@ -42,9 +43,15 @@ struct Named {
     name: String,
 }
 
+/// From where on a statement goes back.
+#[derive(Deserialize)]
+pub(super) struct Back {
+    before: u64,
+}
+
 pub(super) async fn home(State(site): State<Arc<Site>>, visitor: Visitor) -> Response {
     match visitor.user.clone() {
-        Some(user) => show(&site, &visitor, &user, None).await,
+        Some(user) => show(&site, &visitor, &user, None, None).await,
         None => {
             let token = visitor.secret.form_token();
             let welcome = Welcome { token: &token, name: "", wrong: None, is_new: false };
@@ -60,12 +67,45 @@ pub(super) async fn account(State(site): State<Arc<Site>>, Path(id): Path<String
         Err(response) => return response,
     };
     match AccountId::new(id) {
-        Ok(id) => show(&site, &visitor, &user, Some(&id)).await,
+        Ok(id) => show(&site, &visitor, &user, Some(&id), None).await,
         Err(_) => nowhere().await,
     }
 }
 
-async fn show(site: &Site, visitor: &Visitor, user: &User, account: Option<&AccountId>) -> Response {
+/// Entries that the books do not keep any more.
+pub(super) async fn earlier(
+    State(site): State<Arc<Site>>,
+    Path(id): Path<String>,
+    Query(back): Query<Back>,
+    visitor: Visitor,
+) -> Response {
+    let user = match visitor.user() {
+        Ok(user) => user.clone(),
+        Err(response) => return response,
+    };
+    let Ok(id) = AccountId::new(id) else { return nowhere().await };
+    let found = statement::earlier(&site.doors.bus, &site.books, &user.id, &id, Position(back.before)).await;
+    match found {
+        Ok(earlier) if visitor.wants_json => ([(header::CACHE_CONTROL, "no-store")], Json(earlier)).into_response(),
+        Ok(earlier) => show(&site, &visitor, &user, Some(&id), Some(&earlier)).await,
+        Err(NoStatement::NotTheirs) => {
+            answers::plain(StatusCode::NOT_FOUND, "Not here", "You have no account of that name.")
+        }
+        Err(NoStatement::NotNow) => answers::reading(visitor.wants_json),
+        Err(NoStatement::TooFar) => {
+            let told = "That is further back than a page goes. The viewer shows all of it.";
+            answers::plain(StatusCode::NOT_FOUND, "Too long ago", told)
+        }
+    }
+}
+
+async fn show(
+    site: &Site,
+    visitor: &Visitor,
+    user: &User,
+    account: Option<&AccountId>,
+    earlier: Option<&Earlier>,
+) -> Response {
     let Some(view) = view(site, &user.id, Position::ZERO).await else { return answers::reading(visitor.wants_json) };
     if account.is_some_and(|id| view.accounts.iter().all(|account| account.id != *id)) {
         // Whether somebody else has it is nobody's business.
@@ -76,6 +116,7 @@ async fn show(site: &Site, visitor: &Visitor, user: &User, account: Option<&Acco
         user,
         view: &view,
         account,
+        earlier,
         token: &visitor.secret.form_token(),
         viewer: site.config.viewer.as_deref(),
         outcome: outcome.as_ref(),

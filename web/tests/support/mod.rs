@@ -81,7 +81,12 @@ impl Bank {
             running.push(spawn(machine, bus, Some(door), world(&name)).1);
         }
         let door = |name: &str| doors.iter().find(|(of, _)| of == name).map(|(_, door)| door.clone()).unwrap();
-        let doors = Doors { users: door("users"), accounts: door("accounts"), transactions: door("transactions") };
+        let doors = Doors {
+            users: door("users"),
+            accounts: door("accounts"),
+            transactions: door("transactions"),
+            bus: bus.to_string(),
+        };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let vault = Vault::open(None, Arc::clone(&clock)).unwrap();
         let books = Books::new();
