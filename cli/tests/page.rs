@@ -7,8 +7,6 @@ mod page {
 }
 mod support;
 
-use std::time::Duration;
-
 use browser::Browser;
 use page::{
     demo::{Demo, fold},
@@ -99,6 +97,7 @@ fn a_person_sees_what_becomes_of_everything_that_they_ask_for() {
 
         // Out, and in again; not with another password.
         ada.browser.go(&demo.page).await;
+        ada.live().await;
         ada.follow("document.querySelector('form[action=\"/log-out\"] button').click()").await;
         ada.enter("/log-in", "ada", "not her password").await;
         let told = ada.browser.eval("document.querySelector('[role=alert]').textContent").await;
@@ -125,6 +124,11 @@ async fn looks_right(ada: &mut Person) {
         let widest = ada.browser.eval("document.documentElement.scrollWidth").await;
         assert!(widest.as_u64() <= Some(u64::from(width)), "{widest} at {width}");
         ada.browser.keep(&format!("bank-{width}-{}", if dark { "dark" } else { "light" })).await;
+    }
+    // Those of the README: `DACAPO_UPDATE_README=1 cargo test --package dacapo --test page` makes them anew.
+    for (name, dark) in [("bank-light", false), ("bank-dark", true)] {
+        ada.browser.look(1_120, 860, dark).await;
+        ada.browser.picture(name).await;
     }
     ada.browser.look(1_280, 900, false).await;
     let paper = "getComputedStyle(document.body).backgroundColor";
@@ -276,7 +280,7 @@ fn every_service_s_state_is_destroyed_while_customers_are_at_work_and_all_balanc
         }
         let audit = ada.browser.eval("fetch('/audit').then(answer => answer.json())").await;
         assert_eq!(audit["sound"], json!(true), "{audit}");
-        let concluded = demo.end(Duration::from_secs(60));
+        let concluded = demo.end();
         assert_eq!(concluded["sound"], json!(true), "{concluded}");
     });
 }

@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dacapo_core::{Event, Position};
+use dacapo_core::Event;
 use tokio::{sync::watch, time::timeout};
 
 use crate::{follower::Follower, ledger::Ledger};
@@ -100,10 +100,5 @@ impl Books {
             }
         };
         timeout(within, wait).await.ok()
-    }
-
-    /// Waits until the ledger has followed the log up to a position.
-    pub async fn reach(&self, within: std::time::Duration, position: Position) -> bool {
-        self.until(within, |ledger| (ledger.position() >= position).then_some(())).await.is_some()
     }
 }

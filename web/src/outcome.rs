@@ -6,6 +6,7 @@ use dacapo_bank::{
     money::Pence,
 };
 use dacapo_core::Position;
+use dacapo_reporting::words;
 use serde::Serialize;
 
 /// What became of it, with a sentence for people.
@@ -76,15 +77,7 @@ pub fn sentence(reason: Reason, from: &AccountId, to: &AccountId) -> String {
 
 /// `£1,234.50`. The page's script has the same, and a test in the browser compares them.
 pub fn pounds(pence: Pence) -> String {
-    let whole = (pence.get() / 100).to_string();
-    let mut grouped = String::new();
-    for (place, digit) in whole.chars().enumerate() {
-        if place > 0 && (whole.len() - place).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    format!("£{grouped}.{:02}", pence.get() % 100)
+    format!("£{}.{:02}", words::grouped(pence.get() / 100), pence.get() % 100)
 }
 
 /// Reads what people write: `12`, `12.5`, `£1,234.50`.

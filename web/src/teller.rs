@@ -141,9 +141,15 @@ impl Teller {
             }
             (status, _) => return Err(refused(status)),
         }
+        // The answer itself is proof; waiting for the books spares the page a look at what was. The answer's position is
+        // that of its last event, which may be of a kind that the books do not follow.
         let position = answer.position.unwrap_or(Position::ZERO);
-        // The answer itself is proof; waiting for the books spares the page a look at what was.
-        self.books.reach(DECISION, position).await;
+        let entered = |ledger: &Ledger| {
+            let entries = ledger.account(&account).map(|account| account.entries.iter().rev());
+            let entry = entries.into_iter().flatten().find(|entry| entry.request.as_deref() == Some(request));
+            entry.map(|entry| entry.position).or_else(|| (ledger.position() >= position).then_some(position))
+        };
+        let position = self.books.until(DECISION, entered).await.unwrap_or(position);
         Ok(Outcome::Accepted { sentence, position })
     }
 

@@ -174,6 +174,20 @@ impl Browser {
         fs::write(directory.join(format!("{name}.png")), bytes).expect("can be written");
     }
 
+    /// A picture of the window for the documents, which is written there if that was asked for.
+    pub(crate) async fn picture(&mut self, name: &str) {
+        // A colour that is changing still is no picture.
+        self.eval("Promise.all(document.getAnimations().map(animation => animation.finished.catch(() => {})))").await;
+        let picture = self.call("Page.captureScreenshot", json!({"format": "webp", "quality": 82})).await;
+        let bytes = base64(picture["data"].as_str().expect("a picture"));
+        assert!(bytes.len() < 100 << 10, "{name} has {} bytes", bytes.len());
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../docs/pictures/{name}.webp"));
+        if env::var_os("DACAPO_UPDATE_README").is_some() {
+            fs::write(&path, bytes).expect("can be written");
+        }
+        assert!(path.is_file(), "DACAPO_UPDATE_README=1 makes {}", path.display());
+    }
+
     /// What went wrong on the page since it was opened: exceptions, and errors on its console.
     pub(crate) fn errors(&self) -> Vec<String> {
         let is_error = |event: &&Value| match event["method"].as_str() {

@@ -1,11 +1,8 @@
 //! A demo that runs, and what its log comes to.
 
 use std::{
-    io::{BufRead as _, BufReader},
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
-    time::Duration,
 };
 
 use serde_json::Value;
@@ -14,14 +11,13 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::support::dacapo;
+use crate::support::Running;
 
 /// A demo, and where it is.
 pub(crate) struct Demo {
     directory: PathBuf,
     arguments: Vec<String>,
-    child: Child,
-    lines: Option<BufReader<ChildStdout>>,
+    running: Running,
     /// The page's address.
     pub(crate) page: String,
     /// The bus's `host:port`.
@@ -34,73 +30,35 @@ impl Demo {
         // The page keeps its port when the demo is started again, as its visitors do.
         let free =
             TcpListener::bind("127.0.0.1:0").expect("a port is free").local_addr().expect("is bound").to_string();
-        let mut all: Vec<String> = [
-            "demo",
-            "--json",
-            "--listen",
-            "127.0.0.1:0",
-            "--viewer",
-            "127.0.0.1:0",
-            "--service-port",
-            "0",
-            "--page",
-            &free,
-        ]
-        .map(str::to_owned)
-        .into();
-        all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
-        let child = spawn(directory, &all);
-        let mut demo = Self {
-            directory: directory.to_owned(),
-            arguments: all,
-            child,
-            lines: None,
-            page: String::new(),
-            bus: String::new(),
-        };
-        demo.listen();
-        demo
-    }
-
-    fn listen(&mut self) {
-        let mut lines = BufReader::new(self.child.stdout.take().expect("is piped"));
-        let mut line = String::new();
-        lines.read_line(&mut line).expect("UTF-8");
-        let listening: Value = serde_json::from_str(&line).expect("JSON Lines");
-        let text = |name: &str| listening[name].as_str().expect("an address").to_owned();
-        self.page = text("page");
-        self.bus = text("bus").trim_start_matches("http://").to_owned();
-        self.lines = Some(lines);
+        let own =
+            ["demo", "--listen", "127.0.0.1:0", "--viewer", "127.0.0.1:0", "--service-port", "0", "--page", &free];
+        let arguments: Vec<String> = own.iter().chain(arguments).map(|argument| (*argument).to_owned()).collect();
+        let (running, page, bus) = begin(directory, &arguments);
+        Self { directory: directory.to_owned(), arguments, running, page, bus }
     }
 
     /// Kills it, as a power cut would.
     pub(crate) fn kill(&mut self) {
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it ends");
+        self.running.kill();
     }
 
     /// Starts it again, on the same file and with its page in the same place.
     pub(crate) fn restart(&mut self) {
-        let before = self.page.clone();
-        self.child = spawn(&self.directory, &self.arguments);
-        self.listen();
-        assert_eq!(self.page, before, "the page is where it was");
+        let (running, page, bus) = begin(&self.directory, &self.arguments);
+        assert_eq!(page, self.page, "the page is where it was");
+        (self.running, self.bus) = (running, bus);
     }
 
     /// Asks it to end, and gives what its last audit said.
-    pub(crate) fn end(&mut self, within: Duration) -> Value {
-        let mut interrupt = Command::new("kill");
-        interrupt.args(["-INT", &self.child.id().to_string()]);
-        assert!(interrupt.status().expect("kill is there").success());
-        let lines = self.lines.take().expect("it was started").lines();
-        let (sender, receiver) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            let said = lines.map_while(Result::ok).filter_map(|line| serde_json::from_str::<Value>(&line).ok());
-            let _ = sender.send(said.filter(|line| line["kind"] == "audit").last());
-        });
-        let audit = receiver.recv_timeout(within).expect("it ends in time").expect("it says what it comes to");
-        assert_eq!(self.child.wait().expect("it ends").code(), Some(0));
-        audit
+    pub(crate) fn end(&mut self) -> Value {
+        assert_eq!(self.running.end(), Some(0));
+        loop {
+            // It says what it comes to before it ends.
+            let line = self.running.line();
+            if line["kind"] == "audit" {
+                return line;
+            }
+        }
     }
 
     /// The bus's answer to a question.
@@ -115,17 +73,14 @@ impl Demo {
     }
 }
 
-impl Drop for Demo {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn spawn(directory: &Path, arguments: &[String]) -> Child {
-    let mut command = dacapo(directory);
-    command.args(arguments).env("RUST_LOG", "off").stdout(Stdio::piped()).stderr(Stdio::null());
-    command.spawn().expect("the binary can be started")
+/// A process, its page and its bus.
+fn begin(directory: &Path, arguments: &[String]) -> (Running, String, String) {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut running = Running::start(directory, &arguments);
+    let listening = running.line();
+    let text = |name: &str| listening[name].as_str().expect("an address").to_owned();
+    let (page, bus) = (text("page"), text("bus").trim_start_matches("http://").to_owned());
+    (running, page, bus)
 }
 
 /// What an account holds according to the log alone.

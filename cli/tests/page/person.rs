@@ -52,7 +52,8 @@ impl Person {
         person
     }
 
-    async fn live(&mut self) {
+    /// Waits until the page is told of changes.
+    pub(crate) async fn live(&mut self) {
         self.until("document.querySelector('#line')?.dataset.line === 'live'").await;
     }
 

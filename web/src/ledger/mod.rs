@@ -145,7 +145,7 @@ impl Ledger {
                     self.moved(event, Move { direction: Direction::Credit, transaction, why, pence, request });
                 }
             }
-            POINTS_EARNED => self.counted(event, |held, points| held.saturating_add(points)),
+            POINTS_EARNED => self.counted(event, u64::saturating_add),
             POINTS_SPENT => self.counted(event, u64::saturating_sub),
             _ => {}
         }

@@ -3,7 +3,7 @@
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
-    response::{Html, IntoResponse as _, Redirect, Response},
+    response::{Html, IntoResponse, Redirect, Response},
 };
 use maud::Markup;
 use serde_json::json;
@@ -26,19 +26,37 @@ pub(super) fn to(path: &str) -> Response {
     Redirect::to(path).into_response()
 }
 
-pub(super) fn log_in_first(wants_json: bool) -> Response {
-    if wants_json {
-        return error(StatusCode::UNAUTHORIZED, "Your session has ended. Log in again.");
-    }
-    to("/")
+/// Why a visitor's request goes no further.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Refused {
+    /// Only a user may ask.
+    LogInFirst {
+        /// Whether the script asks.
+        wants_json: bool,
+    },
+    /// The form was not made for this visitor.
+    StaleForm {
+        /// Whether the script asks.
+        wants_json: bool,
+    },
 }
 
-pub(super) fn stale_form(wants_json: bool) -> Response {
-    let told = "This form was made for another session. Load the page again.";
-    if wants_json {
-        return error(StatusCode::FORBIDDEN, told);
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        match self {
+            Self::LogInFirst { wants_json: false } => to("/"),
+            Self::LogInFirst { wants_json: true } => {
+                error(StatusCode::UNAUTHORIZED, "Your session has ended. Log in again.")
+            }
+            Self::StaleForm { wants_json } => {
+                let told = "This form was made for another session. Load the page again.";
+                if wants_json {
+                    return error(StatusCode::FORBIDDEN, told);
+                }
+                plain(StatusCode::FORBIDDEN, "Load the page again", told)
+            }
+        }
     }
-    plain(StatusCode::FORBIDDEN, "Load the page again", told)
 }
 
 /// An error for the script.

@@ -38,7 +38,7 @@ pub(super) async fn pay(site: State<Arc<Site>>, visitor: Visitor, fields: Form<F
 async fn act(site: &Site, visitor: &Visitor, deed: Deed, fields: &Fields) -> Response {
     let user = match visitor.vouch(fields).and_then(|()| visitor.user()) {
         Ok(user) => user,
-        Err(response) => return response,
+        Err(refused) => return refused.into_response(),
     };
     let outcome = site.teller.act(deed, &user.id, fields).await;
     if visitor.wants_json {
@@ -52,8 +52,8 @@ async fn act(site: &Site, visitor: &Visitor, deed: Deed, fields: &Fields) -> Res
 
 /// Destroys the state of every service, where faults may happen.
 pub(super) async fn destroy(State(site): State<Arc<Site>>, visitor: Visitor, Form(fields): Form<Fields>) -> Response {
-    if let Err(response) = visitor.vouch(&fields) {
-        return response;
+    if let Err(refused) = visitor.vouch(&fields) {
+        return refused.into_response();
     }
     let Some(weather) = &site.config.weather else {
         return answers::plain(StatusCode::NOT_FOUND, "Not here", "Nothing is destroyed without --chaos.");

@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::{Form, extract::State, http::StatusCode, response::Response};
+use axum::{
+    Form,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+};
 use dacapo_bank::ids::UserId;
 use serde_json::json;
 
@@ -50,24 +55,24 @@ impl From<VaultError> for Stays {
 }
 
 pub(super) async fn sign_up(State(site): State<Arc<Site>>, visitor: Visitor, Form(fields): Form<Fields>) -> Response {
-    if let Err(response) = visitor.vouch(&fields) {
-        return response;
+    if let Err(refused) = visitor.vouch(&fields) {
+        return refused.into_response();
     }
     let made = admit_new(&site, &visitor, &fields).await;
     enter(&site, &visitor, &fields, made, true).await
 }
 
 pub(super) async fn log_in(State(site): State<Arc<Site>>, visitor: Visitor, Form(fields): Form<Fields>) -> Response {
-    if let Err(response) = visitor.vouch(&fields) {
-        return response;
+    if let Err(refused) = visitor.vouch(&fields) {
+        return refused.into_response();
     }
     let known = admit_known(&site, &visitor, &fields).await;
     enter(&site, &visitor, &fields, known, false).await
 }
 
 pub(super) async fn log_out(State(site): State<Arc<Site>>, visitor: Visitor, Form(fields): Form<Fields>) -> Response {
-    if let Err(response) = visitor.vouch(&fields) {
-        return response;
+    if let Err(refused) = visitor.vouch(&fields) {
+        return refused.into_response();
     }
     if let Err(error) = site.vault.end(visitor.secret.kept()).await {
         return answers::vault(&error);

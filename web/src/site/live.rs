@@ -64,10 +64,8 @@ pub(super) async fn live(
     Query(asked): Query<Asked>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    let user = match visitor.user() {
-        Ok(user) => user.id.clone(),
-        Err(response) => return response,
-    };
+    let Ok(user) = visitor.user() else { return upgrade.on_upgrade(turn_away) };
+    let user = user.id.clone();
     let Ok(permit) = Arc::clone(&site.sockets).try_acquire_owned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "too many pages are open; close some\n").into_response();
     };
@@ -79,6 +77,13 @@ pub(super) async fn live(
         // Whoever closes the page ends it this way.
         let _ = channel.run().await;
     })
+}
+
+/// Tells a page that its session has ended: a handshake that is refused would not say why.
+async fn turn_away(mut socket: WebSocket) {
+    let text = serde_json::to_string(&Told::Ended).expect("what is told can be JSON");
+    // Whoever has gone needs not be told.
+    let _ = socket.send(Message::text(text)).await;
 }
 
 struct Channel {

@@ -167,10 +167,16 @@ impl Site {
 
 /// Every answer says what the browser may do with it.
 async fn admit(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
-    let mut response = match foreign(&site, request.headers()) {
-        Some((status, sentence)) => guarded((status, sentence).into_response()),
-        None => guarded(next.run(request).await),
+    let response = match foreign(&site, request.headers()) {
+        Some((status, sentence)) => (status, sentence).into_response(),
+        None => next.run(request).await,
     };
+    // What is for one visitor alone says so itself.
+    let caching = response.headers().get(header::CACHE_CONTROL).cloned();
+    let mut response = guarded(response);
+    if let Some(caching) = caching {
+        response.headers_mut().insert(header::CACHE_CONTROL, caching);
+    }
     // Without it, the browser would not say where a form comes from.
     response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     response

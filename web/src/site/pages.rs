@@ -13,7 +13,8 @@ use dacapo_core::Position;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Site, answers,
+    Site,
+    answers::{self, Refused},
     visitor::{User, Visitor},
 };
 use crate::{
@@ -50,21 +51,19 @@ pub(super) struct Back {
 }
 
 pub(super) async fn home(State(site): State<Arc<Site>>, visitor: Visitor) -> Response {
-    match visitor.user.clone() {
-        Some(user) => show(&site, &visitor, &user, None, None).await,
-        None => {
-            let token = visitor.secret.form_token();
-            let welcome = Welcome { token: &token, name: "", wrong: None, is_new: false };
-            let markup = page::welcome::page(&welcome, site.config.weather.as_ref());
-            answers::page(StatusCode::OK, &visitor, site.config.is_secure, markup)
-        }
+    if let Some(user) = visitor.user.clone() {
+        return show(&site, &visitor, &user, None, None).await;
     }
+    let token = visitor.secret.form_token();
+    let welcome = Welcome { token: &token, name: "", wrong: None, is_new: false };
+    let markup = page::welcome::page(&welcome, site.config.weather.as_ref());
+    answers::page(StatusCode::OK, &visitor, site.config.is_secure, markup)
 }
 
 pub(super) async fn account(State(site): State<Arc<Site>>, Path(id): Path<String>, visitor: Visitor) -> Response {
     let user = match visitor.user() {
         Ok(user) => user.clone(),
-        Err(response) => return response,
+        Err(refused) => return refused.into_response(),
     };
     match AccountId::new(id) {
         Ok(id) => show(&site, &visitor, &user, Some(&id), None).await,
@@ -81,7 +80,7 @@ pub(super) async fn earlier(
 ) -> Response {
     let user = match visitor.user() {
         Ok(user) => user.clone(),
-        Err(response) => return response,
+        Err(refused) => return refused.into_response(),
     };
     let Ok(id) = AccountId::new(id) else { return nowhere().await };
     let found = statement::earlier(&site.doors.bus, &site.books, &user.id, &id, Position(back.before)).await;
@@ -131,7 +130,7 @@ async fn view(site: &Site, user: &UserId, at_least: Position) -> Option<View> {
 }
 
 pub(super) async fn init(State(site): State<Arc<Site>>, visitor: Visitor) -> Response {
-    let Ok(user) = visitor.user() else { return answers::log_in_first(true) };
+    let Ok(user) = visitor.user() else { return Refused::LogInFirst { wants_json: true }.into_response() };
     let Some(view) = view(&site, &user.id, Position::ZERO).await else { return answers::reading(true) };
     let init = Init {
         user: Named { id: user.id.clone(), name: user.name.clone() },

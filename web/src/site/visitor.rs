@@ -13,7 +13,7 @@ use axum::{
 };
 use dacapo_bank::ids::UserId;
 
-use super::{Site, answers};
+use super::{Site, answers::Refused};
 use crate::{secrets::Secret, teller::Fields};
 
 /// The cookie's name.
@@ -61,14 +61,14 @@ impl FromRequestParts<Arc<Site>> for Visitor {
 
 impl Visitor {
     /// The user, where only one may ask.
-    pub(super) fn user(&self) -> Result<&User, Response> {
-        self.user.as_ref().ok_or_else(|| answers::log_in_first(self.wants_json))
+    pub(super) fn user(&self) -> Result<&User, Refused> {
+        self.user.as_ref().ok_or(Refused::LogInFirst { wants_json: self.wants_json })
     }
 
     /// Whether the form was made for this visitor.
-    pub(super) fn vouch(&self, fields: &Fields) -> Result<(), Response> {
+    pub(super) fn vouch(&self, fields: &Fields) -> Result<(), Refused> {
         let token = fields.get("token").map_or("", String::as_str);
-        if self.secret.vouches_for(token) { Ok(()) } else { Err(answers::stale_form(self.wants_json)) }
+        if self.secret.vouches_for(token) { Ok(()) } else { Err(Refused::StaleForm { wants_json: self.wants_json }) }
     }
 }
 

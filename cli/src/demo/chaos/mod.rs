@@ -1,7 +1,7 @@
 //! `dacapo demo --chaos`: faults while one watches.
 //!
 //! Instances are killed and come back, their lines are cut or held up, what a service keeps is destroyed and made again from
-//! the log. Each fault is told on stderr and on the page; now and then, and whenever somebody asks, the log is audited. One
+//! the log. Each fault is told on stderr and on the page, and after it, or whenever somebody asks, the log is audited. One
 //! fault at a time: what several of them do together is what the simulator is for.
 
 mod schedule;
@@ -19,7 +19,7 @@ use super::{audit::Audit, instances::Instances};
 use crate::terminal::{Terminal, strong};
 use schedule::{Fault, Schedule};
 
-/// Between two audits that nobody asked for.
+/// Between two audits without a fault.
 const AUDIT_EVERY: Duration = Duration::from_secs(10);
 /// Lets things go wrong.
 pub(super) struct Chaos<'a> {
@@ -64,6 +64,7 @@ impl<'a> Chaos<'a> {
                 Some(wish) = self.weather.wishes.recv() => self.grant(wish).await?,
                 () = &mut due => {
                     self.happen(&fault).await?;
+                    self.look().await?;
                     let (pause, next) = self.schedule.next();
                     fault = next;
                     due.set(sleep(pause));
@@ -80,6 +81,7 @@ impl<'a> Chaos<'a> {
                 let sentence = format!("the state of all services is destroyed: {all} instances begin from the log");
                 self.tell(&sentence);
                 self.destroy(|_| true).await?;
+                self.look().await?;
                 // Whoever asked may have gone.
                 let _ = answer.send(sentence);
             }
