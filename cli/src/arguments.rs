@@ -314,6 +314,9 @@ pub(crate) struct DemoArguments {
     /// The store; a second demo goes on where the first one ended
     #[arg(long, value_name = "FILE", default_value = "demo.db")]
     pub(crate) db: PathBuf,
+    /// Where the bank's page listens; another port is taken if this one is
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7777")]
+    pub(crate) page: SocketAddr,
     /// Where the viewer listens; another port is taken if this one is
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7878")]
     pub(crate) viewer: SocketAddr,
@@ -326,6 +329,12 @@ pub(crate) struct DemoArguments {
     /// Customers at work; 0 for none
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub(crate) customers: u32,
+    /// Let faults happen: instances killed, state destroyed, deliveries held up, connections cut
+    #[arg(long)]
+    pub(crate) chaos: bool,
+    /// The same faults again, in the same order; a new seed if left out
+    #[arg(long, value_name = "SEED", requires = "chaos")]
+    pub(crate) chaos_seed: Option<Seed>,
     /// End by itself after so long: 90s, 15m, 2h
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) time: Option<std::time::Duration>,
