@@ -57,6 +57,8 @@ pub(crate) enum Verb {
     Bench(BenchArguments),
     /// Look into a store, or ask a running bus
     Events(EventsArguments),
+    /// Why a lane stands still, in one paragraph, and what to do about it
+    Why(WhyArguments),
     /// The viewer: what caused what, in a browser, of a store or of recorded runs
     View(ViewArguments),
     /// A run or a selection of events as one file: .html, .svg, .dot or .jsonl
@@ -400,6 +402,23 @@ pub(crate) struct EventsArguments {
     /// At most so many
     #[arg(short = 'n', long, value_name = "N")]
     pub(crate) limit: Option<u64>,
+}
+
+/// `why`
+#[derive(Debug, Args)]
+pub(crate) struct WhyArguments {
+    /// The service
+    #[arg(long, value_name = "NAME")]
+    pub(crate) service: String,
+    /// The key
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: String,
+    /// A store, read directly; the bus need not run, but then owners and open deliveries are unknown
+    #[arg(long, value_name = "FILE", conflicts_with = "bus", required_unless_present = "bus")]
+    pub(crate) db: Option<PathBuf>,
+    /// A running bus, such as `http://127.0.0.1:7171`
+    #[arg(long, value_name = "URL")]
+    pub(crate) bus: Option<String>,
 }
 
 /// `view`

@@ -1,7 +1,7 @@
 //! One HTTP request at a time, to our own servers. Nothing is kept open and nothing is tried again: the callers know
 //! what a repetition means.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use anyhow::{Context as _, bail};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -71,6 +71,19 @@ async fn exchange(
     };
     connection.abort();
     Ok(Reply { status, body: String::from_utf8_lossy(&bytes).into_owned() })
+}
+
+/// A text as one segment of a path, or one value of a query.
+pub(crate) fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => encoded.push(char::from(byte)),
+            // Writing to a text cannot fail.
+            byte => drop(write!(encoded, "%{byte:02X}")),
+        }
+    }
+    encoded
 }
 
 #[cfg(test)]

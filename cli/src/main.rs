@@ -32,6 +32,7 @@ mod stopwatch;
 mod surgery;
 mod terminal;
 mod view;
+mod why;
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -65,6 +66,7 @@ fn obey(terminal: &Terminal, verb: Verb) -> Exit {
         Verb::New(arguments) => new_service::run(terminal, &arguments),
         Verb::Bench(arguments) => bench::run(terminal, &arguments),
         Verb::Events(arguments) => events::run(terminal, &arguments),
+        Verb::Why(arguments) => why::run(terminal, &arguments),
         Verb::View(arguments) => view::run(terminal, &arguments),
         Verb::Export(arguments) => view::export::run(terminal, &arguments),
         Verb::Diff(arguments) => view::diff::run(terminal, &arguments),

@@ -18,6 +18,7 @@
 //! | [`hashed`] | a value that records share and hash once |
 //! | [`hooks`] | where a driver lets a simulator interfere |
 //! | [`limits`] | every limit, with its reason |
+//! | [`why`] | why a lane stands where it stands, in a paragraph |
 //! | [`marks`] | the places of the machines that a campaign should reach |
 //! | [`planted`] | the planted bugs with which the harness tests itself |
 
@@ -36,6 +37,7 @@ pub mod store;
 mod text;
 pub mod time;
 pub mod trace;
+pub mod why;
 pub mod wire;
 
 pub use event::{Data, Event, Expectation, Guard, NewEvent, Receipt, Refusal};

@@ -1,6 +1,6 @@
 //! Where events are read from: a store's file, or a bus's `GET /v1/events`.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use dacapo_backends::SqliteReader;
@@ -79,7 +79,7 @@ fn path_of(query: &Query) -> String {
         path.push(if path.contains('?') { '&' } else { '?' });
         path.push_str(name);
         path.push('=');
-        percent_encode(value, &mut path);
+        path.push_str(&http::percent_encoded(value));
     };
     let texts = [
         ("key", query.key.as_ref().map(Key::as_str)),
@@ -111,16 +111,6 @@ fn path_of(query: &Query) -> String {
         put("order", "desc");
     }
     path
-}
-
-fn percent_encode(text: &str, out: &mut String) {
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
-            // Writing to a text cannot fail.
-            byte => drop(write!(out, "%{byte:02X}")),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -25,6 +25,10 @@ impl Bus {
                 Some(service) => AdminAnswer::Lanes(lanes(service, parked, after.as_ref(), limit)),
                 None => no_such_service(&service),
             },
+            Admin::Lane { service, key } => match self.lane_facts(&service, key) {
+                Some(facts) => AdminAnswer::Lane(Box::new(facts)),
+                None => no_such_service(&service),
+            },
             Admin::Retry { service, key } => return self.read_parked(conn, service, key, false),
             Admin::Skip { service, key } => return self.read_parked(conn, service, key, true),
             Admin::ChangeTypes { service, types, start } => self.change_types(&service, types, start),
@@ -182,16 +186,6 @@ fn not_parked(name: &ServiceName, key: &Key) -> AdminAnswer {
 }
 
 fn service_status(service: &Service) -> ServiceStatus {
-    let instances = service.instances.iter().map(|(name, instance)| InstanceStatus {
-        name: name.clone(),
-        incarnation: instance.incarnation,
-        connected: instance.conn.is_some(),
-        ready: instance.ready,
-        lanes: service.idle.owned_by(name)
-            + service.lanes.values().filter(|lane| lane.owner.as_ref() == Some(name)).count(),
-        open: instance.open as usize,
-        credit: instance.credit,
-    });
     ServiceStatus {
         name: service.name.clone(),
         types: service.types.clone(),
@@ -202,8 +196,23 @@ fn service_status(service: &Service) -> ServiceStatus {
         lanes_behind: service.lanes_behind(),
         lanes_parked: service.lanes.values().filter(|lane| lane.parked.is_some()).count(),
         system_events_skipped: service.system_events_skipped,
-        instances: instances.collect(),
+        instances: instances(service),
     }
+}
+
+/// A service's instances, by name.
+pub(super) fn instances(service: &Service) -> Vec<InstanceStatus> {
+    let instances = service.instances.iter().map(|(name, instance)| InstanceStatus {
+        name: name.clone(),
+        incarnation: instance.incarnation,
+        connected: instance.conn.is_some(),
+        ready: instance.ready,
+        lanes: service.idle.owned_by(name)
+            + service.lanes.values().filter(|lane| lane.owner.as_ref() == Some(name)).count(),
+        open: instance.open as usize,
+        credit: instance.credit,
+    });
+    instances.collect()
 }
 
 fn lanes(service: &Service, parked: bool, after: Option<&Key>, limit: usize) -> Vec<LaneStatus> {

@@ -30,6 +30,7 @@ mod reads;
 mod service;
 mod sessions;
 mod timers;
+mod why;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

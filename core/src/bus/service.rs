@@ -155,6 +155,8 @@ pub(super) struct Open {
     pub(super) token: Token,
     /// The commit that it was held back behind, if any: before that is durable nobody has it, and no deadline counts.
     pub(super) held_by: Option<u64>,
+    /// When it was sent, or held back; for people.
+    pub(super) since: Timestamp,
     /// Its completion waits to be judged: no deadline counts.
     pub(super) judging: bool,
     /// The heads that the last conflict told.
@@ -341,6 +343,11 @@ impl Idle {
                 key.hash(to);
             }
         }
+    }
+
+    /// Whom a lane without work sticks to.
+    pub(super) fn owner(&self, key: &Key) -> Option<&(InstanceName, u64, u64)> {
+        self.lanes.get(key)
     }
 
     pub(super) fn owned_by(&self, owner: &InstanceName) -> usize {

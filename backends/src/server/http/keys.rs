@@ -68,7 +68,7 @@ pub(super) async fn one(
 }
 
 /// A store that answers one question with the answer of another is broken, but the server goes on.
-fn other_page() -> HttpError {
+pub(super) fn other_page() -> HttpError {
     HttpError::new(
         StatusCode::INTERNAL_SERVER_ERROR,
         "the store answered another question than it was asked",

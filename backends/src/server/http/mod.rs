@@ -12,6 +12,7 @@ mod keys;
 mod publish;
 mod services;
 mod wall_time;
+mod why;
 
 use std::sync::Arc;
 
@@ -55,6 +56,7 @@ const ROUTES: &[&str] = &[
     "GET /v1/keys/{key}",
     "GET /v1/services",
     "GET /v1/services/{service}/lanes",
+    "GET /v1/services/{service}/lanes/{key}/why",
     "POST /v1/services/{service}/lanes/{key}/retry",
     "POST /v1/services/{service}/lanes/{key}/skip",
     "PUT /v1/services/{service}/types",
@@ -70,6 +72,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/keys/{key}", get(keys::one))
         .route("/v1/services", get(services::list))
         .route("/v1/services/{service}/lanes", get(services::lanes))
+        .route("/v1/services/{service}/lanes/{key}/why", get(why::why))
         .route("/v1/services/{service}/lanes/{key}/retry", post(services::retry))
         .route("/v1/services/{service}/lanes/{key}/skip", post(services::skip))
         .route("/v1/services/{service}/types", put(services::change_types))
