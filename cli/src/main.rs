@@ -5,6 +5,7 @@
 //! [`terminal`] alone, and `anyhow` stops here: the other rooms have errors of their own.
 
 mod arguments;
+mod backup;
 mod bench;
 mod bugs;
 mod completions;
@@ -66,6 +67,7 @@ fn obey(terminal: &Terminal, verb: Verb) -> Exit {
         Verb::New(arguments) => new_service::run(terminal, &arguments),
         Verb::Bench(arguments) => bench::run(terminal, &arguments),
         Verb::Events(arguments) => events::run(terminal, &arguments),
+        Verb::Backup(arguments) => backup::run(terminal, &arguments),
         Verb::Why(arguments) => why::run(terminal, &arguments),
         Verb::View(arguments) => view::run(terminal, &arguments),
         Verb::Export(arguments) => view::export::run(terminal, &arguments),

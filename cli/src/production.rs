@@ -12,7 +12,7 @@ use dacapo_backends::{
     threaded::ThreadedStore,
 };
 use dacapo_core::{
-    Limits, NodeName,
+    NodeName,
     hooks::{NoHooks, World},
     store::StoreError,
 };
@@ -30,7 +30,8 @@ pub(crate) fn open(path: &Path) -> anyhow::Result<ThreadedStore> {
         StoreError::NotAStore(sentence) => Usage::error(sentence),
         error => anyhow::Error::new(error).context(format!("cannot open the store {}", path.display())),
     })?;
-    ThreadedStore::start(store, READERS).context("cannot start the store's threads")
+    let store = ThreadedStore::start(store, READERS).context("cannot start the store's threads")?;
+    Ok(store.at(path))
 }
 
 /// Takes the port.
@@ -54,14 +55,14 @@ pub(crate) fn world(node: &str) -> World {
 pub(crate) async fn serve(
     listener: TcpListener,
     store: ThreadedStore,
-    limits: Limits,
+    config: ServerConfig,
     shutdown: Shutdown,
 ) -> Result<(), ServeError> {
     server::serve(Parts {
         listener: server::tcp(listener),
         port: Arc::new(store),
         world: world("bus"),
-        config: ServerConfig { limits, ..ServerConfig::default() },
+        config,
         shutdown,
     })
     .await

@@ -20,6 +20,12 @@ pub const FRAME_BYTES_MAX: usize = 4 << 20;
 /// One event's payload. Larger things belong in a blob store, with their address in the event.
 pub const DATA_BYTES_MAX: usize = 1 << 20;
 
+/// What else a publisher says of an event: more than this belongs into the data.
+pub const ATTRIBUTES_MAX: usize = 16;
+
+/// The value of one attribute: a `tracestate` has 512 bytes.
+pub const ATTRIBUTE_BYTES_MAX: usize = 1_024;
+
 /// Events in one publish or completion: a batch is one atomic commit and must not starve the others.
 pub const BATCH_EVENTS_MAX: usize = 1_024;
 

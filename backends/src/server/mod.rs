@@ -9,8 +9,10 @@
 //! | `accept` | connections: how many, how long they may dawdle |
 //! | `socket` | one WebSocket: frames in, frames out |
 //! | `outbox` | what waits to be sent on a connection, bounded |
+//! | `full` | who answers while the disk is full |
 //! | `http` | the routes |
 //! | `shared` | what connections and routes know of the driver |
+//! | `spans` | what the bus did for a sampled trace, for OpenTelemetry |
 //! | `metrics` | counters for `/metrics` |
 //!
 //! The server refuses to decide anything: it judges no event, keeps no state of a lane, and retries no commit.
@@ -19,6 +21,7 @@
 mod accept;
 mod config;
 mod driver;
+mod full;
 mod http;
 mod metrics;
 mod outbox;
@@ -26,6 +29,7 @@ pub mod points;
 mod shared;
 mod shutdown;
 mod socket;
+pub mod spans;
 mod told;
 
 use std::sync::Arc;
@@ -51,6 +55,7 @@ pub use outbox::weight_of;
 pub use shutdown::{Shutdown, Trigger};
 
 use driver::{Driver, Ended};
+use full::Desk;
 use outbox::End;
 use shared::{Arrival, Phase, Shared};
 
@@ -103,8 +108,10 @@ pub async fn serve<L: Listener>(parts: Parts<L>) -> Result<(), ServeError> {
     accepting.spawn(accept::run(listener, http::router(Arc::clone(&shared)), Arc::clone(&shared)));
 
     let mut back_off = BackOff::new(&shared.config);
+    // There while the disk is full.
+    let mut desk: Option<Desk<'_>> = None;
     let result = loop {
-        shared.phase.tell(Phase::Recovering);
+        shared.phase.tell(if desk.is_some() { Phase::Full } else { Phase::Recovering });
         let recovered = tokio::select! {
             biased;
             () = shutdown.requested() => break Ok(()),
@@ -112,7 +119,18 @@ pub async fn serve<L: Listener>(parts: Parts<L>) -> Result<(), ServeError> {
         };
         let recovered = match recovered {
             Ok(recovered) => recovered,
-            Err(ServeError::Store(error @ (StoreError::Io(_) | StoreError::Full(_)))) => {
+            Err(ServeError::Store(error @ StoreError::Full(_))) => {
+                if desk.is_none() {
+                    tracing::warn!(%error, "nothing is accepted until there is space");
+                }
+                shared.phase.tell(Phase::Full);
+                let desk = desk.get_or_insert_with(|| Desk::new(&shared));
+                if desk.answer(&mut inbox, back_off.next(), &mut shutdown).await {
+                    continue;
+                }
+                break Ok(());
+            }
+            Err(ServeError::Store(error @ StoreError::Io(_))) => {
                 tracing::warn!(%error, "the bus cannot recover yet and tries again");
                 if back_off.wait(&mut shutdown).await {
                     continue;
@@ -121,6 +139,10 @@ pub async fn serve<L: Listener>(parts: Parts<L>) -> Result<(), ServeError> {
             }
             Err(error) => break Err(error),
         };
+        if let Some(desk) = desk.take() {
+            tracing::warn!("there is space again, and the bus goes on");
+            desk.leave();
+        }
         tracing::info!(term = %recovered.term, position = %recovered.position, "the bus has recovered");
         shared.world.record(What::Recovered { recovered: Box::new(recovered.clone()) });
         shared.position.tell(recovered.position);
@@ -143,6 +165,9 @@ pub async fn serve<L: Listener>(parts: Parts<L>) -> Result<(), ServeError> {
             Ended::ShutDown => break Ok(()),
         }
     };
+    if let Some(desk) = desk.take() {
+        desk.leave();
+    }
     if !matches!(result, Err(ServeError::Died)) {
         shared.phase.tell(Phase::Closing);
         part(&shared, inbox, accepting).await;
@@ -207,10 +232,16 @@ impl BackOff {
         }
     }
 
-    /// Whether to go on; not if a shutdown was requested meanwhile.
-    async fn wait(&mut self, shutdown: &mut Shutdown) -> bool {
+    /// How long to wait this time.
+    fn next(&mut self) -> std::time::Duration {
         let wait = self.next;
         self.next = (self.next * 2).min(self.max);
+        wait
+    }
+
+    /// Whether to go on; not if a shutdown was requested meanwhile.
+    async fn wait(&mut self, shutdown: &mut Shutdown) -> bool {
+        let wait = self.next();
         tokio::select! {
             biased;
             () = shutdown.requested() => false,

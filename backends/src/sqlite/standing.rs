@@ -34,7 +34,7 @@ impl SqliteReader {
     /// with it.
     pub fn open_beside(path: impl AsRef<std::path::Path>) -> Result<Self, StoreError> {
         let connection = open::reader(path.as_ref(), &super::Options::default())?;
-        Ok(Self { db: super::Shared::new(connection) })
+        Ok(Self { db: super::Shared::new(connection), place: super::Place::file(path.as_ref()) })
     }
 
     /// What stands beside the log, of one moment.

@@ -9,8 +9,7 @@ mod instances;
 
 use std::{net::SocketAddr, time::Duration};
 
-use dacapo_backends::server::Trigger;
-use dacapo_core::Limits;
+use dacapo_backends::server::{ServerConfig, Trigger};
 use dacapo_properties::Scenario as _;
 use serde::Serialize;
 use tokio::{
@@ -54,7 +53,8 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Res
         let listener = production::listen(arguments.listen).await?;
         let bus = listener.local_addr()?;
         let (trigger, shutdown) = Trigger::new();
-        let mut bus_task = tokio::task::spawn_local(production::serve(listener, store, Limits::default(), shutdown));
+        let mut bus_task =
+            tokio::task::spawn_local(production::serve(listener, store, ServerConfig::default(), shutdown));
         tokio::select! {
             biased;
             ended = &mut bus_task => {

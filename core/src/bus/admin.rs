@@ -12,7 +12,7 @@ use super::{
 use crate::{
     limits::{PAGE_EVENTS_MAX, TYPES_PER_SERVICE_MAX},
     marks::bus as marks,
-    names::{EventType, Key, Position, ServiceName, Version},
+    names::{EventType, InstanceName, Key, Position, ServiceName, Version},
     store::{LaneChange, Page, Read, Taken},
     wire::{Error, ErrorCode, Start},
 };
@@ -202,13 +202,18 @@ fn service_status(service: &Service) -> ServiceStatus {
 
 /// A service's instances, by name.
 pub(super) fn instances(service: &Service) -> Vec<InstanceStatus> {
+    // One walk over the lanes, however many instances there are.
+    let mut lanes: BTreeMap<&InstanceName, usize> = BTreeMap::new();
+    let owners = service.lanes.values().filter_map(|lane| lane.owner.as_ref()).chain(service.idle.owners());
+    for owner in owners {
+        *lanes.entry(owner).or_default() += 1;
+    }
     let instances = service.instances.iter().map(|(name, instance)| InstanceStatus {
         name: name.clone(),
         incarnation: instance.incarnation,
         connected: instance.conn.is_some(),
         ready: instance.ready,
-        lanes: service.idle.owned_by(name)
-            + service.lanes.values().filter(|lane| lane.owner.as_ref() == Some(name)).count(),
+        lanes: lanes.get(name).copied().unwrap_or_default(),
         open: instance.open as usize,
         credit: instance.credit,
     });

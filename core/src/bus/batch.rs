@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::Bus;
 use crate::{
+    attributes::Attributes,
     event::{Event, Expectation, Guard, NewEvent, Refusal},
     limits::{BATCH_EVENTS_MAX, BATCH_GUARDS_MAX, DATA_BYTES_MAX, TYPES_PER_KEY_MAX},
     names::{CorrelationId, EventId, Key, ServiceName, Source},
@@ -38,6 +39,8 @@ pub(super) struct Origin<'a> {
     pub(super) service: Option<&'a ServiceName>,
     /// The event whose handling produced it.
     pub(super) cause: Option<(EventId, CorrelationId)>,
+    /// That event's attributes: its trace goes on.
+    pub(super) attributes: Attributes,
 }
 
 /// What becomes of a batch.
@@ -119,6 +122,7 @@ impl Bus {
                 time: self.now.wall,
                 source,
                 data: event.data.clone(),
+                attributes: event.attributes.clone().caused_by(&origin.attributes),
             });
             let before = Arc::clone(&head.by_type);
             let head = head.advanced(&event);
@@ -296,7 +300,12 @@ impl Bus {
                 }
                 facts.heads.insert(event.key.clone(), self.head_of(&event.key, &Facts::default()));
             }
-            self.admit_batch(&events, &[], &facts, &Origin { service: Some(&service), cause });
+            self.admit_batch(
+                &events,
+                &[],
+                &facts,
+                &Origin { service: Some(&service), cause, attributes: Attributes::default() },
+            );
         }
     }
 }

@@ -72,6 +72,9 @@ impl Bus {
 
     /// Delivers what can be delivered.
     pub(super) fn pump(&mut self, name: &ServiceName) {
+        if self.draining {
+            return;
+        }
         if self.config.planted.is(Bug::BackoffBlocksOthers)
             && self.services.get(name).is_some_and(|service| service.lanes.values().any(|lane| lane.backoff.is_some()))
         {

@@ -213,6 +213,8 @@ pub enum Input {
         /// The newest that was handed out.
         term: Result<Term, StoreError>,
     },
+    /// The process is about to end: nothing more is delivered, everything else goes on.
+    Drain,
     /// The time of `poll_timeout` has come.
     Timeout,
 }

@@ -13,6 +13,7 @@ use super::{
     batch::{Facts, Origin, Outcome},
 };
 use crate::{
+    attributes::Attributes,
     event::Receipt,
     marks::bus as marks,
     names::{InstanceName, ServiceName, Version},
@@ -224,7 +225,7 @@ impl Bus {
     }
 
     fn judge_publish(&mut self, conn: ConnId, speaker: Option<&ServiceName>, publish: &Publish, facts: &Facts) {
-        let origin = Origin { service: speaker, cause: None };
+        let origin = Origin { service: speaker, cause: None, attributes: Attributes::default() };
         let receipts = match self.admit_batch(&publish.events, &publish.guards, facts, &origin) {
             Outcome::Accepted(produced) => {
                 let accepted =

@@ -350,8 +350,9 @@ impl Idle {
         self.lanes.get(key)
     }
 
-    pub(super) fn owned_by(&self, owner: &InstanceName) -> usize {
-        self.lanes.values().filter(|(of, _, _)| of == owner).count()
+    /// The owner of each of them.
+    pub(super) fn owners(&self) -> impl Iterator<Item = &InstanceName> {
+        self.lanes.values().map(|(owner, _, _)| owner)
     }
 }
 
