@@ -134,23 +134,7 @@ pub(crate) fn faint(text: impl Display) -> String {
     styled(FAINT, text)
 }
 
-/// `1 seed`, `2 seeds`.
-pub(crate) fn count(n: u64, one: &str, many: &str) -> String {
-    format!("{} {}", grouped(n), if n == 1 { one } else { many })
-}
-
-/// `1,234,567`.
-pub(crate) fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
+pub(crate) use dacapo_reporting::words::{count, grouped};
 
 /// A span of seconds as people say it: `0.8 s`, `12 s`, `3 min 5 s`, `2 h 4 min`.
 pub(crate) fn span(seconds: f64) -> String {
@@ -169,8 +153,6 @@ mod tests {
 
     #[test]
     fn figures_are_written_for_people() {
-        assert_eq!([0, 12, 123, 1_234, 1_234_567].map(grouped), ["0", "12", "123", "1,234", "1,234,567"]);
-        assert_eq!(count(1, "seed", "seeds"), "1 seed");
         assert_eq!([0.84, 12.4, 185.0, 7_440.0].map(span), ["0.8 s", "12 s", "3 min 5 s", "2 h 4 min"]);
     }
 }

@@ -4,51 +4,15 @@ mod support;
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{Read as _, Write as _},
     net::TcpStream,
     path::Path,
-    process::{Child, ChildStdout, Stdio},
     thread,
     time::Duration,
 };
 
 use serde_json::{Value, json};
-use support::{Scratch, code, run, stderr, stdout};
-
-/// A running verb with its JSON Lines.
-struct Running {
-    child: Child,
-    lines: BufReader<ChildStdout>,
-}
-
-impl Running {
-    fn start(directory: &Path, arguments: &[&str]) -> Self {
-        let mut command = support::dacapo(directory);
-        command.args(arguments).arg("--json").env("RUST_LOG", "off").stdout(Stdio::piped());
-        let mut child = command.spawn().expect("starts");
-        let lines = BufReader::new(child.stdout.take().expect("is piped"));
-        Self { child, lines }
-    }
-
-    fn line(&mut self) -> Value {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).expect("can be read");
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
-    }
-
-    /// As a power cut would.
-    fn kill(&mut self) {
-        self.child.kill().expect("runs");
-        self.child.wait().expect("ends");
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use support::{Running, Scratch, code, run, stderr, stdout};
 
 struct Bus {
     _running: Running,

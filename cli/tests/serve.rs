@@ -3,51 +3,11 @@
 mod support;
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{Read as _, Write as _},
     net::TcpStream,
-    path::Path,
-    process::{Child, ChildStdout, Stdio},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
-use support::{Scratch, code, run, stderr, stdout};
-
-/// A running verb with its JSON Lines.
-struct Running {
-    child: Child,
-    lines: BufReader<ChildStdout>,
-}
-
-impl Running {
-    fn start(directory: &Path, arguments: &[&str]) -> Self {
-        let mut command = support::dacapo(directory);
-        command.args(arguments).arg("--json").env("RUST_LOG", "error").stdout(Stdio::piped());
-        let mut child = command.spawn().expect("starts");
-        let lines = BufReader::new(child.stdout.take().expect("is piped"));
-        Self { child, lines }
-    }
-
-    fn line(&mut self) -> serde_json::Value {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).expect("can be read");
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
-    }
-
-    /// Asks it to end, as Ctrl-C and service managers do; its exit code.
-    fn end(&mut self) -> Option<i32> {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::TERM).expect("can be asked");
-        self.child.wait().expect("ends").code()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // If the test failed half-way; else it is gone already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use support::{Running, Scratch, code, run, stderr, stdout};
 
 fn post(bus: &str, path: &str, body: &str) -> String {
     let authority = bus.strip_prefix("http://").expect("is a link");
@@ -110,7 +70,7 @@ fn the_demo_works_and_its_log_tells_what_caused_what() {
     let mut demo = Running::start(scratch.path(), &arguments);
     let listening = demo.line();
     assert_eq!(listening["services"].as_array().map(Vec::len), Some(3), "{listening}");
-    assert_eq!(demo.child.wait().expect("ends").code(), Some(0), "it ends by itself when its time is over");
+    assert_eq!(demo.wait(), Some(0), "it ends by itself when its time is over");
     let tree =
         stdout(&run(scratch.path(), &["events", "--db", "demo.db", "--tree", "type:Account*,Pending*,Confirmed*"]));
     assert!(tree.contains("└─ ") && tree.contains("AccountCreated"), "{tree}");

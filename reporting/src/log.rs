@@ -93,11 +93,6 @@ impl Log {
         Ok(Self { reader: SqliteReader::open_read_only(path)?, first: None })
     }
 
-    /// Opens a store that this very process writes to.
-    pub fn open_beside(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { reader: SqliteReader::open_beside(path)?, first: None })
-    }
-
     /// What stands beside the log.
     pub fn standing(&mut self) -> Result<Standing, StoreError> {
         self.reader.standing()

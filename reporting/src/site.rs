@@ -31,8 +31,6 @@ use crate::{
 pub struct Shown {
     /// A store, the one that addresses without a run are about.
     pub store: Option<PathBuf>,
-    /// This very process writes to that store.
-    pub beside: bool,
     /// A directory of recorded runs.
     pub runs: Option<PathBuf>,
     /// The run that is shown first, by the name of its directory.
@@ -141,7 +139,6 @@ impl Site {
     /// Opens what is to be shown.
     pub fn open(shown: Arc<Shown>) -> Result<Self, StoreError> {
         let log = match &shown.store {
-            Some(path) if shown.beside => Some(Log::open_beside(path)?),
             Some(path) => Some(Log::open(path)?),
             None => None,
         };

@@ -104,6 +104,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn figures_are_written_for_people() {
+        assert_eq!([0, 12, 123, 1_234, 1_234_567].map(grouped), ["0", "12", "123", "1,234", "1,234,567"]);
+        assert_eq!([1, 2].map(|number| count(number, "seed", "seeds")), ["1 seed", "2 seeds"]);
+    }
+
+    #[test]
     fn spans_have_a_unit_that_fits() {
         for (us, text) in [
             (0, "0 µs"),

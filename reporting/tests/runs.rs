@@ -14,7 +14,7 @@ use dacapo_core::{
 use dacapo_reporting::{
     export,
     page::runs::divergence,
-    run::{self, Knew, Manifest, RowKind, Rows, Run, Violation},
+    run::{self, Knew, Manifest, Moment, RowKind, Rows, Run, Violation},
     site::{Shown, Site},
 };
 use support::{Scratch, declared, get, page};
@@ -108,7 +108,10 @@ fn manifest(records: &[Record]) -> Manifest {
             text: "crash of <accounts-0>".to_owned(),
             hosts: vec!["accounts-0".to_owned()],
             needed: Some(true),
+            cut: vec![run::Way { from: vec!["accounts-0".to_owned()], to: vec!["bus".to_owned()] }],
+            clock: Some("+2 s".to_owned()),
         }],
+        blamed: Some(run::Blamed { step: 9, text: "from step 9 on, failure was all but inevitable".to_owned() }),
         ..Manifest::default()
     }
 }
@@ -159,6 +162,62 @@ fn what_each_node_knew_of_a_key_is_told_step_by_step() {
     assert_eq!(last.nodes[&NodeName::of("accounts-0")].balance, Some(15));
     let before = &knew.changes[knew.changes.len() - 2];
     assert_eq!(before.nodes[&NodeName::of("accounts-0")].version, Version(2), "the log is ahead of the instance");
+}
+
+#[test]
+fn the_owner_of_a_key_is_who_the_bus_hands_its_events_to() {
+    let scratch = Scratch::new("owners");
+    let run = recorded(&scratch, "one", 3);
+    let last = run.records.len() as u64;
+    let rows = Rows::of(&run, false);
+    let [owner] = rows.owners.as_slice() else { panic!("{:?}", rows.owners) };
+    assert_eq!((owner.node.as_str(), owner.key.as_str(), owner.epoch), ("accounts-0", "acc-alice", 1));
+    assert_eq!((owner.from, owner.to), (6, last), "from the first event that it was handed");
+    let mut rows = rows;
+    rows.owned(&run.records, &[Key::of("acc-bob")]);
+    assert_eq!(rows.owners, []);
+}
+
+#[test]
+fn a_node_at_a_step_has_what_it_had_and_knows_what_it_knew() {
+    let scratch = Scratch::new("moment");
+    let run = recorded(&scratch, "one", 3);
+    let rows = Rows::of(&run, false);
+    let node = NodeName::of("accounts-0");
+    let moment = |step| Moment::of(&run.records, &rows, &node, step, Some(&declared()));
+    assert_eq!((moment(1).alive_since, moment(1).last, moment(1).knew), (None, None, Vec::new()));
+    // After the second commit, and before its event has arrived.
+    let step = run.records.iter().filter(|it| matches!(it.what, What::CommitDurable { .. })).nth(1).expect("two").step;
+    let behind = moment(step);
+    let [(key, own, log)] = behind.knew.as_slice() else { panic!("{:?}", behind.knew) };
+    assert_eq!((key.as_str(), own.version, own.balance), ("acc-alice", Version(1), Some(5)));
+    assert_eq!((log.version, log.balance), (Version(2), Some(10)));
+    assert_eq!(behind.alive_since, Some(2));
+    let received = run.records.iter().rposition(|it| matches!(it.what, What::FrameReceived { .. })).expect("one");
+    assert_eq!(moment(received as u64 + 1).open.len(), 1, "it holds what it has not completed");
+}
+
+#[test]
+fn any_node_and_key_can_be_looked_at_on_the_page_of_a_run() {
+    let scratch = Scratch::new("chosen");
+    recorded(&scratch, "one", 4);
+    let shown = Shown { runs: Some(scratch.path("")), declared: Some(declared()), ..Shown::default() };
+    let mut site = Site::open(Arc::new(shown)).expect("opens");
+    let shown = page(&mut site, "/run/one?step=12&node=accounts-0&key=acc-alice");
+    for text in [
+        "Alive since step 2",
+        "<option value=\"accounts-0\" selected>",
+        "<option value=\"acc-alice\">",
+        "accounts-0 owns acc-alice, epoch 1",
+        "&amp;key=acc-alice&amp;node=accounts-0#diagram",
+        "accounts-0 to bus: nothing passes",
+        "lost from here on",
+        "+2 s",
+    ] {
+        assert!(shown.contains(text), "{text}");
+    }
+    assert_eq!(get(&mut site, "/run/one?node=nobody").status, 400);
+    assert!(page(&mut site, "/run/one?step=1&key=acc-alice").contains("Nobody knew anything of it up to step 1"));
 }
 
 #[test]

@@ -161,7 +161,8 @@ fn a_slow_disk_makes_the_run_slower_and_nothing_else() {
 #[test]
 fn a_disk_that_lies_is_found_out_or_has_lost_nothing() {
     let (mut noticed, mut lost) = (0, 0);
-    for seed in 1..30 {
+    // Of two runs out of three the store is damaged rather than short, and is refused before it can be seen that it is.
+    for seed in 1..60 {
         let faults =
             vec![(at(0), 4_000_000, Harm::FsyncLies { share_permille: 1_000 }), (at(1_500), 100_000, power_cut(500))];
         let plan = plan(seed, faults);
@@ -171,7 +172,7 @@ fn a_disk_that_lies_is_found_out_or_has_lost_nothing() {
         noticed += usize::from(outcome.noticed.is_some());
         lost += usize::from(outcome.reached.count(marks::DISK_LOST) > 0);
     }
-    assert!(lost > 5 && noticed > 20, "{lost} lost something, {noticed} were noticed");
+    assert!(lost > 10 && noticed > 50, "{lost} lost something, {noticed} were noticed");
 }
 
 #[test]

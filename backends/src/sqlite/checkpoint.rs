@@ -13,18 +13,24 @@ use std::sync::{
 use dacapo_core::store::StoreError;
 use rusqlite::{Connection, hooks::Wal};
 
-use super::error;
+use super::{error, mark::Mark};
 
 /// How long the write-ahead log has become, and when that is too long.
 #[derive(Debug)]
 pub(super) struct LogLength {
     pages: Arc<AtomicU32>,
     checkpoint_pages: u32,
+    /// None where commits are not synced, so that nobody knows what of the log is on the disk.
+    mark: Option<Mark>,
 }
 
 impl LogLength {
     /// Has this connection tell how long the log is, and leave checkpoints to its holder.
-    pub(super) fn watch(connection: &mut Connection, checkpoint_pages: u32) -> Result<Self, StoreError> {
+    pub(super) fn watch(
+        connection: &mut Connection,
+        checkpoint_pages: u32,
+        mark: Option<Mark>,
+    ) -> Result<Self, StoreError> {
         let pages = Arc::new(AtomicU32::new(0));
         let told = Arc::clone(&pages);
         // This takes the place of SQLite's own hook, the automatic checkpoint.
@@ -34,20 +40,31 @@ impl LogLength {
                 Ok(())
             }))
             .map_err(error::map)?;
-        Ok(Self { pages, checkpoint_pages })
+        Ok(Self { pages, checkpoint_pages, mark })
     }
 
-    fn is_due(&self) -> bool {
-        self.pages.load(Ordering::Relaxed) >= self.checkpoint_pages
+    /// Pages in the log after the last commit.
+    pub(super) fn pages(&self) -> u32 {
+        self.pages.load(Ordering::Relaxed)
     }
 
-    /// Brings as much of the log into the file as readers allow, if it is time.
+    /// Brings as much of the log into the file as readers allow, if it is time. All of the log must be on the disk.
     pub(super) fn checkpoint_if_due(&self, connection: &Connection) -> Result<(), StoreError> {
-        if !self.is_due() {
+        let pages = self.pages();
+        if pages < self.checkpoint_pages {
             return Ok(());
         }
+        if let Some(mark) = &self.mark {
+            mark.begin(u64::from(pages))?;
+        }
+        let (there, taken): (i64, i64) = connection
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get(1)?, row.get(2)?)))
+            .map_err(error::map)?;
         // Readers that are in the way are no failure: the log goes on growing, and the next commit tries again.
-        connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(error::map)
+        match &self.mark {
+            Some(mark) if there == taken => mark.end(u64::from(pages)),
+            _ => Ok(()),
+        }
     }
 }
 

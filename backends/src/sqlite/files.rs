@@ -6,7 +6,7 @@
 use std::{
     fmt,
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, ErrorKind, Write as _},
+    io::{self, ErrorKind, Read as _, Write as _},
     path::Path,
     sync::Arc,
 };
@@ -16,8 +16,14 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// The content of a file; none if there is no such file.
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>>;
 
+    /// The first bytes of a file, or all if it has fewer; none if there is no such file.
+    fn read_beginning(&self, path: &Path, length: usize) -> io::Result<Option<Vec<u8>>>;
+
     /// Writes over the beginning of a file, which is made if there is none. What lies behind stays.
     fn overwrite(&self, path: &Path, content: &[u8]) -> io::Result<()>;
+
+    /// What others have written to a file is durable from now on.
+    fn sync(&self, path: &Path) -> io::Result<()>;
 
     /// Removes a file; if there is none, makes sure that there will be none.
     fn remove(&self, path: &Path) -> io::Result<()>;
@@ -54,11 +60,27 @@ impl Files for SystemFiles {
         }
     }
 
+    fn read_beginning(&self, path: &Path, length: usize) -> io::Result<Option<Vec<u8>>> {
+        match File::open(path) {
+            Ok(file) => {
+                let mut content = Vec::with_capacity(length);
+                file.take(length as u64).read_to_end(&mut content)?;
+                Ok(Some(content))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn overwrite(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         let mut file = made(path)?;
         file.write_all(content)?;
         file.sync_all()?;
         sync_directory(path)
+    }
+
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_data()
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

@@ -9,6 +9,9 @@
 //! | `backup` | a copy of a store that is in use |
 //! | `schema` | the tables, and how an older file becomes a newer one |
 //! | `open` | connections: settings, and refusing files that are no store |
+//! | `checkpoint` | when the write-ahead log is brought into the file |
+//! | `spare`, `mark` | opening after a death without believing a log that the disk does not have, or has no more |
+//! | `log` | SQLite's write-ahead log, read without SQLite; `files`: the file system beside SQLite |
 //! | `recover` | handing out a term |
 //! | `commit` | applying a commit as one transaction |
 //! | `look_up`, `read`, `query` | answering; `scan`: the walks over the log that they need |
@@ -25,7 +28,9 @@ mod checkpoint;
 mod commit;
 mod error;
 mod files;
+mod log;
 mod look_up;
+mod mark;
 #[cfg(test)]
 mod older;
 mod open;
@@ -207,7 +212,8 @@ impl SqliteStore {
             options.vfs.as_ref().map_or_else(|| Arc::new(SystemFiles) as Arc<dyn Files>, |vfs| vfs.files.clone());
         let spare = Spare::of(&path, files);
         let mut connection = open::writer(&path, &options, &spare)?;
-        let log = LogLength::watch(&mut connection, options.checkpoint_pages)?;
+        let mark = (options.synchronous != Synchronous::Off).then(|| spare.mark().clone());
+        let log = LogLength::watch(&mut connection, options.checkpoint_pages, mark)?;
         let db = Db { log: Some(log), _hold: Some(spare.hold()?), ..Db::new(connection) };
         Ok(Self { db: Shared(Arc::new(Mutex::new(db))), place: Place::File { path, options } })
     }
@@ -257,7 +263,7 @@ pub struct SqliteReader {
 }
 
 impl SqliteReader {
-    /// Opens the store in this file without ever writing to it, also while a bus writes.
+    /// Opens the store in this file without ever writing to it, also while a bus writes, be it in this very process.
     ///
     /// # Errors
     /// As [`SqliteStore::open`], and [`StoreError::NotAStore`] for a file that does not exist.

@@ -79,9 +79,17 @@ fn open_existing_reader(path: &Path, options: &Options) -> Result<Connection, St
     if !path.exists() {
         return not_a_store(format!("{shown} does not exist; give the path of a store"));
     }
-    refuse_other_files(path)?;
-    let connection = open_reader(path, options)?;
-    match marks(&connection, path)? {
+    // Through SQLite alone: this process may have the store open, and a file that is opened and closed in any other way
+    // takes the locks of the whole process with it. What is no store is nobody's, and may be looked at.
+    let opened = open_reader(path, options).and_then(|connection| Ok((marks(&connection, path)?, connection)));
+    let (marks, connection) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            refuse_other_files(path)?;
+            return Err(error);
+        }
+    };
+    match marks {
         Marks::Fresh => not_a_store(format!("{shown} is empty; give the path of a store that a bus has written to")),
         Marks::Store { version } if version < VERSION => not_a_store(format!(
             "{shown} was written by an older Dacapo (schema {version}, this one reads {VERSION}); \

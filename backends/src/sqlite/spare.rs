@@ -23,7 +23,10 @@ use std::{
 
 use dacapo_core::{digest::StableHasher, store::StoreError};
 
-use super::files::{Files, Held};
+use super::{
+    files::{Files, Held},
+    mark::Mark,
+};
 
 /// What a spare begins with.
 const MAGIC: &[u8; 8] = b"dacapo-s";
@@ -39,16 +42,19 @@ pub(super) struct Spare {
     copy: PathBuf,
     /// It is there if the copy is whole, and on the disk.
     seal: PathBuf,
+    mark: Mark,
 }
 
 impl Spare {
     pub(super) fn of(store: &Path, files: Arc<dyn Files>) -> Self {
-        let beside = |ending| {
-            let mut path = store.as_os_str().to_owned();
-            path.push(ending);
-            path.into()
-        };
-        Self { files, log: beside("-wal"), copy: beside("-spare"), seal: beside("-spare-whole") }
+        let mark = Mark::of(store, Arc::clone(&files));
+        Self {
+            files,
+            log: beside(store, "-wal"),
+            copy: beside(store, "-spare"),
+            seal: beside(store, "-spare-whole"),
+            mark,
+        }
     }
 
     /// Before SQLite opens the store: makes sure that its log is on the disk as it is in the system's cache.
@@ -56,16 +62,27 @@ impl Spare {
     pub(super) fn make(&self) -> Result<Option<Alone<'_>>, StoreError> {
         let held = self.files.hold_alone(&self.copy).map_err(|error| told(&self.copy, &error))?;
         let Some(held) = held else { return Ok(None) };
-        let is_whole = self.read(&self.seal)?.is_some();
-        if is_whole && let Some(log) = self.read(&self.copy)?.as_deref().and_then(content) {
+        if self.read(&self.seal)?.is_some() {
+            let copy = self.read(&self.copy)?.unwrap_or_default();
+            // It was on the disk before its seal was.
+            let log = content(&copy).ok_or_else(|| rotten(&self.copy))?;
             // The seal may be in the cache alone.
             self.overwrite(&self.seal, &[])?;
             self.overwrite(&self.log, log)?;
-        } else if let Some(log) = self.read(&self.log)?.filter(|log| !log.is_empty()) {
-            self.overwrite(&self.copy, &sealed(&log))?;
-            self.overwrite(&self.seal, &[])?;
+        } else {
+            let log = self.read(&self.log)?.unwrap_or_default();
+            self.mark.check(&log)?;
+            if !log.is_empty() {
+                self.overwrite(&self.copy, &sealed(&log))?;
+                self.overwrite(&self.seal, &[])?;
+            }
         }
         Ok(Some(Alone { spare: self, _held: held }))
+    }
+
+    /// What checkpoints leave for the next opening.
+    pub(super) fn mark(&self) -> &Mark {
+        &self.mark
     }
 
     /// For as long as the store is open.
@@ -90,16 +107,32 @@ pub(super) struct Alone<'a> {
 }
 
 impl Alone<'_> {
-    /// All of the log is in the file, and the log is empty; so that it stays so, that is synced before the spare goes.
+    /// All of the log is in the file, and the log is empty; so that it stays so, that is synced before the spare goes,
+    /// and so is that nothing is expected of the log any more.
     pub(super) fn end(self) -> Result<(), StoreError> {
-        let Spare { files, log, seal, .. } = self.spare;
+        let Spare { files, log, seal, mark, .. } = self.spare;
         self.spare.overwrite(log, &[])?;
+        mark.clear()?;
         files.remove(seal).map_err(|error| told(seal, &error))
     }
 }
 
-fn told(path: &Path, error: &io::Error) -> StoreError {
+/// A file of the store beside it.
+pub(super) fn beside(store: &Path, ending: &str) -> PathBuf {
+    let mut path = store.as_os_str().to_owned();
+    path.push(ending);
+    path.into()
+}
+
+pub(super) fn told(path: &Path, error: &io::Error) -> StoreError {
     StoreError::Io(format!("{}: {error}; see to the disk and start again", path.display()))
+}
+
+fn rotten(copy: &Path) -> StoreError {
+    StoreError::Damaged(format!(
+        "{} was whole and is not any more; see to the disk, and restore the newest backup",
+        copy.display()
+    ))
 }
 
 fn sealed(content: &[u8]) -> Vec<u8> {
@@ -120,7 +153,7 @@ fn content(spare: &[u8]) -> Option<&[u8]> {
     (header.starts_with(MAGIC) && number(16)? == checksum(content)).then_some(content)
 }
 
-fn checksum(content: &[u8]) -> u64 {
+pub(super) fn checksum(content: &[u8]) -> u64 {
     let mut hasher = StableHasher::new(content.len() as u64);
     hasher.write(content);
     hasher.finish()

@@ -7,7 +7,7 @@ use dacapo_core::{
     store::{LaneRecord, ServiceRecord, StoreError},
 };
 
-use super::{Snapshot, SqliteReader, error, open, recover};
+use super::{Snapshot, SqliteReader, error, recover};
 
 /// What stands beside the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,14 +29,6 @@ pub struct Standing {
 }
 
 impl SqliteReader {
-    /// Opens a store that this process itself has open for writing. Unlike [`SqliteReader::open_read_only`] it touches the
-    /// file through SQLite alone: a file that is opened and closed in any other way takes the locks of the whole process
-    /// with it.
-    pub fn open_beside(path: impl AsRef<std::path::Path>) -> Result<Self, StoreError> {
-        let connection = open::reader(path.as_ref(), &super::Options::default())?;
-        Ok(Self { db: super::Shared::new(connection), place: super::Place::file(path.as_ref()) })
-    }
-
     /// What stands beside the log, of one moment.
     pub fn standing(&mut self) -> Result<Standing, StoreError> {
         self.db.lock().snapshot(standing)

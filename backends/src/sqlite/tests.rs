@@ -135,3 +135,72 @@ fn the_view_shows_the_log_to_people() {
         db.connection.query_row("SELECT position, type, key, time, data FROM log", [], |row| row.try_into()).unwrap();
     assert_eq!(row, (1, "Type1".into(), "acc-1".into(), "1970-01-01T00:00:00Z".into(), "\"hello\"".into()));
 }
+
+/// What a power cut leaves of a store that has gone through a checkpoint and two commits behind it.
+struct Dead {
+    directory: PathBuf,
+    path: PathBuf,
+    log: PathBuf,
+}
+
+impl Dead {
+    fn new(name: &str) -> Self {
+        let directory = std::env::temp_dir().join(format!("dacapo-{}-{name}", std::process::id()));
+        drop(std::fs::remove_dir_all(&directory));
+        let living = directory.join("living");
+        std::fs::create_dir_all(&living).unwrap();
+        let options = Options { checkpoint_pages: 30, ..Options::default() };
+        let mut store = SqliteStore::open_with(living.join("bank.db"), options).unwrap();
+        let term = store.recover().unwrap().term;
+        let log = |store: &SqliteStore| store.db.lock().log.as_ref().unwrap().pages();
+        let mut position = 0;
+        while log(&store) < 30 {
+            position += 1;
+            store.commit(&commit(term, position, "before the checkpoint")).unwrap();
+        }
+        for file in std::fs::read_dir(&living).unwrap() {
+            let path = file.unwrap().path();
+            // The index of the log lives in memory only.
+            if !path.ends_with("bank.db-shm") {
+                std::fs::copy(&path, directory.join(path.file_name().unwrap())).unwrap();
+            }
+        }
+        Self { path: directory.join("bank.db"), log: directory.join("bank.db-wal"), directory }
+    }
+
+    /// Rot in a byte of the log.
+    fn rot(&self, at: usize) {
+        let mut content = std::fs::read(&self.log).unwrap();
+        content[at] ^= 1;
+        std::fs::write(&self.log, content).unwrap();
+    }
+}
+
+impl Drop for Dead {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.directory));
+    }
+}
+
+#[test]
+fn a_log_that_rotted_where_a_checkpoint_has_been_is_refused() {
+    let dead = Dead::new("rotten-log");
+    dead.rot(9_000);
+    let refusal = SqliteStore::open(&dead.path).unwrap_err();
+    assert!(matches!(&refusal, StoreError::Damaged(why) if why.contains("bank.db-wal is readable up to")), "{refusal}");
+    assert!(SqliteStore::open(&dead.path).is_err(), "and so it stays");
+}
+
+#[test]
+fn a_log_that_is_whole_is_taken_and_so_is_one_that_is_gone_after_its_checkpoint() {
+    let dead = Dead::new("whole-log");
+    let mut store = SqliteStore::open(&dead.path).unwrap();
+    store.recover().unwrap();
+    assert!(length(&mut store) > 3);
+    drop(store);
+
+    let dead = Dead::new("gone-log");
+    std::fs::write(&dead.log, []).unwrap();
+    let mut store = SqliteStore::open(&dead.path).unwrap();
+    assert!(length(&mut store) > 3, "all of it is in the file");
+}

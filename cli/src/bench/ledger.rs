@@ -29,20 +29,15 @@ pub(super) struct Ledger {
     changed: Notify,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Measuring begins and ends at these times.
+    /// It is measured from this time on.
     Loading {
         from: Duration,
     },
-    Draining {
-        from: Duration,
-        to: Duration,
-    },
-    Closed {
-        from: Duration,
-        to: Duration,
-    },
+    /// Publishers have stopped, instances go on.
+    Draining,
+    Closed,
 }
 
 struct State {
@@ -86,17 +81,14 @@ impl Ledger {
     /// The load ends.
     pub(super) fn end(&self) {
         if let Stage::Loading { from } = self.stage.get() {
-            let to = self.watch.elapsed();
-            self.stage.set(Stage::Draining { from, to });
-            self.state.borrow_mut().figures.time = to.saturating_sub(from);
+            self.stage.set(Stage::Draining);
+            self.state.borrow_mut().figures.time = self.watch.elapsed().saturating_sub(from);
         }
     }
 
     /// Nobody waits for anything any more.
     pub(super) fn close(&self) {
-        if let Stage::Draining { from, to } = self.stage.get() {
-            self.stage.set(Stage::Closed { from, to });
-        }
+        self.stage.set(Stage::Closed);
         let mut state = self.state.borrow_mut();
         let (due, done) = (state.accepted * self.services, state.completed);
         if done < due {
@@ -114,7 +106,7 @@ impl Ledger {
         let now = self.watch.elapsed();
         match self.stage.get() {
             Stage::Loading { from } => now.checked_sub(from),
-            Stage::Draining { .. } | Stage::Closed { .. } => None,
+            Stage::Draining | Stage::Closed => None,
         }
     }
 
@@ -150,16 +142,16 @@ impl Ledger {
     /// A service was told that it has completed this event, which was sent then.
     pub(super) fn completed(&self, service: u32, key: &Key, version: Version, sent_us: u64) {
         let mut state = self.state.borrow_mut();
-        let last = state.lanes.get(&(service, key.clone())).copied().unwrap_or(Version::ZERO);
-        if version == last.next() {
-            state.completed += 1;
-        } else if version <= last {
+        let lane = state.lanes.entry((service, key.clone())).or_default();
+        let last = std::mem::replace(lane, version.max(*lane));
+        if version <= last {
             state.fault(format!("service {service} completed version {version} of {key} twice, after {last}"));
         } else {
             state.completed += 1;
-            state.fault(format!("service {service} completed version {version} of {key} right after {last}"));
+            if version != last.next() {
+                state.fault(format!("service {service} completed version {version} of {key} right after {last}"));
+            }
         }
-        state.lanes.insert((service, key.clone()), version.max(last));
         if let Some(at) = self.measured() {
             state.figures.completed += 1;
             count_in(&mut state.figures.completed_by_second, at, 1);
@@ -193,7 +185,7 @@ impl Ledger {
 
     /// Waits until nobody waits for anything any more.
     pub(super) async fn closed(&self) {
-        self.until(|_| matches!(self.stage.get(), Stage::Closed { .. })).await;
+        self.until(|_| self.stage.get() == Stage::Closed).await;
     }
 
     async fn until(&self, condition: impl Fn(&State) -> bool) {

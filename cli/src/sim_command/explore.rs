@@ -33,6 +33,7 @@ use crate::{
     provenance::Provenance,
     seed::Seed,
     stopwatch::Stopwatch,
+    surgery::blame,
     terminal::{Progress, Standing, Terminal, bad, count, strong},
 };
 
@@ -341,12 +342,13 @@ pub(crate) fn tell(
                     let added = keeper.keep(terminal, violated, result.engine, ending.provenance)?;
                     let bugs = bugs::flag(keeper.directory());
                     // Of many failures most are the same one; the others are recorded where a report is asked for.
-                    let picture = if std::mem::take(&mut undrawn) {
-                        Some(picture::of_bug(terminal, result, violated, &added.bug, &bugs, ending)?)
-                    } else {
-                        None
-                    };
-                    anyhow::Ok(Kept { added, bugs, picture })
+                    let (mut picture, mut blamed) = (None, None);
+                    if std::mem::take(&mut undrawn) {
+                        blamed = blame::briefly(&added.bug)?;
+                        let blamed = blamed.clone();
+                        picture = Some(picture::of_bug(terminal, result, violated, &added.bug, blamed, &bugs, ending)?);
+                    }
+                    anyhow::Ok(Kept { added, bugs, picture, blamed })
                 };
                 keeper.as_deref_mut().map(&mut keep).transpose()?
             }

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use dacapo_core::Timestamp;
+use dacapo_reporting::run::Blamed;
 use dacapo_sim::{Engines, bugbase::Added};
 
 use super::{
@@ -26,6 +27,8 @@ pub(crate) struct Kept {
     pub(crate) bugs: String,
     /// The page that shows the run, and the directory of the recorded run.
     pub(crate) picture: Option<(PathBuf, PathBuf)>,
+    /// Where it was lost.
+    pub(crate) blamed: Option<Blamed>,
 }
 
 /// Says it.
@@ -61,10 +64,13 @@ fn violation(terminal: &Terminal, result: &SeedResult, violated: &Violated, kept
     terminal.line("");
     faults(terminal, violated);
     terminal.line(format_args!("plan       {} operations, {} faults", result.operations, result.faults_planned));
-    if let Some(Kept { added, .. }) = kept {
+    if let Some(Kept { added, blamed, .. }) = kept {
         if let Some(small) = &added.bug.small {
             let size = words::size(&small.plan);
             terminal.line(format_args!("small      {size}; {}", words::minimality(small.minimality)));
+        }
+        if let Some(blamed) = blamed {
+            terminal.line(format_args!("blame      {}", blamed.text));
         }
         let times = if added.is_new { "new".to_owned() } else { format!("found {} times", added.bug.count) };
         terminal.line(format_args!("bug        {}, {times}, in {}", strong(&added.bug.id), added.path.display()));
@@ -81,7 +87,7 @@ fn violation(terminal: &Terminal, result: &SeedResult, violated: &Violated, kept
     if ending.as_drawn {
         say(replay_of_seed(result, ending));
     }
-    if let Some(Kept { added, bugs, picture }) = kept {
+    if let Some(Kept { added, bugs, picture, .. }) = kept {
         let bug = &added.bug;
         match bug.small {
             Some(_) => say(format!("replay {}{bugs} --trace", bug.id)),

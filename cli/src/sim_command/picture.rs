@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use dacapo_reporting::run::Blamed;
 use dacapo_sim::{
     Engine, Minimality, Plan,
     bugbase::{KnownBug, Small},
@@ -26,6 +27,7 @@ pub(super) fn of_bug(
     result: &SeedResult,
     violated: &Violated,
     bug: &KnownBug,
+    blamed: Option<Blamed>,
     bugs: &str,
     ending: &Ending<'_>,
 ) -> anyhow::Result<(PathBuf, PathBuf)> {
@@ -40,6 +42,7 @@ pub(super) fn of_bug(
         replay: format!("{} --as-found", command("replay")),
         commands: vec![("where it was lost".to_owned(), format!("{} --as-found", command("blame")))],
         needed: needed(violated),
+        blamed: None,
         beside: bug.small.iter().map(|_| ("the smallest".to_owned(), small_id.clone())).collect(),
     };
     let mut path = runs.join(&bug.id);
@@ -55,6 +58,7 @@ pub(super) fn of_bug(
             replay: command("replay"),
             commands: vec![("where it was lost".to_owned(), command("blame"))],
             needed: plan.faults.iter().filter(|_| is_minimal).map(|fault| (fault.id, true)).collect(),
+            blamed,
             beside: vec![("as found".to_owned(), bug.id.clone())],
         };
         run = record::record(&path, small)?;
@@ -100,6 +104,7 @@ pub(super) fn of_seed<'a>(
         replay,
         commands: Vec::new(),
         needed,
+        blamed: None,
         beside: Vec::new(),
     }
 }

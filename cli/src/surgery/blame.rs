@@ -1,10 +1,15 @@
 //! `dacapo blame`: the step at which failure became inevitable.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use dacapo_backends::clock::SystemClock;
 use dacapo_core::{Timestamp, trace::Record};
-use dacapo_sim::{Blame, BlameError, BlameOptions, RunOptions, Share, blame as blame_plan, blame::Certainty};
+use dacapo_reporting::run::Blamed;
+use dacapo_sim::{
+    Blame, BlameError, BlameOptions, RunOptions, Share, blame as blame_plan,
+    blame::{Certainty, SAMPLES},
+    bugbase::{KnownBug, Small},
+};
 use serde::Serialize;
 
 use super::arguments::BlameArguments;
@@ -107,6 +112,32 @@ pub(crate) fn run(terminal: &Terminal, arguments: &BlameArguments) -> anyhow::Re
     Ok(match blame.certainty {
         Certainty::TimeRanOut => Exit::Inconclusive,
         Certainty::Located | Certainty::FromTheStart => Exit::Violated,
+    })
+}
+
+/// How long a failure may be blamed before it is told.
+const TELLING_BUDGET: Duration = Duration::from_secs(10);
+
+/// Where the smallest plan of a bug is lost; none if that does not turn out in time, or nothing but the plan is to blame.
+pub(crate) fn briefly(bug: &KnownBug) -> anyhow::Result<Option<Blamed>> {
+    let Some(Small { plan, .. }) = &bug.small else { return Ok(None) };
+    let options = BlameOptions {
+        run: RunOptions { engine: bug.engine, ..RunOptions::default() },
+        budget: Some((Arc::new(SystemClock::default()), TELLING_BUDGET)),
+        samples: SAMPLES,
+        jobs: 1,
+    };
+    Ok(match blame_plan(&*scenarios::named(&plan.scenario)?, plan, &options) {
+        Ok(blame) if blame.certainty == Certainty::Located => Some(Blamed {
+            step: blame.step,
+            text: format!(
+                "{}; of the futures before it fail {}, of those after it {}",
+                verdict(&blame),
+                blame.before,
+                blame.after
+            ),
+        }),
+        _ => None,
     })
 }
 

@@ -90,7 +90,7 @@ pub(crate) async fn spawn_beside(
     };
     let address = listener.local_addr()?;
     let runs = Some(PathBuf::from(record::DIRECTORY)).filter(|path| path.is_dir());
-    let shown = Shown { store: Some(store.to_owned()), beside: true, runs, declared: Some(bank()), ..Shown::default() };
+    let shown = Shown { store: Some(store.to_owned()), runs, declared: Some(bank()), ..Shown::default() };
     let routes = server::router(shown, Vec::new()).map_err(told)?;
     Ok((tokio::spawn(server::serve(listener, routes)), address))
 }

@@ -6,12 +6,18 @@ use std::{
 };
 
 use anyhow::Context as _;
-use dacapo_core::planted::Bug;
+use dacapo_core::{NodeName, planted::Bug};
 use dacapo_reporting::{
     export,
-    run::{self, Fault, Manifest, Operation, Run, Violation},
+    run::{self, Blamed, Fault, Manifest, Operation, Run, Violation, Way},
+    words,
 };
-use dacapo_sim::{Engine, Plan, RunOptions, cast, fault::Trigger, recorder::Keep, run as carry_out};
+use dacapo_sim::{
+    Engine, Plan, RunOptions, cast,
+    fault::{Harm, Trigger},
+    recorder::Keep,
+    run as carry_out,
+};
 
 use super::bank;
 use crate::{provenance::Provenance, scenarios};
@@ -35,13 +41,15 @@ pub(crate) struct Recording<'a> {
     pub(crate) commands: Vec<(String, String)>,
     /// For which faults it is known whether they are needed.
     pub(crate) needed: Vec<(u32, bool)>,
+    /// Where it was lost, if that is known.
+    pub(crate) blamed: Option<Blamed>,
     /// Runs beside it: what each is, and its directory's name.
     pub(crate) beside: Vec<(String, String)>,
 }
 
 /// Carries it out and writes it.
 pub(crate) fn record(path: &Path, recording: Recording<'_>) -> anyhow::Result<Run> {
-    let Recording { name, plan, engine, provenance, replay, mut commands, needed, beside } = recording;
+    let Recording { name, plan, engine, provenance, replay, mut commands, needed, blamed, beside } = recording;
     let scenario = scenarios::named(&plan.scenario)?;
     let outcome = carry_out(&*scenario, plan, &RunOptions { engine, keep: Keep::All, ..RunOptions::default() })?;
     commands.insert(0, ("again".to_owned(), replay.clone()));
@@ -64,6 +72,7 @@ pub(crate) fn record(path: &Path, recording: Recording<'_>) -> anyhow::Result<Ru
         provenance: provenance.to_string(),
         simulated_us: u64::try_from(outcome.simulated.as_micros()).unwrap_or(u64::MAX),
         violation,
+        blamed,
         faults: plan.faults.iter().map(|fault| fault_of(fault, &needed)).collect(),
         operations: plan.operations.iter().map(operation_of).collect(),
         properties: outcome.judged.iter().map(|judged| (judged.name.to_owned(), judged.checks)).collect(),
@@ -89,6 +98,29 @@ fn fault_of(fault: &dacapo_sim::Fault, needed: &[(u32, bool)]) -> Fault {
         text: fault.describe(),
         hosts,
         needed: needed.iter().find(|(id, _)| *id == fault.id).map(|(_, needed)| *needed),
+        cut: cut_by(&fault.what),
+        clock: clock_of(&fault.what),
+    }
+}
+
+/// The ways that a fault cuts off, each in its direction.
+fn cut_by(harm: &Harm) -> Vec<Way> {
+    let names = |hosts: &[NodeName]| hosts.iter().map(ToString::to_string).collect();
+    let way = |from: &[NodeName], to: &[NodeName]| Way { from: names(from), to: names(to) };
+    match harm {
+        Harm::Partition { a, b } => vec![way(a, b), way(b, a)],
+        Harm::PartitionOneWay { from, to } => vec![way(from, to)],
+        _ => Vec::new(),
+    }
+}
+
+/// What is wrong with a clock.
+fn clock_of(harm: &Harm) -> Option<String> {
+    match harm {
+        Harm::ClockOffset { offset_us, .. } => Some(words::signed(*offset_us)),
+        Harm::ClockStep { wall_us, .. } => Some(words::signed(*wall_us)),
+        Harm::ClockDrift { ppm, .. } => Some(format!("{ppm:+} µs/s")),
+        _ => None,
     }
 }
 

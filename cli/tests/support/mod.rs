@@ -4,9 +4,12 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, ChildStdout, Command, Output, Stdio},
 };
+
+use rustix::process::{Pid, Signal, kill_process};
 
 /// A directory that goes with its test.
 pub(crate) struct Scratch(PathBuf);
@@ -30,6 +33,56 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A verb that runs, with its JSON Lines; it ends with its test.
+pub(crate) struct Running {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Running {
+    /// Starts a verb in a directory.
+    pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
+        let mut command = dacapo(directory);
+        command.args(arguments).arg("--json").env("RUST_LOG", "error").stdout(Stdio::piped());
+        let mut child = command.spawn().expect("starts");
+        let lines = BufReader::new(child.stdout.take().expect("is piped"));
+        Self { child, lines }
+    }
+
+    /// The next line that it prints.
+    pub(crate) fn line(&mut self) -> serde_json::Value {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).expect("can be read");
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    }
+
+    /// Asks it to end, as Ctrl-C and service managers do; its exit code.
+    pub(crate) fn end(&mut self) -> Option<i32> {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::TERM).expect("can be asked");
+        self.wait()
+    }
+
+    /// Waits until it has ended by itself; its exit code.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        self.child.wait().expect("ends").code()
+    }
+
+    /// As a power cut would.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("runs");
+        self.wait();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // If the test failed half-way; else it is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -6,7 +6,7 @@
 #![allow(dead_code, reason = "each suite uses its own part of this")]
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::SocketAddr,
     path::Path,
@@ -229,8 +229,7 @@ async fn serve_lanes(socket: &mut Socket, auditor: &mut Auditor, until: &watch::
                 }
                 FromBus::Completed(completed) => {
                     let audit = completed.produced.first().expect("each completion produces one event");
-                    let key = Key::of(audit.key.as_str().replacen("audit-", "", 1));
-                    let lane = auditor.lanes.entry(key).or_default();
+                    let lane = auditor.lanes.entry(audited(&audit.key)).or_default();
                     lane.done = lane.done.max(audit.version.0);
                     auditor.already += usize::from(completed.already);
                     auditor.open.remove(&completed.position);
@@ -238,8 +237,12 @@ async fn serve_lanes(socket: &mut Socket, auditor: &mut Auditor, until: &watch::
                 }
                 // It was not committed, and comes again, or has come again already under another token.
                 FromBus::Fenced(fenced) => {
-                    auditor.open.retain(|position, open| *position != fenced.position || open.token != fenced.token);
-                    auditor.lanes.values_mut().for_each(|lane| lane.unknown = true);
+                    if let Entry::Occupied(open) = auditor.open.entry(fenced.position)
+                        && open.get().token == fenced.token
+                    {
+                        let audit = &open.remove().events[0];
+                        auditor.lanes.entry(audited(&audit.key)).or_default().unknown = true;
+                    }
                 }
                 FromBus::Conflict(_) | FromBus::Rejected(_) => panic!("nothing contradicts an audit: {frame:?}"),
                 _ => {}
@@ -272,6 +275,11 @@ fn completion(deliver: &Deliver) -> Complete {
         attributes: dacapo_core::Attributes::default(),
     };
     Complete { position: deliver.event.position, token: deliver.token, events: vec![audit], guards: vec![] }
+}
+
+/// The key whose event an audit is about.
+fn audited(audit: &Key) -> Key {
+    Key::of(audit.as_str().replacen("audit-", "", 1))
 }
 
 /// A bus on the file, which dies with the test.

@@ -10,7 +10,7 @@ use maud::{Markup, html};
 
 use super::text_width;
 use crate::{
-    run::{Fate, Message, Row, RowKind, Rows, Run},
+    run::{Fate, Message, Row, RowKind, Rows, Run, Way},
     words::{clipped, shortened, span},
 };
 
@@ -198,9 +198,11 @@ impl<'a> Diagram<'a> {
                 aria-label={ "Steps " (window.first()) " to " (window.last()) } {
                 (self.faults(&window))
                 (self.lives(&window))
+                (self.owners(&window))
                 (self.open(&window))
                 (self.messages(&window))
                 @for (row, y) in window.rows.iter().zip(window.tops()) { (self.row(row, y, anchor)) }
+                (self.blamed(&window))
                 (self.violation(&window))
             }
         }
@@ -219,12 +221,54 @@ impl<'a> Diagram<'a> {
                         @if let Some(known) = known { title { "#" (fault) " " (known.text) } }
                         rect x=(x) y=(y1) width=(SLOT - 3) height=((y2 - y1).max(6)) rx="3" {}
                         @for host in known.map(|fault| fault.hosts.as_slice()).unwrap_or_default() {
-                            @if let Some(column) = NodeName::new(host.clone()).ok().and_then(|node| self.column.get(&node)) {
+                            @if let Some(column) = self.column_of(host) {
                                 rect.struck x=(column - 16) y=(y1) width="32" height=((y2 - y1).max(6)) {}
                             }
                         }
                         @if window.holds(*from) {
                             text transform={ "translate(" (x + 8) " " (y1 + 4) ") rotate(90)" } { "#" (fault) }
+                            @for (index, way) in (0..).zip(known.map(|fault| fault.cut.as_slice()).unwrap_or_default()) {
+                                (self.cut(way, y1 + 6 + index * 9))
+                            }
+                            @if let Some((known, clock)) = known.and_then(|fault| Some((fault, fault.clock.as_ref()?))) {
+                                @for x in known.hosts.iter().filter_map(|host| self.column_of(host)) { (wrong_clock(x, y1 + 10, clock)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn column_of(&self, host: &str) -> Option<i32> {
+        NodeName::new(host.to_owned()).ok().and_then(|node| self.column.get(&node)).copied()
+    }
+
+    /// A way on which nothing passes: an arrow that a bar stops, between the two that stand closest.
+    fn cut(&self, way: &Way, y: i32) -> Markup {
+        let columns = |hosts: &[String]| -> Vec<i32> { hosts.iter().filter_map(|host| self.column_of(host)).collect() };
+        let (from, to) = (columns(&way.from), columns(&way.to));
+        let pairs = from.iter().flat_map(|x1| to.iter().map(move |x2| (*x1, *x2)));
+        let closest = pairs.filter(|(x1, x2)| x1 != x2).min_by_key(|(x1, x2)| (x1 - x2).abs());
+        html! {
+            @if let Some((x1, x2)) = closest {
+                @let (side, middle) = ((x2 - x1).signum(), i32::midpoint(x1, x2));
+                path.cut d=(format!("M{x1} {y}H{}m{} -4l{} 4l{} 4M{} {}v10", x2 - side * 4, -side * 6, side * 6, -side * 6, middle, y - 5)) {
+                    title { (way.from.join(", ")) " to " (way.to.join(", ")) ": nothing passes" }
+                }
+            }
+        }
+    }
+
+    /// Who owned the keys in question: beside the lane, on its right.
+    fn owners(&self, window: &Window<'_>) -> Markup {
+        html! {
+            @for owner in &self.rows.owners {
+                @if owner.from <= window.last() && window.first() <= owner.to {
+                    @let (y1, y2) = (self.edge(window, owner.from), self.edge(window, owner.to));
+                    @if let Some(x) = self.column.get(&owner.node).filter(|_| y1 < y2) {
+                        rect.owner x=(x + 12) y=(y1) width="3" height=(y2 - y1) rx="1" {
+                            title { (owner.node) " owns " (owner.key) ", epoch " (owner.epoch) }
                         }
                     }
                 }
@@ -342,6 +386,21 @@ impl<'a> Diagram<'a> {
         }
     }
 
+    /// From here on the run was lost.
+    fn blamed(&self, window: &Window<'_>) -> Markup {
+        let Some(blamed) = self.run.manifest.blamed.as_ref().filter(|blamed| window.holds(blamed.step)) else {
+            return html! {};
+        };
+        let y = self.y(window, blamed.step) + ROW / 2;
+        html! {
+            g.blamed data-problem-mark="" {
+                title { (blamed.text) }
+                line x1="0" y1=(y) x2=(self.width()) y2=(y) {}
+                text x=(self.text_x() - 8) y=(y - 3) { "lost from here on" }
+            }
+        }
+    }
+
     fn violation(&self, window: &Window<'_>) -> Markup {
         let Some(violation) = &self.run.manifest.violation else { return html! {} };
         if !window.holds(self.run.point()) {
@@ -389,6 +448,17 @@ fn mark(row: &Row) -> Markup {
             RowKind::State => path.mark d="M0 -5l5 5l-5 5l-5 -5z" {},
             RowKind::Rebuild => circle.mark r="5" {},
             _ => circle.mark r="3" {},
+        }
+    }
+}
+
+/// A clock whose hands are wrong, and by how much.
+fn wrong_clock(x: i32, y: i32, clock: &str) -> Markup {
+    html! {
+        g.wrong-clock transform={ "translate(" (x) " " (y) ")" } {
+            circle r="6" {}
+            path d="M0 0V-4M0 0L3 2" {}
+            text x="10" y="4" { (clock) }
         }
     }
 }

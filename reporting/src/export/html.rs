@@ -76,7 +76,7 @@ pub fn run(run: &Run, declared: Option<&Declared>) -> Result<String, StoreError>
                     (pages::head(run, None))
                     (story(run))
                     (diagram(run))
-                    (pages::knowledge(run, declared, run.point(), &|_| None))
+                    (pages::knowledge(run, declared, run.point(), None, &|_| None))
                     @if !graphs.is_empty() {
                         section #causes { h2 { "What caused the events in question" } @for graph in &graphs { (graph) } }
                     }

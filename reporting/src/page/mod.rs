@@ -11,6 +11,7 @@ pub mod frame;
 pub mod help;
 pub mod key;
 pub mod map;
+mod moment;
 pub mod money;
 pub mod overview;
 pub mod parts;

@@ -1,13 +1,14 @@
 //! `/run/{id}`: the broken promise, the space-time diagram, who knew what, the faults and the plan.
 
+use dacapo_core::{Key, NodeName};
 use maud::{Markup, html};
 
-use super::{PageError, parts};
+use super::{PageError, moment, parts};
 use crate::{
     ask::Ask,
     declared::Declared,
     draw::spacetime::Diagram,
-    run::{Knew, Known, Manifest, Rows, Run},
+    run::{Knew, Known, Manifest, Moment, Rows, Run, lanes},
     words::{count, encoded, grouped, span},
 };
 
@@ -23,7 +24,11 @@ const CHANGES_MAX: usize = 40;
 /// The body of the page; `base` is what addresses of the run's log begin with, none where there are no such pages.
 pub fn body(run: &Run, declared: Option<&Declared>, ask: &Ask, base: Option<&str>) -> Result<Markup, PageError> {
     let quiet = ask.get("quiet").is_some();
-    let rows = Rows::of(run, quiet);
+    let mut rows = Rows::of(run, quiet);
+    let (key, node) = (chosen_key(ask)?, chosen_node(run, ask)?);
+    if let Some(key) = &key {
+        rows.owned(&run.records, std::slice::from_ref(key));
+    }
     let step: u64 = match ask.get("step") {
         Some(text) => text.parse().map_err(|_| PageError::Asked(format!("{text:?} is no step; give a number")))?,
         None => run.point(),
@@ -32,8 +37,13 @@ pub fn body(run: &Run, declared: Option<&Declared>, ask: &Ask, base: Option<&str
     let from = at.saturating_sub(ROWS_BEFORE);
     let to = (from + ROWS).min(rows.rows.len());
     let diagram = Diagram::of(run, &rows);
-    let address =
-        |step: u64| format!("/run/{}?step={step}{}#diagram", encoded(&run.id), if quiet { "&quiet=1" } else { "" });
+    let chosen = [("key", key.as_ref().map(Key::as_str)), ("node", node.as_ref().map(NodeName::as_str))]
+        .into_iter()
+        .filter_map(|(name, value)| Some(format!("&{name}={}", encoded(value?))))
+        .collect::<String>();
+    let address = |step: u64| {
+        format!("/run/{}?step={step}{}{chosen}#diagram", encoded(&run.id), if quiet { "&quiet=1" } else { "" })
+    };
     let row_step = |index: usize| rows.rows.get(index).map(|row| row.step);
     Ok(html! {
         (head(run, base))
@@ -43,7 +53,7 @@ pub fn body(run: &Run, declared: Option<&Declared>, ask: &Ask, base: Option<&str
                 "Rows " (grouped(from as u64 + 1)) " to " (grouped(to as u64)) " of " (grouped(rows.rows.len() as u64)) "; "
                 (count(run.records.len() as u64, "record", "records")) " in all. "
                 @if quiet { a href=(address(step).replace("&quiet=1", "")) { "Fold the quieter ones" } }
-                @else { "Quieter ones are folded. " a href={ "/run/" (encoded(&run.id)) "?step=" (step) "&quiet=1#diagram" } { "Show every record" } }
+                @else { "Quieter ones are folded. " a href={ "/run/" (encoded(&run.id)) "?step=" (step) (chosen) "&quiet=1#diagram" } { "Show every record" } }
             }
             nav.pages aria-label="Steps" {
                 @if from > 0 { a rel="prev" href=(address(row_step(from.saturating_sub(ROWS / 2)).unwrap_or(1))) { "Earlier" } } @else { span { "Earlier" } }
@@ -55,10 +65,24 @@ pub fn body(run: &Run, declared: Option<&Declared>, ask: &Ask, base: Option<&str
             div.picture.space data-zoom tabindex="0" aria-label="The diagram" { (diagram.head()) (diagram.window(from, to, Some(step))) }
             (legend())
         }
-        (knowledge(run, declared, step, &|key| base.map(|base| format!("{base}/key/{}", encoded(key)))))
+        (moment::choice(run, step, quiet, key.as_ref(), node.as_ref()))
+        @if let Some(node) = &node { (moment::panel(&Moment::of(&run.records, &rows, node, step, declared))) }
+        (knowledge(run, declared, step, key, &|key| base.map(|base| format!("{base}/key/{}", encoded(key)))))
         (faults(&run.manifest))
         (plan(run))
     })
+}
+
+fn chosen_key(ask: &Ask) -> Result<Option<Key>, PageError> {
+    let Some(name) = ask.get("key") else { return Ok(None) };
+    Key::new(name.to_owned()).map(Some).map_err(|error| PageError::Asked(format!("{name:?} is no key: {error}")))
+}
+
+fn chosen_node(run: &Run, ask: &Ask) -> Result<Option<NodeName>, PageError> {
+    let Some(name) = ask.get("node") else { return Ok(None) };
+    let nodes = lanes(&run.records);
+    let found = nodes.into_iter().find(|node| node.as_str() == name);
+    found.map(Some).ok_or_else(|| PageError::Asked(format!("there is no node {name:?} in this run; choose another")))
 }
 
 /// What is said of a run before anything is shown of it.
@@ -73,6 +97,7 @@ pub fn head(run: &Run, base: Option<&str>) -> Markup {
                     p.sentence { (violation.sentence) }
                     p { (violation.message) }
                     @if violation.steps.len() > 1 { p.faint { "It is about steps " (listed(&violation.steps)) "." } }
+                    @if let Some(blamed) = &manifest.blamed { p.blame { (blamed.text) "." } }
                 }
             }
             None => {
@@ -132,29 +157,36 @@ pub(crate) fn legend() -> Markup {
             span.line { svg width="26" height="12" aria-hidden="true" { rect.open.commit x="9" y="0" width="7" height="12" {} } "commit under way" }
             span.line { svg width="26" height="12" aria-hidden="true" { rect.open.delivery x="10" y="0" width="5" height="12" {} } "delivery held" }
             span.line { svg width="26" height="12" aria-hidden="true" { rect.open.rebuild x="10" y="0" width="5" height="12" {} } "rebuild" }
+            span.line { svg width="26" height="12" aria-hidden="true" { rect.owner x="11" y="0" width="3" height="12" {} } "owner of the key" }
+            span.line { svg width="26" height="12" aria-hidden="true" { path.cut d="M2 6H20m-6 -4l6 4l-6 4M11 1v10" {} } "nothing passes" }
             span.line { svg width="26" height="12" aria-hidden="true" { g.fault { rect x="8" y="0" width="10" height="12" {} } } "fault" }
         }
     }
 }
 
-/// Who knew what of the keys that the violation is about.
+/// Who knew what of the key that was chosen, or of those that the violation is about.
 pub(crate) fn knowledge(
     run: &Run,
     declared: Option<&Declared>,
     step: u64,
+    chosen: Option<Key>,
     link: &dyn Fn(&str) -> Option<String>,
 ) -> Markup {
-    let Some(violation) = &run.manifest.violation else { return html! {} };
-    let steps: Vec<u64> = violation.steps.iter().copied().chain([violation.step]).collect();
-    let keys = Knew::keys_of(&run.records, &steps);
+    let violation = run.manifest.violation.iter();
+    let steps: Vec<u64> = violation.flat_map(|it| it.steps.iter().copied().chain([it.step])).collect();
+    let is_chosen = chosen.is_some();
+    let keys = chosen.map_or_else(|| Knew::keys_of(&run.records, &steps), |key| vec![key]);
     html! {
         @for key in keys.iter().take(KEYS_MAX) {
             @let knew = Knew::of(&run.records, key, declared);
-            @let end = knew.changes.partition_point(|change| change.step <= step.max(run.point()));
+            // A chosen key is shown as it was at the step; what the violation is about, up to where it was seen.
+            @let until = if is_chosen { step } else { step.max(run.point()) };
+            @let end = knew.changes.partition_point(|change| change.step <= until);
             @let from = end.saturating_sub(CHANGES_MAX);
             section.knew {
                 h2 { "What each node knew of " @match link(key.as_str()) { Some(link) => a.mono href=(link) { (key) }, None => span.mono { (key) } } }
                 @if from > 0 { p.faint { "The last " (CHANGES_MAX) " changes of " (grouped(end as u64)) "." } }
+                @if end == 0 { p.faint { "Nobody knew anything of it up to step " (until) "." } }
                 div.scroll { table {
                     thead { tr {
                         th scope="col" .number { "Step" } th scope="col" .number { "Time" } th scope="col" .number { "In the log" }
@@ -177,7 +209,7 @@ pub(crate) fn knowledge(
     }
 }
 
-fn known(known: &Known, changed: bool) -> Markup {
+pub(super) fn known(known: &Known, changed: bool) -> Markup {
     html! {
         td .number .mono .changed[changed] .bad[known.balance.is_some_and(|balance| balance < 0)] {
             "@" (known.version) @if let Some(balance) = known.balance { span.balance { " " (balance) } }

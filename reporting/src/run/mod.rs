@@ -11,6 +11,8 @@
 mod deliveries;
 mod knew;
 mod messages;
+mod moment;
+mod owners;
 mod rows;
 mod write;
 
@@ -29,6 +31,8 @@ use serde::{Deserialize, Serialize};
 pub use deliveries::{Delivery, conflicts, deliveries};
 pub use knew::{Knew, Known};
 pub use messages::{Fate, Message, messages};
+pub use moment::Moment;
+pub use owners::{Owner, owners};
 pub use rows::{Life, Open, Row, RowKind, Rows, lanes};
 pub use write::write;
 
@@ -68,6 +72,9 @@ pub struct Manifest {
     /// The property that broke; none if all held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub violation: Option<Violation>,
+    /// Where it was lost; none if nobody asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blamed: Option<Blamed>,
     /// The plan's faults.
     pub faults: Vec<Fault>,
     /// What customers were to do.
@@ -115,6 +122,30 @@ pub struct Fault {
     /// Whether the property holds without it; none if that was not tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needed: Option<bool>,
+    /// Ways on which nothing passes while it lasts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cut: Vec<Way>,
+    /// What is wrong with the clocks of its hosts, in a word or two, such as `+1.5 s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<String>,
+}
+
+/// One way between two sets of nodes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Way {
+    /// Who speaks.
+    pub from: Vec<String>,
+    /// Who would hear it.
+    pub to: Vec<String>,
+}
+
+/// Where a run was lost: the step from which on most of its possible futures fail.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blamed {
+    /// The step.
+    pub step: u64,
+    /// How sure that is, and how likely failure was before and after, in words.
+    pub text: String,
 }
 
 /// What a customer was to do.

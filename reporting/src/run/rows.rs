@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dacapo_core::{
-    NodeName, Position, Timestamp, narrate,
+    Key, NodeName, Position, Timestamp, narrate,
     trace::{Frame, Record, What},
     wire::{FromBus, ToBus},
 };
 
-use super::{Fate, Message, Run, messages};
+use super::{Fate, Knew, Message, Owner, Run, messages, owners::owners};
 
 /// A pause longer than this is told, in microseconds.
 const PAUSE_US: u64 = 150_000;
@@ -102,6 +102,8 @@ pub struct Rows {
     pub faults: Vec<(u32, u64, u64)>,
     /// Deliveries that had been made before: the step of the sending, and that of the first one.
     pub again: BTreeMap<u64, u64>,
+    /// Who owned the keys that the violation is about.
+    pub owners: Vec<Owner>,
 }
 
 impl Rows {
@@ -144,7 +146,14 @@ impl Rows {
             });
         }
         rows.close(&mut fold, &mut before);
+        let steps: Vec<u64> = story.into_iter().collect();
+        rows.owned(&run.records, &Knew::keys_of(&run.records, &steps));
         rows
+    }
+
+    /// Tells of the owners of these keys instead.
+    pub fn owned(&mut self, records: &[Record], keys: &[Key]) {
+        self.owners = owners(records, &self.messages, keys);
     }
 
     fn close(&mut self, fold: &mut Vec<&Record>, before: &mut Timestamp) {
@@ -282,11 +291,15 @@ impl Rows {
     fn service_of(&self, sent: u64) -> NodeName {
         let message =
             self.messages.binary_search_by_key(&sent, |message| message.sent).ok().map(|index| &self.messages[index]);
-        let to = message.and_then(|message| message.to.clone()).unwrap_or_else(|| NodeName::of("nobody"));
-        match to.as_str().rsplit_once('-') {
-            Some((service, _)) if !service.is_empty() => NodeName::of(service),
-            _ => to,
-        }
+        message.and_then(|message| message.to.as_ref()).map_or_else(|| NodeName::of("nobody"), service_of)
+    }
+}
+
+/// The service of an instance's node: its name without the number.
+pub(super) fn service_of(node: &NodeName) -> NodeName {
+    match node.as_str().rsplit_once('-') {
+        Some((service, _)) if !service.is_empty() => NodeName::of(service),
+        _ => node.clone(),
     }
 }
 

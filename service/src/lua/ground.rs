@@ -16,7 +16,7 @@ use super::{
     calls::{Left, told},
     gathered::Gathered,
     glob,
-    run::{Doing, Sent},
+    run::{Doing, Sent, Written},
     store::Change,
     vm::{Called, Ended, Look},
 };
@@ -104,7 +104,19 @@ impl LuaService {
 
     /// Takes the next event of the log into what gathers over keys.
     pub(super) fn gather(&self, event: &Event) -> Change {
-        let called = self.rebuild(event, &mut |asked| Ok(self.gathered().value(asked)));
+        let own = self.gathered().value(event.key.as_str());
+        if let Some(value) = self.remembered(event, own.as_ref()) {
+            let written = Written { value, line: String::new() };
+            return self.gathered().take(event, [(event.key.as_str().to_owned(), written)].into());
+        }
+        let mut looked_elsewhere = false;
+        let called = self.rebuild(event, &mut |asked| {
+            looked_elsewhere |= asked != event.key.as_str();
+            Ok(self.gathered().value(asked))
+        });
+        if let Some(called) = &called {
+            self.remember(event, own.as_ref(), called, looked_elsewhere);
+        }
         let writes = match called {
             Some(Called { result: Ok(_), run }) => run.writes,
             // What it would have made is missing from then on, at every instance alike.
@@ -115,6 +127,29 @@ impl LuaService {
             _ => BTreeMap::new(),
         };
         self.gathered().take(event, writes)
+    }
+
+    /// What the handler made of the event's key, if it was asked before.
+    pub(super) fn remembered(&self, event: &Event, before: Option<&Arc<Value>>) -> Option<Option<Arc<Value>>> {
+        self.memo.lock().unwrap_or_else(PoisonError::into_inner).after(event.position, before)
+    }
+
+    /// Keeps what the handler made of the event's key, if it minded nothing else.
+    pub(super) fn remember(
+        &self,
+        event: &Event,
+        before: Option<&Arc<Value>>,
+        called: &Called<MultiValue>,
+        looked_elsewhere: bool,
+    ) {
+        let writes = &called.run.writes;
+        if self.settings.compares || looked_elsewhere || called.result.is_err() || writes.len() != 1 {
+            return;
+        }
+        if let Some(written) = writes.get(event.key.as_str()) {
+            let mut memo = self.memo.lock().unwrap_or_else(PoisonError::into_inner);
+            memo.keep(event.position, before.cloned(), written.value.clone());
+        }
     }
 
     pub(super) fn gathered(&self) -> MutexGuard<'_, Gathered> {

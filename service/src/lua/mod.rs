@@ -33,6 +33,7 @@ mod ground;
 mod http;
 mod limits;
 mod machine;
+mod memo;
 mod registered;
 mod run;
 mod script;

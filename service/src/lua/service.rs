@@ -24,6 +24,7 @@ use super::{
     gathered::Gathered,
     ground::Ground,
     limits::LuaLimits,
+    memo::Memo,
     run::{Doing, Run},
     script::{Script, ScriptError},
     sent_from::SentFrom,
@@ -52,6 +53,7 @@ pub struct LuaService {
     pub(super) vm: Vm,
     warned: Mutex<Warned>,
     pub(super) gathered: Mutex<Gathered>,
+    pub(super) memo: Mutex<Memo>,
     /// What listeners wrote that nothing rebuilds, until their completion is committed.
     pending: Mutex<BTreeMap<Position, BTreeMap<String, Live>>>,
     store: Option<Arc<dyn StateStore>>,
@@ -77,6 +79,7 @@ impl LuaService {
             vm,
             warned: Mutex::default(),
             gathered: Mutex::default(),
+            memo: Mutex::default(),
             pending: Mutex::default(),
             store: None,
         })
@@ -200,7 +203,12 @@ impl Service for LuaService {
         if state.broken.is_some() {
             return;
         }
+        if let Some(after) = self.remembered(event, state.value.as_ref()) {
+            state.step(event, after);
+            return;
+        }
         let Some((called, looked_elsewhere)) = self.rebuild_own(state.value.as_ref(), event) else { return };
+        self.remember(event, state.value.as_ref(), &called, looked_elsewhere);
         if let (Err(Ended::Failed(sentence)), false) = (&called.result, looked_elsewhere) {
             tracing::error!(target: "lua", script = self.script.file(), %key, "{sentence}");
             state.broken = Some(sentence.as_str().into());

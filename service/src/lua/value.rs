@@ -51,12 +51,39 @@ pub(super) fn to_lua(lua: &Lua, value: &Value) -> mlua::Result<LuaValue> {
 
 /// As JSON has it; why not, in a sentence that names the place.
 pub(super) fn of_lua(lua: &Lua, value: &LuaValue) -> mlua::Result<Value> {
-    convert(lua, value, &mut Vec::new()).map_err(Error::RuntimeError)
+    convert(lua, value, 0).map_err(|unfit| Error::RuntimeError(unfit.sentence()))
 }
 
-fn convert(lua: &Lua, value: &LuaValue, path: &mut Vec<String>) -> Result<Value, String> {
-    if path.len() > DEPTH_MAX {
-        return Err(format!("a table is nested more than {DEPTH_MAX} deep, or contains itself; save plain data"));
+/// Why a value cannot be said in JSON, and where in it.
+struct Unfit {
+    /// The names that lead there, the last one first.
+    path: Vec<String>,
+    why: String,
+}
+
+impl Unfit {
+    fn here(why: impl Into<String>) -> Self {
+        Self { path: Vec::new(), why: why.into() }
+    }
+
+    fn below(mut self, name: impl Into<String>) -> Self {
+        self.path.push(name.into());
+        self
+    }
+
+    fn sentence(self) -> String {
+        let Self { mut path, why } = self;
+        path.reverse();
+        if path.len() > DEPTH_MAX {
+            return format!("the field {}… {why}", path.first().map(String::as_str).unwrap_or_default());
+        }
+        if path.is_empty() { format!("the value {why}") } else { format!("the field {} {why}", path.join(".")) }
+    }
+}
+
+fn convert(lua: &Lua, value: &LuaValue, depth: usize) -> Result<Value, Unfit> {
+    if depth > DEPTH_MAX {
+        return Err(Unfit::here(format!("is nested more than {DEPTH_MAX} deep, or contains itself; save plain data")));
     }
     match value {
         LuaValue::Nil => Ok(Value::Null),
@@ -64,60 +91,58 @@ fn convert(lua: &Lua, value: &LuaValue, path: &mut Vec<String>) -> Result<Value,
         LuaValue::Integer(integer) => Ok(Value::Number((*integer).into())),
         LuaValue::Number(float) => Number::from_f64(*float)
             .map(Value::Number)
-            .ok_or_else(|| format!("{} is {float}, which JSON cannot say; check the calculation", place(path))),
+            .ok_or_else(|| Unfit::here(format!("is {float}, which JSON cannot say; check the calculation"))),
         LuaValue::String(text) => match text.to_str() {
             Ok(text) => Ok(Value::String(text.to_owned())),
-            Err(_) => Err(format!("{} is a text that is not UTF-8; encode it", place(path))),
+            Err(_) => Err(Unfit::here("is a text that is not UTF-8; encode it")),
         },
-        LuaValue::Table(table) => convert_table(lua, table, path),
-        other => Err(format!(
-            "{} is a {}, which cannot be saved or sent; use numbers, texts, booleans and tables",
-            place(path),
+        LuaValue::Table(table) => convert_table(lua, table, depth),
+        other => Err(Unfit::here(format!(
+            "is a {}, which cannot be saved or sent; use numbers, texts, booleans and tables",
             other.type_name()
-        )),
+        ))),
     }
 }
 
-fn convert_table(lua: &Lua, table: &Table, path: &mut Vec<String>) -> Result<Value, String> {
+fn convert_table(lua: &Lua, table: &Table, depth: usize) -> Result<Value, Unfit> {
     let length = table.raw_len();
     let (mut items, mut fields) = (vec![Value::Null; length], Map::new());
     let mut filled = 0;
-    let mut visit = |key: LuaValue, value: LuaValue| -> Result<(), String> {
+    let mut visit = |key: LuaValue, value: LuaValue| -> Result<(), Unfit> {
         match key {
             LuaValue::Integer(index) if index >= 1 && index as u64 <= length as u64 => {
-                path.push(index.to_string());
-                items[index as usize - 1] = convert(lua, &value, path)?;
+                items[index as usize - 1] =
+                    convert(lua, &value, depth + 1).map_err(|unfit| unfit.below(index.to_string()))?;
                 filled += 1;
             }
             LuaValue::String(name) => {
-                let name =
-                    name.to_str().map_err(|_| format!("{} has a name that is not UTF-8", place(path)))?.to_owned();
-                path.push(name.clone());
-                fields.insert(name, convert(lua, &value, path)?);
+                let name = name.to_str().map_err(|_| Unfit::here("has a name that is not UTF-8"))?.to_owned();
+                match convert(lua, &value, depth + 1) {
+                    Ok(value) => drop(fields.insert(name, value)),
+                    Err(unfit) => return Err(unfit.below(name)),
+                }
             }
             other => {
                 let key = other.to_string().unwrap_or_else(|_| other.type_name().to_owned());
-                return Err(format!(
-                    "{} has the key {key}: a table that is saved or sent has either the keys 1 to n, or texts; use \
-                     tostring({key}) as key",
-                    place(path)
-                ));
+                return Err(Unfit::here(format!(
+                    "has the key {key}: a table that is saved or sent has either the keys 1 to n, or texts; use \
+                     tostring({key}) as key"
+                )));
             }
         }
-        path.pop();
         Ok(())
     };
-    let mut wrong = None;
+    let mut unfit = None;
     let walked = table.for_each(|key, value| {
-        visit(key, value).map_err(|sentence| {
-            wrong = Some(sentence);
+        visit(key, value).map_err(|found| {
+            unfit = Some(found);
             Error::RuntimeError(String::new())
         })
     });
-    if let Some(sentence) = wrong {
-        return Err(sentence);
+    if let Some(unfit) = unfit {
+        return Err(unfit);
     }
-    walked.map_err(|error| error.to_string())?;
+    walked.map_err(|error| Unfit::here(format!("cannot be walked over: {error}")))?;
     match (filled, fields.is_empty()) {
         (0, true) => {
             let is_list = table.metatable().is_some_and(|metatable| {
@@ -127,13 +152,9 @@ fn convert_table(lua: &Lua, table: &Table, path: &mut Vec<String>) -> Result<Val
         }
         (0, false) => Ok(Value::Object(fields)),
         (_, true) if filled == length => Ok(Value::Array(items)),
-        (_, true) => Err(format!("{} is a list with holes; fill them, or use texts as keys", place(path))),
-        (_, false) => Err(format!("{} is half a list and half an object; make two tables of it", place(path))),
+        (_, true) => Err(Unfit::here("is a list with holes; fill them, or use texts as keys")),
+        (_, false) => Err(Unfit::here("is half a list and half an object; make two tables of it")),
     }
-}
-
-fn place(path: &[String]) -> String {
-    if path.is_empty() { "the value".to_owned() } else { format!("the field {}", path.join(".")) }
 }
 
 #[cfg(test)]

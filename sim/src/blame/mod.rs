@@ -42,9 +42,6 @@ use crate::{
 /// Futures that are tried from each step.
 pub const SAMPLES: u64 = 24;
 
-/// How often the futures before and after the step itself are tried again, to be surer of what is told.
-const SURER: u64 = 3;
-
 /// Records told before and after the step.
 const AROUND_RECORDS: usize = 4;
 
@@ -145,18 +142,12 @@ pub fn blame(scenario: &dyn Scenario, plan: &Plan, options: &BlameOptions) -> Re
     let last = trunk.steps;
     let mut curve = Curve::from([(last, Share::CERTAIN)]);
     let samples = if options.samples == 0 { SAMPLES } else { options.samples };
-    let located = locate(&mut curve, last, &mut |step| estimates.share(step, 0..samples));
+    let located = locate(&mut curve, last, &mut |step, look| estimates.share(step, look.samples(samples)));
     if estimates.strayed > 0 && curve.values().all(|share| share.of == 0 || *share == Share::CERTAIN) {
         return Err(BlameError::NoBranches);
     }
     let (before_step, step) = steepest(&curve);
     let mut certainty = if located.is_ok() { Certainty::Located } else { Certainty::TimeRanOut };
-    for step in [before_step, step] {
-        let again = estimates.share(step, samples..samples * SURER);
-        if let (Ok(again), Some(share)) = (again, curve.get_mut(&step)) {
-            *share = share.and(again);
-        }
-    }
     let (before, after) = (curve.get(&before_step).copied(), curve.get(&step).copied());
     let (before, after) = (before.unwrap_or_default(), after.unwrap_or(Share::CERTAIN));
     let start = curve.get(&0).copied().unwrap_or_default();

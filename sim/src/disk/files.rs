@@ -25,9 +25,13 @@ impl fmt::Debug for Beside {
 
 impl Files for Beside {
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        self.read_beginning(path, usize::MAX)
+    }
+
+    fn read_beginning(&self, path: &Path, length: usize) -> io::Result<Option<Vec<u8>>> {
         let name = name(path)?;
         match with(&mut self.0.model(), &name, How::default(), |model, handle| {
-            let mut content = vec![0; model.file_size(handle)?];
+            let mut content = vec![0; model.file_size(handle)?.min(length)];
             model.read(handle, &mut content, 0)?;
             Ok(content)
         }) {
@@ -46,6 +50,12 @@ impl Files for Beside {
             model.sync(handle)
         })
         .map_err(told)
+    }
+
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        let name = name(path)?;
+        let how = How { is_log: name.ends_with("-wal"), ..How::default() };
+        with(&mut self.0.model(), &name, how, |model, handle| model.sync(handle)).map_err(told)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

@@ -1,0 +1,74 @@
+//! What rebuild handlers made of the latest events.
+//!
+//! An instance meets each event of its own keys twice: it folds the key, and it follows the log. The handler is asked
+//! once, as long as it found the very same value both times and minded nothing but the event's key. Not in a simulation,
+//! where calls are compared.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use dacapo_core::Position;
+use serde_json::Value;
+
+/// Events that are remembered: the one way is ahead of the other by what is open on the lanes.
+const EVENTS_MAX: usize = 256;
+
+type Found = Option<Arc<Value>>;
+
+/// The latest calls.
+#[derive(Debug, Default)]
+pub(super) struct Memo(VecDeque<Made>);
+
+#[derive(Debug)]
+struct Made {
+    position: Position,
+    before: Found,
+    after: Found,
+}
+
+impl Memo {
+    /// What an event's handler made of its key's value, if it was asked about this very value.
+    pub(super) fn after(&self, position: Position, before: Option<&Arc<Value>>) -> Option<Found> {
+        let is_same = |made: &Made| match (&made.before, before) {
+            (Some(former), Some(before)) => Arc::ptr_eq(former, before),
+            (None, None) => true,
+            _ => false,
+        };
+        let made = self.0.iter().rev().find(|made| made.position == position && is_same(made))?;
+        Some(made.after.clone())
+    }
+
+    pub(super) fn keep(&mut self, position: Position, before: Found, after: Found) {
+        if self.0.len() == EVENTS_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(Made { position, before, after });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_call_is_known_for_the_same_event_and_the_very_same_value() {
+        let mut memo = Memo::default();
+        let (before, after) = (Arc::new(json!(1)), Arc::new(json!(2)));
+        memo.keep(Position(7), Some(Arc::clone(&before)), Some(Arc::clone(&after)));
+        assert_eq!(memo.after(Position(7), Some(&before)), Some(Some(after)));
+        assert_eq!(memo.after(Position(8), Some(&before)), None);
+        assert_eq!(memo.after(Position(7), None), None);
+        assert_eq!(memo.after(Position(7), Some(&Arc::new(json!(1)))), None, "only as old as the other, not the same");
+    }
+
+    #[test]
+    fn only_the_latest_calls_are_remembered() {
+        let mut memo = Memo::default();
+        for position in 1..=EVENTS_MAX as u64 + 1 {
+            memo.keep(Position(position), None, None);
+        }
+        assert_eq!(memo.after(Position(1), None), None);
+        assert_eq!(memo.after(Position(2), None), Some(None));
+    }
+}
