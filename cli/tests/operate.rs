@@ -118,7 +118,7 @@ async fn why_tells_who_has_the_event_and_what_a_file_can_know() {
     let url = format!("http://{}", server.address);
     let (bus, seen) = watch::channel(Some(server.address));
     let holding = tokio::spawn(traffic::hold_one(seen));
-    timeout(PATIENCE, holding).await.expect("is delivered").expect("does not panic");
+    let held = timeout(PATIENCE, holding).await.expect("is delivered").expect("does not panic");
     let directory = scratch.path().to_owned();
     let asked = tokio::task::spawn_blocking(move || {
         let ask = |service: &str, key: &str, more: &[&str]| {
@@ -133,9 +133,9 @@ async fn why_tells_who_has_the_event_and_what_a_file_can_know() {
         ]
     });
     let [live, file, nobody] = asked.await.expect("does not panic");
-    drop((server, bus));
+    drop((held, server, bus));
     assert_eq!(code(&live), 0, "{}", stderr(&live));
-    assert!(stdout(&live).contains("No instance of auditor is connected (1 went away"), "{}", stdout(&live));
+    assert!(stdout(&live).contains("The lane acc 1 of auditor is delivered to auditor-1 since"), "{}", stdout(&live));
     assert!(stdout(&live).contains("held-1 (Paid, version 1, position 2)"), "{}", stdout(&live));
     assert!(stdout(&file).contains("A file does not tell who has it"), "{}{}", stdout(&file), stderr(&file));
     assert_eq!(code(&nobody), 2);

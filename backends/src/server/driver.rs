@@ -327,6 +327,7 @@ impl<'a> Driver<'a> {
     /// after the restart. Whoever needs longer loses nothing but the time.
     async fn finish_deliveries(&mut self, inbox: &mut mpsc::Receiver<Arrival>) -> Result<(), Ended> {
         self.shared.phase.tell(Phase::Draining);
+        self.shared.world.record(What::Draining {});
         self.turn(Input::Drain).await?;
         let deadline = sleep(self.shared.config.drain_deadline);
         pin!(deadline);

@@ -42,7 +42,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) type Bus = watch::Receiver<Option<SocketAddr>>;
 
 /// A connection to whatever bus lives at the moment.
-struct Socket(WebSocketStream<TcpStream>);
+pub(crate) struct Socket(WebSocketStream<TcpStream>);
 
 impl Socket {
     /// Tries until it works.
@@ -434,8 +434,8 @@ impl Traffic {
     }
 }
 
-/// Publishes one event, takes its delivery, and goes away with it.
-pub(crate) async fn hold_one(mut bus: Bus) {
+/// Publishes one event, takes its delivery, and keeps it.
+pub(crate) async fn hold_one(mut bus: Bus) -> Socket {
     let mut socket = Socket::open(&mut bus).await;
     socket.send(hello()).await.expect("is sent");
     socket.send(Ready {}).await.expect("is sent");
@@ -444,7 +444,7 @@ pub(crate) async fn hold_one(mut bus: Bus) {
     loop {
         let frames = socket.receive().await.expect("the bus is there");
         if frames.iter().any(|frame| matches!(frame, FromBus::Deliver(_))) {
-            return;
+            return socket;
         }
     }
 }

@@ -97,6 +97,8 @@ impl Observer for LanesAreIndependent {
             }
             What::CommitDurable { commit } => self.committed(known.log(), commit, Moment::from(record)),
             What::Recovered { .. } => self.begin_life(&record.node),
+            // It ends, and says so; what it owes is owed by the next life.
+            What::Draining {} => self.end_life(),
             What::FrameSent { connection, frame: Frame::FromBus(frame) }
                 if let FromBus::Deliver(deliver) = &**frame =>
             {
@@ -149,6 +151,11 @@ impl LanesAreIndependent {
     fn begin_life(&mut self, bus: &NodeName) {
         self.members = Members::of(bus);
         self.submitted = 0;
+        self.end_life();
+    }
+
+    /// A bus delivers nothing more until another one begins.
+    fn end_life(&mut self) {
         for service in self.services.values_mut() {
             service.live = false;
             service.settled = None;

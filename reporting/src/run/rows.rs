@@ -391,6 +391,7 @@ fn kind(what: &What) -> RowKind {
         What::FrameReceived { .. } => RowKind::Received,
         What::Started { .. }
         | What::Stopped { .. }
+        | What::Draining {}
         | What::Recovered { .. }
         | What::Connected { .. }
         | What::Disconnected { .. } => RowKind::Life,

@@ -257,6 +257,7 @@ impl BusProcess {
                 State::Runs if self.asked_to_end => {
                     let patience_us = self.config.drain_deadline.as_micros() as u64;
                     self.state = State::Drains { until_us: stage.now_us + patience_us };
+                    stage.record(self.host, What::Draining {});
                     Input::Drain
                 }
                 State::Drains { until_us } if until_us <= stage.now_us || self.nothing_is_open() => {
