@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 const ROUTER: &str = include_str!("../src/server/http/mod.rs");
 const PROTOCOL: &str = include_str!("../../docs/PROTOCOL.md");
-const METHODS: [&str; 3] = ["get", "post", "put"];
+const METHODS: [&str; 4] = ["get", "post", "put", "delete"];
 
 /// Status, headers in lower case, and body of one request.
 async fn exchange(server: &Server, method: &str, path: &str, headers: &str, body: &str) -> (u16, String, String) {
@@ -49,7 +49,8 @@ async fn the_document_names_exactly_the_routes_and_methods_of_the_router() {
     assert_eq!(documented, routed, "documented on the left, routed on the right");
     let mut operations = BTreeSet::new();
     for (path, described) in document["paths"].as_object().expect("has paths") {
-        let path = path.replace("{position}", "1").replace("{service}", "s").replace("{key}", "k");
+        let path =
+            path.replace("{position}", "1").replace("{service}", "s").replace("{key}", "k").replace("{name}", "t");
         for method in METHODS {
             let (status, _, _) = exchange(&server, &method.to_uppercase(), &path, "", "").await;
             assert_eq!(status != 405, described.get(method).is_some(), "{method} {path} is answered with {status}");
@@ -127,6 +128,9 @@ async fn every_answer_fits_what_is_said_of_it() {
             body: json!({"types": ["Paid", "Sent"], "start": "now"}).to_string(),
             ..asked("PUT", "/v1/services/accounts/types", "/v1/services/{service}/types", 200)
         },
+        asked("GET", "/v1/tokens", "/v1/tokens", 200),
+        Asked { body: "{}".to_owned(), ..asked("POST", "/v1/tokens", "/v1/tokens", 400) },
+        asked("DELETE", "/v1/tokens/none", "/v1/tokens/{name}", 404),
         asked("GET", "/v1/backup", "/v1/backup", 501),
         asked("GET", "/v1/bus", "/v1/bus", 426),
         asked("GET", "/v1/cloudevents", "/v1/cloudevents", 426),

@@ -146,7 +146,15 @@ async fn the_manual_names_every_metric_and_the_dashboard_no_other() {
     // Figures that say nothing without another one.
     assert_eq!(
         left_out,
-        ["dacapo_position", "dacapo_service_system_events_skipped", "dacapo_spans_dropped_total", "dacapo_term"]
+        [
+            "dacapo_denied_total",
+            "dacapo_paced_total",
+            "dacapo_position",
+            "dacapo_service_system_events_skipped",
+            "dacapo_spans_dropped_total",
+            "dacapo_term",
+            "dacapo_token_limits_total"
+        ]
     );
 }
 

@@ -11,8 +11,8 @@ use dacapo_core::store::{BackedUp, Reader as _, StoreError};
 
 use crate::{
     arguments::BackupArguments,
+    client::Bus,
     exit::{Exit, Usage},
-    http::{self, authority},
     terminal::{Terminal, count, strong},
 };
 
@@ -21,7 +21,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &BackupArguments) -> anyhow::R
     let to = &arguments.output;
     let rate = Some(arguments.rate << 20).filter(|rate| *rate > 0);
     let backed_up = match (&arguments.bus, &arguments.db) {
-        (Some(url), _) => of_bus(url, to, rate)?,
+        (Some(url), _) => of_bus(&Bus::of(url, &arguments.client)?, to, rate)?,
         (None, Some(db)) => {
             let mut reader = SqliteReader::open_read_only(db).map_err(usage)?;
             reader.back_up(Some(to), rate).map_err(usage)?
@@ -49,10 +49,7 @@ fn usage(error: StoreError) -> anyhow::Error {
 }
 
 /// Lets the bus make it, takes it over the wire, and checks what came.
-fn of_bus(url: &str, to: &Path, rate: Option<u64>) -> anyhow::Result<BackedUp> {
-    let authority = authority(url).ok_or_else(|| {
-        Usage::error(format!("{url:?} is no address of a bus; give something like http://127.0.0.1:7171"))
-    })?;
+fn of_bus(bus: &Bus, to: &Path, rate: Option<u64>) -> anyhow::Result<BackedUp> {
     if to.exists() {
         return Err(taken(to));
     }
@@ -60,17 +57,16 @@ fn of_bus(url: &str, to: &Path, rate: Option<u64>) -> anyhow::Result<BackedUp> {
     let path = rate.map_or_else(|| "/v1/backup".to_owned(), |rate| format!("/v1/backup?rate={rate}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut file = File::create_new(&partial.0).with_context(|| format!("cannot write {}", partial.0.display()))?;
-    let told = runtime.block_on(http::download(authority, &path, "dacapo-backup", &mut file))?;
+    let told = runtime.block_on(bus.download(&path, "dacapo-backup", &mut file))?;
     file.sync_all()?;
     let bytes = file.metadata()?.len();
-    let told: BackedUp = serde_json::from_str(&told)
-        .with_context(|| format!("what listens at {authority} does not tell what it sent"))?;
+    let told: BackedUp = serde_json::from_str(&told).context("what listens there does not tell what it sent")?;
     let mut reader = SqliteReader::open_read_only(&partial.0).map_err(usage)?;
     reader.check().context("what came over the wire is no whole store; try again")?;
     let standing = reader.standing()?;
     let lanes = standing.lanes.len() as u64;
     if (standing.end, standing.keys, lanes, bytes) != (told.position, told.keys, told.lanes, told.bytes) {
-        bail!("what came over the wire is not what {authority} says that it sent; try again");
+        bail!("what came over the wire is not what the bus says that it sent; try again");
     }
     reader.current_term()?;
     drop(reader);

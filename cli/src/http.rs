@@ -7,7 +7,11 @@ use anyhow::{Context as _, bail};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{Request, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
 
 /// Longer than any answer of ours takes; a server that is stuck must not hold the terminal.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -39,21 +43,34 @@ pub(crate) async fn send(
     headers: &[(&str, &str)],
     body: String,
 ) -> anyhow::Result<Reply> {
-    timeout(DEADLINE, exchange(authority, method, path, headers, body))
+    let stream = TcpStream::connect(authority)
         .await
-        .with_context(|| format!("{authority} did not answer within {} s", DEADLINE.as_secs()))?
+        .with_context(|| format!("cannot reach {authority}; is the bus running there?"))?;
+    send_over(stream, authority, method, path, headers, body).await
 }
 
-async fn exchange(
+/// The same on a stream that is open.
+pub(crate) async fn send_over(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     authority: &str,
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
     body: String,
 ) -> anyhow::Result<Reply> {
-    let stream = TcpStream::connect(authority)
+    timeout(DEADLINE, exchange(stream, authority, method, path, headers, body))
         .await
-        .with_context(|| format!("cannot reach {authority}; is the bus running there?"))?;
+        .with_context(|| format!("{authority} did not answer within {} s", DEADLINE.as_secs()))?
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    authority: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: String,
+) -> anyhow::Result<Reply> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
     let mut request = Request::builder().method(method).uri(path).header("host", authority);
@@ -75,19 +92,20 @@ async fn exchange(
 
 /// Writes an answer's body into a file, however long it takes, and returns the value of one of its headers.
 pub(crate) async fn download(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     authority: &str,
     path: &str,
+    headers: &[(&str, &str)],
     header: &str,
     to: &mut std::fs::File,
 ) -> anyhow::Result<String> {
-    let stream = timeout(DEADLINE, TcpStream::connect(authority))
-        .await
-        .with_context(|| format!("{authority} did not answer within {} s", DEADLINE.as_secs()))?
-        .with_context(|| format!("cannot reach {authority}; is the bus running there?"))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let request = Request::builder().uri(path).header("host", authority).body(Full::new(Bytes::new()))?;
-    let response = sender.send_request(request).await?;
+    let mut request = Request::builder().uri(path).header("host", authority);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = sender.send_request(request.body(Full::new(Bytes::new()))?).await?;
     let status = response.status().as_u16();
     let value = response.headers().get(header).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let mut body = response.into_body();
@@ -109,14 +127,19 @@ pub(crate) async fn download(
 /// A text as one segment of a path, or one value of a query.
 pub(crate) fn percent_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
+    percent_encode(text, &mut encoded);
+    encoded
+}
+
+/// Appends a text so that it can stand in a path or a query.
+pub(crate) fn percent_encode(text: &str, out: &mut String) {
     for byte in text.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => encoded.push(char::from(byte)),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
             // Writing to a text cannot fail.
-            byte => drop(write!(encoded, "%{byte:02X}")),
+            byte => drop(write!(out, "%{byte:02X}")),
         }
     }
-    encoded
 }
 
 #[cfg(test)]

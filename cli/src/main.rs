@@ -8,6 +8,7 @@ mod arguments;
 mod backup;
 mod bench;
 mod bugs;
+mod client;
 mod completions;
 mod crash;
 mod demo;
@@ -32,6 +33,8 @@ mod sim_command;
 mod stopwatch;
 mod surgery;
 mod terminal;
+mod token;
+mod verify;
 mod view;
 mod why;
 
@@ -63,6 +66,8 @@ fn obey(terminal: &Terminal, verb: Verb) -> Exit {
         Verb::Crash(arguments) => crash::run(terminal, &arguments),
         Verb::Demo(arguments) => demo::run(terminal, &arguments),
         Verb::Serve(arguments) => serve::run(terminal, &arguments),
+        Verb::Token(arguments) => token::run(terminal, &arguments),
+        Verb::Verify(arguments) => verify::run(terminal, &arguments),
         Verb::Service(arguments) => service::run(terminal, &arguments),
         Verb::New(arguments) => new_service::run(terminal, &arguments),
         Verb::Bench(arguments) => bench::run(terminal, &arguments),
@@ -73,7 +78,7 @@ fn obey(terminal: &Terminal, verb: Verb) -> Exit {
         Verb::Export(arguments) => view::export::run(terminal, &arguments),
         Verb::Diff(arguments) => view::diff::run(terminal, &arguments),
         Verb::List(arguments) => Ok(list::run(terminal, &arguments)),
-        Verb::Doctor(arguments) => Ok(doctor::run(terminal, &arguments)),
+        Verb::Doctor(arguments) => doctor::run(terminal, &arguments),
         Verb::Completions(arguments) => Ok(completions::run(terminal, &arguments)),
         Verb::Man => completions::manual(terminal),
         Verb::Worker => sim_command::worker::run(),

@@ -10,8 +10,9 @@ use dacapo_core::{
 
 use crate::{
     arguments::WhyArguments,
+    client::Bus,
     exit::{Exit, Usage},
-    http::{self, authority, percent_encoded},
+    http::percent_encoded,
     terminal::{Terminal, strong},
 };
 
@@ -22,11 +23,9 @@ pub(crate) fn run(terminal: &Terminal, arguments: &WhyArguments) -> anyhow::Resu
     let key = Key::new(arguments.key.as_str()).map_err(usage)?;
     let why = match &arguments.bus {
         Some(url) => {
-            let authority = authority(url).ok_or_else(|| {
-                Usage::error(format!("{url:?} is no address of a bus; give something like http://127.0.0.1:7171"))
-            })?;
+            let bus = Bus::of(url, &arguments.client)?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(of_bus(authority, &service, &key))?
+            runtime.block_on(of_bus(&bus, &service, &key))?
         }
         None => of_file(arguments.db.as_deref().context("clap demands --db or --bus")?, &service, key)?,
     };
@@ -36,16 +35,13 @@ pub(crate) fn run(terminal: &Terminal, arguments: &WhyArguments) -> anyhow::Resu
     Ok(Exit::Passed)
 }
 
-async fn of_bus(authority: &str, service: &ServiceName, key: &Key) -> anyhow::Result<Why> {
+async fn of_bus(bus: &Bus, service: &ServiceName, key: &Key) -> anyhow::Result<Why> {
     let (service, key) = (percent_encoded(service.as_str()), percent_encoded(key.as_str()));
-    let reply =
-        http::send(authority, "GET", &format!("/v1/services/{service}/lanes/{key}/why"), &[], String::new()).await?;
+    let reply = bus.send("GET", &format!("/v1/services/{service}/lanes/{key}/why"), String::new()).await?;
     match reply.status {
-        200 => {
-            serde_json::from_str(&reply.body).with_context(|| format!("what listens at {authority} is no bus of ours"))
-        }
-        404 => Err(Usage::error(format!("the bus at {authority} does not know it: {}", reply.body))),
-        status => bail!("the bus at {authority} answered {status}: {}", reply.body),
+        200 => serde_json::from_str(&reply.body).context("what listens there is no bus of ours"),
+        404 => Err(Usage::error(format!("the bus does not know it: {}", reply.body))),
+        status => bail!("the bus answered {status}: {}", reply.body),
     }
 }
 

@@ -13,6 +13,7 @@
 //! | [`wire`] | the frames between an instance and the bus, and their JSON |
 //! | [`store`] | what the bus asks of a store, and what it commits |
 //! | [`bus`] | the machine itself |
+//! | [`access`] | tokens, what they allow, and judging frames by them |
 //! | [`sizes`] | which of its sizes a machine tells |
 //! | [`narrate`] | records in words |
 //! | [`trace`] | the records of a run, their codec and fingerprint |
@@ -23,6 +24,7 @@
 //! | [`marks`] | the places of the machines that a campaign should reach |
 //! | [`planted`] | the planted bugs with which the harness tests itself |
 
+pub mod access;
 pub mod attributes;
 pub mod bus;
 pub mod digest;
@@ -47,6 +49,6 @@ pub use event::{Data, Event, Expectation, Guard, NewEvent, Receipt, Refusal};
 pub use limits::Limits;
 pub use names::{
     CorrelationId, EventId, EventType, InstanceName, Key, NameError, NodeName, Position, ServiceName, Source, Term,
-    Version,
+    TokenName, Version,
 };
 pub use time::{Now, Timestamp, WallTime};

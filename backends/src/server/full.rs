@@ -53,7 +53,7 @@ impl<'a> Desk<'a> {
 
     fn take(&mut self, arrival: Arrival) {
         match arrival {
-            Arrival::Connected { conn, outbox } => {
+            Arrival::Connected { conn, outbox, .. } => {
                 self.shared.world.record(What::Connected { connection: conn.0 });
                 self.conns.insert(conn, outbox);
             }

@@ -16,6 +16,7 @@
 //! | `commit` | applying a commit as one transaction |
 //! | `look_up`, `read`, `query` | answering; `scan`: the walks over the log that they need |
 //! | `row` | events, heads and names, from rows |
+//! | `chain` | tamper evidence: each event's hash over itself and the one before |
 //! | `seal` | checksums of the other rows |
 //! | `standing` | what stands beside the log, for those who look on |
 //! | `verify` | checking a whole file |
@@ -24,6 +25,7 @@
 //! truth), retry a commit whose outcome is unknown, or go on after one without recovering.
 
 mod backup;
+mod chain;
 mod checkpoint;
 mod commit;
 mod error;
@@ -61,6 +63,7 @@ use dacapo_core::{
 };
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+pub use chain::{Altered, ChainHead, ChainHeadError, ChainReport};
 use checkpoint::LogLength;
 use files::SystemFiles;
 pub use files::{Files, Held, Vfs};
@@ -97,6 +100,8 @@ pub struct Options {
     /// A file of at most so many KiB is checked whole when it is opened; 0: none is. Beyond it opening costs the same
     /// however long the log is, and [`SqliteStore::check`] is there for whoever has the time.
     pub check_kib_max: u64,
+    /// Open it only if no other process has it open.
+    pub alone: bool,
     /// Another file system; none: the operating system's.
     pub vfs: Option<Vfs>,
 }
@@ -111,6 +116,7 @@ impl Default for Options {
             checkpoint_pages: 4_096,
             // About a tenth of a second.
             check_kib_max: 8 << 10,
+            alone: false,
             vfs: None,
         }
     }
@@ -272,11 +278,8 @@ impl SqliteReader {
         Ok(Self { db: Shared::new(connection), place: Place::file(path.as_ref()) })
     }
 
-    /// As [`SqliteStore::check`].
-    ///
-    /// # Errors
-    /// [`StoreError::Damaged`] with what was found first.
-    pub fn check(&self) -> Result<(), StoreError> {
+    /// Checks the whole file, as [`SqliteStore::check`] does.
+    pub fn check(&mut self) -> Result<(), StoreError> {
         self.db.lock().verify()
     }
 }

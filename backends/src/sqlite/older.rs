@@ -87,7 +87,10 @@ fn as_of(version: i32) -> PathBuf {
     let connection = Connection::open(&path).expect("can be made");
     schema::migrate_to(&connection, version).expect("the steps of then");
     connection.execute("ATTACH ?1 AS later", [now.to_str().expect("is UTF-8")]).expect("is a store");
-    let tables = ["meta", "names", "keys", "correlations", "events", "completions", "services", "lanes"];
+    let mut tables = vec!["meta", "names", "keys", "correlations", "events", "completions", "services", "lanes"];
+    if version > 2 {
+        tables.push("chain");
+    }
     connection.execute("DELETE FROM meta", []).expect("has the row that the first step made");
     for table in tables {
         let mut statement = connection.prepare("SELECT name FROM pragma_table_info(?1, 'main')").expect("is SQL");

@@ -10,7 +10,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use dacapo_core::store::StoreError;
 
-use super::error;
+use super::{chain, error};
 
 /// `DCAP` in the file's header: what makes a SQLite file a store of ours.
 pub(super) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"DCAP");
@@ -121,10 +121,24 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE lanes ADD COLUMN checksum INTEGER;
     ",
     "
+    -- SHA-256 over the event and the hash of the one before. None in rows that were written before; one row says where
+    -- the chain begins, and with which hash over all that was there.
+    ALTER TABLE events ADD COLUMN chain BLOB;
+    CREATE TABLE chain (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        position INTEGER NOT NULL,
+        hash BLOB NOT NULL
+    ) STRICT;
+    ",
+    "
     -- What else a publisher says of an event (traceparent and the like), as JSON; none for most.
     ALTER TABLE events ADD COLUMN attributes TEXT;
     ",
 ];
+
+/// The step with which an event has all that the chain is computed from, and with which it begins where there is none yet;
+/// its row is computed, not written in SQL.
+const CHAIN: i32 = 3;
 
 /// The schema of this build.
 pub(super) const VERSION: i32 = MIGRATIONS.len() as i32;
@@ -146,6 +160,9 @@ pub(super) fn migrate_to(connection: &Connection, last: i32) -> Result<(), Store
         // Else another process has taken the last one meanwhile.
         if let Some(step) = MIGRATIONS.get(number) {
             transaction.execute_batch(step).map_err(error::map)?;
+            if taken == CHAIN {
+                chain::begin(&transaction)?;
+            }
             transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(error::map)?;
             transaction.pragma_update(None, "user_version", taken + 1).map_err(error::map)?;
         }

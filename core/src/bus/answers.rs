@@ -85,6 +85,7 @@ impl Bus {
             service: Some(service),
             cause: Some((first.event.id.clone(), first.event.correlation.clone())),
             attributes: first.event.attributes.clone(),
+            is_bus: false,
         };
         let (epoch, attempt) = (token.epoch, token.attempt);
         if self.config.planted.is(Bug::CompletionApart) && !complete.events.is_empty() {

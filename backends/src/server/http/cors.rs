@@ -12,7 +12,7 @@ use axum::{
 use crate::server::shared::Shared;
 
 /// What a page may send and see besides what every page may.
-const METHODS: &str = "GET, POST, PUT";
+const METHODS: &str = "GET, POST, PUT, DELETE";
 const HEADERS: &str = "authorization, content-type, if-none-match, last-event-id, traceparent, ce-specversion, ce-id, \
                        ce-source, ce-type, ce-subject, ce-time, ce-partitionkey, ce-expectedversion, ce-correlationid, \
                        ce-causationid";

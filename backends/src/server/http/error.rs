@@ -5,13 +5,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use dacapo_core::{
+    access::Denied,
     store::StoreError,
     wire::{self, ErrorCode},
 };
 use serde::Serialize;
 
 use super::cloudevents::Unfit;
-use crate::server::shared::Unanswered;
+use crate::server::{pace::TooMany, shared::Unanswered};
 
 /// The media type of problem details.
 pub(super) const PROBLEM: &str = "application/problem+json";
@@ -103,6 +104,18 @@ impl From<Unfit> for HttpError {
     }
 }
 
+impl From<Denied> for HttpError {
+    fn from(denied: Denied) -> Self {
+        denied.to_frame(None).into()
+    }
+}
+
+impl From<TooMany> for HttpError {
+    fn from(error: TooMany) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string(), "close some, or use a token for each program")
+    }
+}
+
 impl From<Unanswered> for HttpError {
     fn from(unanswered: Unanswered) -> Self {
         let help = "send it again with the same ids: what is in the log already is answered as a duplicate";
@@ -129,6 +142,7 @@ impl From<wire::Error> for HttpError {
             ErrorCode::NotFound => StatusCode::NOT_FOUND,
             ErrorCode::LimitReached => StatusCode::TOO_MANY_REQUESTS,
             ErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,
+            ErrorCode::Forbidden => StatusCode::FORBIDDEN,
             ErrorCode::Unavailable | ErrorCode::Silent | ErrorCode::SlowReader => StatusCode::SERVICE_UNAVAILABLE,
             ErrorCode::OutOfTurn | ErrorCode::TypesDiffer | ErrorCode::InstanceAlive | ErrorCode::Superseded => {
                 StatusCode::CONFLICT
@@ -145,6 +159,9 @@ impl IntoResponse for HttpError {
         let problem = Problem::new(&kind, title, self.status, &self.detail, &self.help);
         let mut response = super::json(self.status, &problem);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }

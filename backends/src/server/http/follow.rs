@@ -19,7 +19,10 @@ use super::{
     HttpError,
     fields::{Fields, of_number},
 };
-use crate::server::shared::{Phase, Shared};
+use crate::server::{
+    accept::Permit,
+    shared::{Phase, Shared},
+};
 
 /// Events that a follower holds at most.
 const PAGE_EVENTS: usize = 128;
@@ -27,11 +30,12 @@ const PAGE_EVENTS: usize = 128;
 /// Streams the events of `query`: after `Last-Event-ID`, else after the cursor, else from now on.
 pub(super) fn stream(
     shared: Arc<Shared>,
+    permit: Permit,
     fields: &Fields,
     query: Query,
     headers: &HeaderMap,
 ) -> Result<Response, HttpError> {
-    let follower = Follower::new(&shared, fields, query, headers)?;
+    let follower = Follower::new(&shared, permit, fields, query, headers)?;
     let interval = follower.shared.config.limits.heartbeat_deadline / 3;
     let events = stream::unfold(follower, |mut follower| async {
         let event = match follower.next().await? {
@@ -46,6 +50,7 @@ pub(super) fn stream(
 /// Follows the log for whoever asks for one event after the other.
 pub(super) struct Follower {
     shared: Arc<Shared>,
+    permit: Permit,
     query: Query,
     /// Everything up to here has been looked at.
     after: Position,
@@ -57,6 +62,7 @@ impl Follower {
     /// After `Last-Event-ID`, else after the cursor, else from now on.
     pub(super) fn new(
         shared: &Arc<Shared>,
+        permit: Permit,
         fields: &Fields,
         query: Query,
         headers: &HeaderMap,
@@ -76,6 +82,7 @@ impl Follower {
             query,
             page: VecDeque::new(),
             failed: false,
+            permit,
             shared: Arc::clone(shared),
         })
     }
@@ -84,6 +91,9 @@ impl Follower {
     /// nothing.
     pub(super) async fn next(&mut self) -> Option<Result<Arc<Event>, HttpError>> {
         loop {
+            if !self.shared.access.may_read(&self.shared, &self.permit.speaker) {
+                return None;
+            }
             if let Some(event) = self.page.pop_front() {
                 return Some(Ok(event));
             }

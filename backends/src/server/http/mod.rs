@@ -14,9 +14,11 @@ pub(super) mod error;
 mod events;
 mod fields;
 mod follow;
+mod identify;
 mod keys;
 mod publish;
 mod services;
+mod tokens;
 mod wall_time;
 mod why;
 
@@ -32,7 +34,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post, put},
+    routing::{delete, get, post, put},
 };
 use dacapo_core::{limits, names::NameError, wire};
 use serde::Serialize;
@@ -73,6 +75,9 @@ const ROUTES: &[&str] = &[
     "POST /v1/services/{service}/lanes/{key}/retry",
     "POST /v1/services/{service}/lanes/{key}/skip",
     "PUT /v1/services/{service}/types",
+    "GET /v1/tokens",
+    "POST /v1/tokens",
+    "DELETE /v1/tokens/{name}",
 ];
 
 /// All routes.
@@ -91,17 +96,23 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/services/{service}/lanes/{key}/retry", post(services::retry))
         .route("/v1/services/{service}/lanes/{key}/skip", post(services::skip))
         .route("/v1/services/{service}/types", put(services::change_types))
+        .route("/v1/tokens", get(tokens::list).post(tokens::make))
+        .route("/v1/tokens/{name}", delete(tokens::revoke))
         .route_layer(middleware::from_fn(conditional::tag))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), identify::identify))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), gate));
+    let told = Router::new()
+        .route("/metrics", get(metrics))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), identify::identify));
     Router::new()
         .route("/healthz", get(async || json(StatusCode::OK, &Health { status: "ok" })))
         .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
         .route("/openapi.json", get(documents::openapi))
         .route("/asyncapi.json", get(documents::asyncapi))
         .route("/try", get(documents::page))
         .route("/try.css", get(documents::style))
         .route("/try.js", get(documents::script))
+        .merge(told)
         .merge(bus)
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)

@@ -11,7 +11,7 @@ use axum::{
 use dacapo_core::{
     attributes::{Attributes, TRACEPARENT, is_traceparent},
     digest::digest_of,
-    event::{Guard, NewEvent, Receipt},
+    event::{Guard, NewEvent, Receipt, Refusal},
     wire::Publish,
 };
 use serde::{Deserialize, Serialize, de::IgnoredAny};
@@ -133,6 +133,13 @@ fn verdict(receipts: &[Receipt]) -> (StatusCode, Option<Problem>) {
             "Inconsistent",
             "an expectation or a guard did not hold; nothing was accepted",
             "read the key up to its head, decide again, and publish with the new version",
+        ),
+        Some(Receipt::Refused { reason: Refusal::Forbidden, .. }) => (
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "Forbidden",
+            "the token does not allow these events; nothing was accepted",
+            "use a token with that right, or have an administrator make one",
         ),
         Some(Receipt::Throttled) => (
             StatusCode::TOO_MANY_REQUESTS,

@@ -60,6 +60,9 @@ pub(super) struct Metrics {
     pub(super) connections_refused: Counter,
     pub(super) readers_slow: Counter,
     pub(super) spans_dropped: Counter,
+    pub(super) denied: Counter,
+    pub(super) token_limits: Counter,
+    pub(super) paced: Counter,
     frames_received: Counter,
     publishes: Counter,
     commits_failed: Counter,
@@ -93,6 +96,9 @@ impl Default for Metrics {
             connections_refused: Counter::default(),
             readers_slow: Counter::default(),
             spans_dropped: Counter::default(),
+            denied: Counter::default(),
+            token_limits: Counter::default(),
+            paced: Counter::default(),
             frames_received: Counter::default(),
             publishes: Counter::default(),
             commits_failed: Counter::default(),
@@ -238,6 +244,21 @@ fn of_bus(metrics: &Metrics, page: &mut Page) {
         ("dacapo_messages_malformed_total", "Messages that were no frames.", &metrics.messages_malformed),
         ("dacapo_connections_refused_total", "Connections beyond the limit.", &metrics.connections_refused),
         ("dacapo_readers_slow_total", "Connections closed because they did not read.", &metrics.readers_slow),
+        (
+            "dacapo_denied_total",
+            "Requests and frames that no token, or not the one that was shown, allows.",
+            &metrics.denied,
+        ),
+        (
+            "dacapo_token_limits_total",
+            "Connections and requests beyond what one token may have.",
+            &metrics.token_limits,
+        ),
+        (
+            "dacapo_paced_total",
+            "Messages and requests that waited, because more came than a second allows.",
+            &metrics.paced,
+        ),
         ("dacapo_spans_dropped_total", "Spans that found the exporter busy.", &metrics.spans_dropped),
     ] {
         page.counter(name, help, counter.get());

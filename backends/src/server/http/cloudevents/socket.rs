@@ -45,7 +45,9 @@ pub(in crate::server::http) async fn open(
 ) -> Result<Response, HttpError> {
     let fields = Fields::of(&uri, &["key", "type", "correlation", "causation", "source", "cursor", "follow"])?;
     let follows = fields.text("follow")?.is_none() || fields.flag("follow")?;
-    let follower = follows.then(|| Follower::new(&shared, &fields, events::query(&fields)?, &headers)).transpose()?;
+    let follower = follows
+        .then(|| Follower::new(&shared, permit.clone(), &fields, events::query(&fields)?, &headers))
+        .transpose()?;
     let upgrade = upgrade
         .map_err(|rejection| {
             HttpError::new(StatusCode::UPGRADE_REQUIRED, rejection.body_text(), "open this path as a WebSocket")
@@ -112,7 +114,7 @@ async fn publish(shared: &Arc<Shared>, permit: &Permit, text: &str) -> Result<()
     loop {
         let events: Vec<NewEvent> = vec![event.clone()];
         let publish = Publish { request: digest_of(0, &event.id), events, guards: Vec::new() };
-        let answer = shared.publish(Arc::clone(permit), publish).await;
+        let answer = shared.publish(permit.clone(), publish).await;
         let answer = answer.map_err(|unanswered| (1_001, HttpError::from(unanswered).message().to_owned()))?;
         match answer {
             Published::Receipts(receipts) => match receipts.receipts.into_iter().next() {
