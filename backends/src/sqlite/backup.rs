@@ -53,20 +53,20 @@ pub(super) fn back_up(
         return Err(taken(to));
     }
     let partial = Partial::beside(to)?;
-    let before = from.snapshot(|snapshot| snapshot.counts())?;
+    let before = from.snapshot(counts)?;
     copy(&mut from.connection, &partial.path, bytes_per_second)?;
-    let after = from.snapshot(|snapshot| snapshot.counts())?;
+    let after = from.snapshot(counts)?;
     let mut copied = SqliteReader::open_read_only(&partial.path)?;
     copied.check()?;
-    let counts = copied.db.lock().snapshot(|snapshot| snapshot.counts())?;
-    between(before, counts, after)?;
-    same_end(from, &mut copied, counts.end)?;
+    let copy_counts = copied.db.lock().snapshot(counts)?;
+    between(before, copy_counts, after)?;
+    same_end(from, &mut copied, copy_counts.end)?;
     drop(copied);
     let file = File::open(&partial.path).map_err(|error| io(to, &error))?;
     file.sync_all().map_err(|error| io(to, &error))?;
     let bytes = file.metadata().map_err(|error| io(to, &error))?.len();
     partial.name(to)?;
-    let Counts { end, completions, keys, services, lanes } = counts;
+    let Counts { end, completions, keys, services, lanes } = copy_counts;
     Ok(BackedUp { path: to.to_owned(), position: end, completions, keys, services, lanes, bytes })
 }
 
@@ -88,6 +88,10 @@ fn copy(from: &mut Connection, to: &Path, bytes_per_second: Option<u64>) -> Resu
     })?;
     if let Some(rate) = bytes_per_second {
         let (clock, written) = (SystemClock::new(), to.to_owned());
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "SQLite asks on the thread that copies, which nothing else needs"
+        )]
         let throttle = move || {
             let bytes = fs::metadata(&written).map_or(0, |file| file.len());
             let due_ms = bytes.saturating_mul(1_000) / rate.max(1);
@@ -132,19 +136,18 @@ fn same_end(from: &mut Db, copied: &mut SqliteReader, end: Position) -> Result<(
     Err(StoreError::Damaged(format!("the backup has another event at its end, position {end}, than the store")))
 }
 
-impl Snapshot<'_> {
-    fn counts(&mut self) -> Result<Counts, StoreError> {
-        let count = |sql: &str| {
-            self.connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(|count| count as u64).map_err(error::map)
-        };
-        Ok(Counts {
-            completions: count("SELECT count(*) FROM completions")?,
-            keys: count("SELECT coalesce(max(id), 0) FROM keys")?,
-            services: count("SELECT count(*) FROM services")?,
-            lanes: count("SELECT count(*) FROM lanes")?,
-            end: self.end()?,
-        })
-    }
+fn counts(snapshot: &mut Snapshot<'_>) -> Result<Counts, StoreError> {
+    let count = |sql: &str| {
+        let counted = snapshot.connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+        counted.map(|count| count as u64).map_err(error::map)
+    };
+    Ok(Counts {
+        completions: count("SELECT count(*) FROM completions")?,
+        keys: count("SELECT coalesce(max(id), 0) FROM keys")?,
+        services: count("SELECT count(*) FROM services")?,
+        lanes: count("SELECT count(*) FROM lanes")?,
+        end: snapshot.end()?,
+    })
 }
 
 /// A file that is not finished; gone unless it got its name.

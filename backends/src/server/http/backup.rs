@@ -55,6 +55,7 @@ pub(super) async fn send(State(shared): State<Arc<Shared>>, uri: Uri) -> Result<
 
 /// Reads on, on a thread that may wait for a disk.
 async fn next_piece(mut file: File) -> Option<(io::Result<Bytes>, Option<File>)> {
+    #[expect(clippy::disallowed_methods, reason = "nobody makes a backup in a simulation, whose stores have none")]
     let read = tokio::task::spawn_blocking(move || {
         let mut piece = Vec::with_capacity(PIECE_BYTES);
         (&mut file).take(PIECE_BYTES as u64).read_to_end(&mut piece).map(|_| (piece, file))

@@ -42,7 +42,7 @@ pub(super) async fn list(
     let fields = Fields::of(&uri, FIELDS)?;
     let query = query(&fields)?;
     if fields.flag("follow")? || wants_stream(&headers) {
-        return follow::stream(shared, permit, &fields, query, &headers);
+        return follow::stream(&shared, permit, &fields, query, &headers);
     }
     let newest_first = query.newest_first;
     let answer = shared.port.query(query).await?;

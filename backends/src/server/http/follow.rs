@@ -29,13 +29,13 @@ const PAGE_EVENTS: usize = 128;
 
 /// Streams the events of `query`: after `Last-Event-ID`, else after the cursor, else from now on.
 pub(super) fn stream(
-    shared: Arc<Shared>,
+    shared: &Arc<Shared>,
     permit: Permit,
     fields: &Fields,
     query: Query,
     headers: &HeaderMap,
 ) -> Result<Response, HttpError> {
-    let follower = Follower::new(&shared, permit, fields, query, headers)?;
+    let follower = Follower::new(shared, permit, fields, query, headers)?;
     let interval = follower.shared.config.limits.heartbeat_deadline / 3;
     let events = stream::unfold(follower, |mut follower| async {
         let event = match follower.next().await? {

@@ -86,12 +86,11 @@ pub(super) async fn publish(
     let headers = request.headers().clone();
     let incoming = Incoming::of(&headers)?;
     let text = body(&shared, request).await?;
-    let (mut events, guards) = match incoming {
-        Some(mode) => (mode.read(&headers, &text)?, Vec::new()),
-        None => {
-            let batch = decode(&text)?;
-            (batch.events.into_iter().map(|Strict(event)| event).collect::<Vec<NewEvent>>(), batch.guards)
-        }
+    let (mut events, guards) = if let Some(mode) = incoming {
+        (mode.read(&headers, &text)?, Vec::new())
+    } else {
+        let batch = decode(&text)?;
+        (batch.events.into_iter().map(|Strict(event)| event).collect::<Vec<NewEvent>>(), batch.guards)
     };
     drop(text);
     in_trace_of(&headers, &mut events);

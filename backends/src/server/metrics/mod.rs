@@ -282,11 +282,13 @@ fn of_bus(metrics: &Metrics, page: &mut Page) {
     page.histogram("dacapo_commit_duration_seconds", help, &metrics.commit_us, 1_000_000);
 }
 
+/// What is told of each service.
+type Figure<'a> = &'a dyn Fn(&ServiceStatus) -> u64;
+
 fn of_services(shared: &Shared, services: &[ServiceStatus], page: &mut Page) {
     let end = shared.position.get();
     let connected = |service: &ServiceStatus| service.instances.iter().filter(|it| it.connected).count() as u64;
     let ready = |service: &ServiceStatus| service.instances.iter().filter(|it| it.connected && it.ready).count() as u64;
-    type Figure<'a> = &'a dyn Fn(&ServiceStatus) -> u64;
     let figures: [(&str, &str, &str, Figure<'_>); 8] = [
         (
             "dacapo_service_lag_events",

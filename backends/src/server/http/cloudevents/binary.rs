@@ -77,15 +77,12 @@ fn decoded(value: &str) -> Result<String, Unfit> {
     let digit = |index: usize| bytes.get(index).and_then(|byte| char::from(*byte).to_digit(16));
     let (mut decoded, mut index) = (Vec::with_capacity(bytes.len()), 0);
     while let Some(byte) = bytes.get(index) {
-        match (byte, digit(index + 1), digit(index + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push((high * 16 + low) as u8);
-                index += 3;
-            }
-            _ => {
-                decoded.push(*byte);
-                index += 1;
-            }
+        if let (b'%', Some(high), Some(low)) = (byte, digit(index + 1), digit(index + 2)) {
+            decoded.push((high * 16 + low) as u8);
+            index += 3;
+        } else {
+            decoded.push(*byte);
+            index += 1;
         }
     }
     String::from_utf8(decoded).map_err(|_| Unfit::NoCloudEvent(format!("{value:?} is no UTF-8")))
