@@ -18,6 +18,12 @@ use tokio::{
 };
 use traffic::{PATIENCE, Server, Traffic, judge};
 
+/// On a thread that may wait, while the traffic goes on.
+#[expect(clippy::disallowed_methods, reason = "real processes are waited for, and nothing is simulated")]
+fn aside<T: Send + 'static>(wait: impl FnOnce() -> T + Send + 'static) -> tokio::task::JoinHandle<T> {
+    tokio::task::spawn_blocking(wait)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bus_that_is_asked_to_end_and_started_again_delivers_nothing_twice() {
     let scratch = Scratch::new("graceful");
@@ -26,7 +32,7 @@ async fn a_bus_that_is_asked_to_end_and_started_again_delivers_nothing_twice() {
         let server = Server::start(scratch.path());
         traffic.meet(&server);
         sleep(Duration::from_millis(350)).await;
-        let ended = tokio::task::spawn_blocking(move || server.end()).await.expect("does not panic");
+        let ended = aside(move || server.end()).await.expect("does not panic");
         assert_eq!(ended, Some(0), "it ends by itself, and well");
         traffic.lose();
     }
@@ -50,7 +56,7 @@ async fn a_backup_made_under_load_is_a_prefix_of_the_log_with_its_completions() 
     sleep(Duration::from_millis(500)).await;
     let url = bus(&server);
     let directory = scratch.path().to_owned();
-    let made = tokio::task::spawn_blocking(move || {
+    let made = aside(move || {
         let of_file = run(&directory, &["backup", "--db", "kill.db", "-o", "by-file.db", "--json"]);
         let of_bus = run(&directory, &["backup", "--bus", &url, "-o", "by-bus.db", "--json"]);
         let again = run(&directory, &["backup", "--bus", &url, "-o", "by-file.db"]);
@@ -120,7 +126,7 @@ async fn why_tells_who_has_the_event_and_what_a_file_can_know() {
     let holding = tokio::spawn(traffic::hold_one(seen));
     let held = timeout(PATIENCE, holding).await.expect("is delivered").expect("does not panic");
     let directory = scratch.path().to_owned();
-    let asked = tokio::task::spawn_blocking(move || {
+    let asked = aside(move || {
         let ask = |service: &str, key: &str, more: &[&str]| {
             let mut arguments = vec!["why", "--service", service, "--key", key];
             arguments.extend_from_slice(more);
@@ -149,7 +155,8 @@ fn on_a_small_disk(scratch: &Scratch) -> Option<(Server, std::path::PathBuf)> {
     let mount = format!("mount -t tmpfs -o size=3m tmpfs {0} && cd {0}", disk.display());
     let may = std::process::Command::new("unshare").args(["-Urm", "sh", "-c", &mount]).output();
     if !may.is_ok_and(|output| output.status.success()) {
-        println!("skipped: no file system can be mounted here");
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), "skipped: no file system can be mounted here");
         return None;
     }
     let bus = env!("CARGO_BIN_EXE_dacapo");
@@ -223,6 +230,6 @@ async fn a_full_disk_is_told_with_throttled_while_reads_go_on_and_ends_by_itself
         let (status, body) = server.ask("GET", &format!("/v1/events/{number}"), "");
         assert!(status == 200 && body.contains(&format!("\"e-{number}\"")), "{number} was accepted: {status}");
     }
-    let ended = tokio::task::spawn_blocking(move || server.end()).await.expect("does not panic");
+    let ended = aside(move || server.end()).await.expect("does not panic");
     assert_eq!(ended, Some(0));
 }
