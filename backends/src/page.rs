@@ -54,10 +54,11 @@ pub(crate) fn page_limit(limit: usize) -> usize {
 
 /// Names and payload, without the JSON around them.
 fn size_of_event(event: &Event) -> usize {
-    let Event { id, event_type, key, correlation, causation, source, data, .. } = event;
+    let Event { id, event_type, key, correlation, causation, source, data, attributes, .. } = event;
     let causation = causation.as_ref().map_or("", |id| id.as_str());
     [id.as_str(), event_type.as_str(), key.as_str(), correlation.as_str(), causation, source.as_str(), data.as_str()]
         .into_iter()
         .map(str::len)
-        .sum()
+        .sum::<usize>()
+        + attributes.bytes()
 }

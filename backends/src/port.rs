@@ -11,11 +11,20 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use dacapo_core::{
     names::{Position, Term},
-    store::{Answer, Commit, Completion, Found, LookUp, Page, Query, Read, Recovered, StoreError},
+    store::{Answer, BackedUp, Commit, Completion, Found, LookUp, Page, Query, Read, Recovered, StoreError},
 };
 
 /// An answer of the store that is still to come.
 pub type Pending<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'static>>;
+
+/// How large a store is on disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Size {
+    /// The file itself.
+    pub store_bytes: u64,
+    /// Its write-ahead log.
+    pub wal_bytes: u64,
+}
 
 /// A store behind an asynchronous door. Each method is the one of the same name of
 /// [`Store`](dacapo_core::store::Store) or [`Reader`](dacapo_core::store::Reader).
@@ -34,4 +43,14 @@ pub trait StorePort: Send + Sync + 'static {
     fn completions(&self, positions: Vec<Position>) -> Pending<Vec<Completion>>;
     /// The newest term that was handed out.
     fn current_term(&self) -> Pending<Term>;
+    /// How large the store is on disk; none if it is nowhere. Told at once, whatever the store is doing.
+    fn size(&self) -> Option<Size> {
+        None
+    }
+    /// Makes a backup beside the store.
+    fn back_up(&self, bytes_per_second: Option<u64>) -> Pending<BackedUp> {
+        let _ = bytes_per_second;
+        let sentence = "this kind of store cannot be backed up while it is in use".to_owned();
+        Box::pin(std::future::ready(Err(StoreError::NotAStore(sentence))))
+    }
 }

@@ -1,23 +1,26 @@
 //! Production's [`StorePort`]: blocking stores on threads of their own.
 //!
-//! One thread writes, for a store has one writer anyway. What the bus asks and what strangers ask are read by
+//! One thread writes, for a store has one writer anyway. What the bus asks, what strangers ask and backups are read by
 //! different threads, so that a flood of expensive queries never delays a look-up that a publish waits for.
 //! The threads end when the port is dropped, which waits for what is under way. A thread that panics takes its callers
 //! with it: a store that broke its own rules must not be asked again.
 
 use std::{
     fmt,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread::{Builder, JoinHandle},
 };
 
 use dacapo_core::{
     names::{Position, Term},
-    store::{Answer, Commit, Completion, Found, LookUp, Page, Query, Read, Reader, Recovered, Store, StoreError},
+    store::{
+        Answer, BackedUp, Commit, Completion, Found, LookUp, Page, Query, Read, Reader, Recovered, Store, StoreError,
+    },
 };
 use tokio::sync::oneshot;
 
-use crate::port::{Pending, StorePort};
+use crate::port::{Pending, Size, StorePort};
 
 type Job<T> = Box<dyn FnOnce(&mut T) + Send>;
 
@@ -26,7 +29,11 @@ pub struct ThreadedStore {
     writer: Queue<dyn Store>,
     inside: Queue<dyn Reader>,
     outside: Queue<dyn Reader>,
+    /// For what may take minutes.
+    keeper: Queue<dyn Reader>,
     threads: Vec<JoinHandle<()>>,
+    /// Where the store is, if that was told.
+    path: Option<PathBuf>,
 }
 
 /// A queue of jobs; `None` once the port is being dropped.
@@ -36,11 +43,13 @@ impl ThreadedStore {
     /// Starts the threads: one that writes, `readers` for the bus, and as many for questions from outside.
     pub fn start(store: impl Store + 'static, readers: usize) -> Result<Self, StoreError> {
         assert!(readers > 0, "a store that nobody can read serves no bus");
-        let mut threads = Vec::with_capacity(1 + 2 * readers);
+        let mut threads = Vec::with_capacity(2 + 2 * readers);
         let (inside, jobs) = queue();
         read_with(&store, "inside", jobs, readers, &mut threads)?;
         let (outside, jobs) = queue();
         read_with(&store, "outside", jobs, readers, &mut threads)?;
+        let (keeper, jobs) = queue();
+        read_with(&store, "keeper", jobs, 1, &mut threads)?;
         let (writer, jobs) = queue::<dyn Store>();
         let mut store: Box<dyn Store> = Box::new(store);
         threads.push(spawn("dacapo-store-writer".to_owned(), move || {
@@ -48,7 +57,16 @@ impl ThreadedStore {
                 job(&mut *store);
             }
         })?);
-        Ok(Self { writer, inside, outside, threads })
+        Ok(Self { writer, inside, outside, keeper, threads, path: None })
+    }
+}
+
+impl ThreadedStore {
+    /// Tells where the store is, so that its size can be told.
+    #[must_use]
+    pub fn at(mut self, path: impl Into<PathBuf>) -> Self {
+        self.path = Some(path.into());
+        self
     }
 }
 
@@ -137,12 +155,25 @@ impl StorePort for ThreadedStore {
     fn current_term(&self) -> Pending<Term> {
         self.inside.ask(Reader::current_term)
     }
+
+    fn size(&self) -> Option<Size> {
+        let path = self.path.as_deref()?;
+        let mut wal = path.as_os_str().to_owned();
+        wal.push("-wal");
+        // The length alone: a file that is opened here and closed again would take SQLite's locks with it.
+        let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+        Some(Size { store_bytes: bytes(path), wal_bytes: bytes(Path::new(&wal)) })
+    }
+
+    fn back_up(&self, bytes_per_second: Option<u64>) -> Pending<BackedUp> {
+        self.keeper.ask(move |reader| reader.back_up(None, bytes_per_second))
+    }
 }
 
 impl Drop for ThreadedStore {
     fn drop(&mut self) {
         // The queues end first, or the threads would wait for ever; a file is closed when the port is gone.
-        (self.writer.0, self.inside.0, self.outside.0) = (None, None, None);
+        (self.writer.0, self.inside.0, self.outside.0, self.keeper.0) = (None, None, None, None);
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the store panicked");

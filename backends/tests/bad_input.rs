@@ -156,7 +156,7 @@ async fn bad_bodies_are_told_where_they_are_wrong() {
         let shown: String = body.chars().take(60).collect();
         assert_eq!(got, status, "{shown}: {answer}");
         assert!(answer.to_string().contains(told), "{shown}: {answer}");
-        assert!(answer["error"].is_string() && answer["help"].is_string(), "{shown}: {answer}");
+        assert!(answer["detail"].is_string() && answer["help"].is_string(), "{shown}: {answer}");
     }
     let bytes = b"POST /v1/events HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-length: 2\r\n\r\n\xff\xfe";
     assert!(server.raw(bytes).await.starts_with("HTTP/1.1 400"));
@@ -212,7 +212,7 @@ async fn a_reader_that_does_not_read_is_cut_and_the_others_do_not_notice() {
         loop {
             let (_, metrics) = server.get("/metrics").await;
             let metrics = metrics.as_str().expect("is text");
-            if metrics.contains("dacapo_readers_slow_total 1\n") && metrics.contains("dacapo_sockets 0\n") {
+            if metrics.contains("dacapo_readers_slow_total 1\n") && metrics.contains("dacapo_connections 0\n") {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -258,7 +258,7 @@ async fn connections_beyond_the_limit_are_told_so() {
     let (one, two) = (server.socket().await, server.socket().await);
     let (status, body) = server.get("/healthz").await;
     assert_eq!(status, 503);
-    assert!(body["error"].as_str().expect("is text").contains("2 connections are open"), "{body}");
+    assert!(body["detail"].as_str().expect("is text").contains("2 connections are open"), "{body}");
     assert!(server.try_socket().await.is_err());
     drop((one, two));
     server.until_ready().await;
@@ -280,7 +280,7 @@ async fn a_connection_that_vanishes_in_the_middle_of_anything_leaves_nothing_beh
         drop(socket);
     }
     let gone = async {
-        while !server.get("/metrics").await.1.as_str().expect("is text").contains("dacapo_sockets 0\n") {
+        while !server.get("/metrics").await.1.as_str().expect("is text").contains("dacapo_connections 0\n") {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

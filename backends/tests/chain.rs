@@ -63,6 +63,7 @@ fn event(position: u64, pence: u64) -> Event {
         time: WallTime(position),
         source: Source::of("teller"),
         data: Data::of(&serde_json::json!({ "pence": pence })),
+        attributes: dacapo_core::Attributes::default(),
     }
 }
 

@@ -48,6 +48,7 @@ fn event(position: u64) -> Arc<Event> {
         time: WallTime(1_700_000_000_000_000 + position),
         source: Source::of("accounts"),
         data: Data::of(&format!("payload {position}")),
+        attributes: dacapo_core::Attributes::default(),
     })
 }
 
@@ -193,7 +194,7 @@ fn a_newer_schema_is_refused() {
     let path = filled("newer", 10);
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let sentence = refusal(&path);
-    assert!(sentence.contains("written by a newer Dacapo (schema 99, this one knows up to 3); open it with that"));
+    assert!(sentence.contains("written by a newer Dacapo (schema 99, this one knows up to 4); open it with that"));
 }
 
 #[test]

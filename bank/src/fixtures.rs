@@ -16,6 +16,7 @@ pub(crate) fn event(version: u64, key: &str, event_type: &str, data: &Value) -> 
         time: WallTime::default(),
         source: Source::of("test"),
         data: Data::of(data),
+        attributes: dacapo_core::Attributes::default(),
     }
 }
 

@@ -65,6 +65,7 @@ impl ToyLog {
             time: WallTime::default(),
             source: Source::of("toy"),
             data: Data::of(data),
+            attributes: dacapo_core::Attributes::default(),
         });
     }
 

@@ -83,6 +83,7 @@ impl Pair {
             correlation: None,
             causation: None,
             source: Some(Source::of("bench")),
+            attributes: dacapo_core::Attributes::default(),
             data: Data::of(
                 "a payload of two hundred bytes, as in the comparison with the peers; it says nothing else than that, \
                             at some length, until it has about as many bytes as the events of a bank have on average",

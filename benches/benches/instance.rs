@@ -119,6 +119,7 @@ impl Pair {
             time: WallTime(1),
             source: Source::of("bench"),
             data: Data::of(data),
+            attributes: dacapo_core::Attributes::default(),
         };
         let token = Token { term: Term(1), session: 1, epoch: 1, attempt: 1 };
         let previous = Version(version.0 - 1);

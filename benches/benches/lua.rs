@@ -33,6 +33,7 @@ fn event(position: u64, key: &str, version: u64, event_type: &str, data: &Value)
         time: WallTime(1),
         source: Source::of("bench"),
         data: Data::of(data),
+        attributes: dacapo_core::Attributes::default(),
     }
 }
 

@@ -67,6 +67,7 @@ impl Log {
             time: WallTime(self.position),
             source: Source::of("accounts"),
             data: self.data.clone(),
+            attributes: dacapo_core::Attributes::default(),
         }
     }
 }

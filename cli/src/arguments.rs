@@ -65,6 +65,10 @@ pub(crate) enum Verb {
     Bench(BenchArguments),
     /// Look into a store, or ask a running bus
     Events(EventsArguments),
+    /// Why a lane stands still, in one paragraph, and what to do about it
+    Why(WhyArguments),
+    /// A copy of a store that is in use, compacted and checked
+    Backup(BackupArguments),
     /// The viewer: what caused what, in a browser, of a store or of recorded runs
     View(ViewArguments),
     /// A run or a selection of events as one file: .html, .svg, .dot or .jsonl
@@ -345,6 +349,12 @@ pub(crate) struct DemoArguments {
 pub(crate) struct ServeArguments {
     #[command(flatten)]
     pub(crate) settings: SettingArguments,
+    /// Where spans of sampled traces go: an OpenTelemetry collector's OTLP over HTTP, such as `http://127.0.0.1:4318`
+    #[arg(long, value_name = "URL")]
+    pub(crate) otlp: Option<String>,
+    /// An origin whose pages may ask this bus, such as `https://console.example`; may be given again. None by default
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) cors: Vec<String>,
 }
 
 /// `service`
@@ -409,6 +419,46 @@ pub(crate) struct EventsArguments {
     /// At most so many
     #[arg(short = 'n', long, value_name = "N")]
     pub(crate) limit: Option<u64>,
+    #[command(flatten)]
+    pub(crate) client: ClientArguments,
+}
+
+/// `backup`
+#[derive(Debug, Args)]
+pub(crate) struct BackupArguments {
+    /// A store, read directly; a bus may be writing to it
+    #[arg(long, value_name = "FILE", conflicts_with = "bus", required_unless_present = "bus")]
+    pub(crate) db: Option<PathBuf>,
+    /// A running bus, such as `http://127.0.0.1:7171`: it makes the backup beside its store, and sends it
+    #[arg(long, value_name = "URL")]
+    pub(crate) bus: Option<String>,
+    /// How to reach it
+    #[command(flatten)]
+    pub(crate) client: ClientArguments,
+    /// Where the backup goes; a file that is there is never overwritten
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// MiB written in a second at most, so that the bus keeps its disk; 0: as fast as it goes
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(0..=1 << 20))]
+    pub(crate) rate: u64,
+}
+
+/// `why`
+#[derive(Debug, Args)]
+pub(crate) struct WhyArguments {
+    /// The service
+    #[arg(long, value_name = "NAME")]
+    pub(crate) service: String,
+    /// The key
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: String,
+    /// A store, read directly; the bus need not run, but then owners and open deliveries are unknown
+    #[arg(long, value_name = "FILE", conflicts_with = "bus", required_unless_present = "bus")]
+    pub(crate) db: Option<PathBuf>,
+    /// A running bus, such as `http://127.0.0.1:7171`
+    #[arg(long, value_name = "URL")]
+    pub(crate) bus: Option<String>,
+    /// How to reach it
     #[command(flatten)]
     pub(crate) client: ClientArguments,
 }

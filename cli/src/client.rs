@@ -101,7 +101,19 @@ impl Bus {
         http::send_over(stream, host, method, path, &headers, body).await
     }
 
-    /// The same, where anything but success is an error that says what the bus said.
+    /// Writes an answer's body into a file, however long it takes, and returns the value of one of its headers.
+    pub(crate) async fn download(&self, path: &str, header: &str, to: &mut fs::File) -> anyhow::Result<String> {
+        let host = self.connector.host();
+        let stream = timeout(CONNECT_DEADLINE, self.connector.connect())
+            .await
+            .with_context(|| format!("{host} did not answer within {} s", CONNECT_DEADLINE.as_secs()))?
+            .with_context(|| format!("cannot reach {host}; is the bus running there?"))?;
+        let bearer = self.secret.as_ref().map(|secret| format!("Bearer {}", secret.reveal()));
+        let headers: Vec<(&str, &str)> = bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
+        http::download(stream, host, path, &headers, header, to).await
+    }
+
+    /// Sends one request, where anything but success is an error that says what the bus said.
     pub(crate) async fn ask<T: DeserializeOwned>(&self, method: &str, path: &str, body: String) -> anyhow::Result<T> {
         let reply = self.send(method, path, body).await?;
         let host = self.connector.host();
@@ -115,8 +127,8 @@ impl Bus {
 /// The sentences of an error, or all of what came.
 fn said(body: &str) -> String {
     let value: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
-    match (value["error"].as_str(), value["help"].as_str()) {
-        (Some(error), Some(help)) => format!("{error}; {help}"),
+    match (value["detail"].as_str(), value["help"].as_str()) {
+        (Some(detail), Some(help)) => format!("{detail}; {help}"),
         _ => body.to_owned(),
     }
 }

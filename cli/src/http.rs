@@ -1,7 +1,7 @@
 //! One HTTP request at a time, to our own servers. Nothing is kept open and nothing is tried again: the callers know
 //! what a repetition means.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, io::Write as _, time::Duration};
 
 use anyhow::{Context as _, bail};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -88,6 +88,47 @@ async fn exchange(
     };
     connection.abort();
     Ok(Reply { status, body: String::from_utf8_lossy(&bytes).into_owned() })
+}
+
+/// Writes an answer's body into a file, however long it takes, and returns the value of one of its headers.
+pub(crate) async fn download(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    authority: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    header: &str,
+    to: &mut std::fs::File,
+) -> anyhow::Result<String> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::spawn(connection);
+    let mut request = Request::builder().uri(path).header("host", authority);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = sender.send_request(request.body(Full::new(Bytes::new()))?).await?;
+    let status = response.status().as_u16();
+    let value = response.headers().get(header).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let mut body = response.into_body();
+    if status != 200 {
+        let text = Limited::new(body, BODY_BYTES_MAX).collect().await.map(http_body_util::Collected::to_bytes);
+        let text = text.unwrap_or_default();
+        bail!("{authority} answered {status}: {}", String::from_utf8_lossy(&text));
+    }
+    while let Some(frame) = body.frame().await {
+        let frame = frame.with_context(|| format!("the answer of {authority} broke off"))?;
+        if let Ok(piece) = frame.into_data() {
+            to.write_all(&piece)?;
+        }
+    }
+    connection.abort();
+    value.with_context(|| format!("what listens at {authority} is no bus of ours"))
+}
+
+/// A text as one segment of a path, or one value of a query.
+pub(crate) fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    percent_encode(text, &mut encoded);
+    encoded
 }
 
 /// Appends a text so that it can stand in a path or a query.

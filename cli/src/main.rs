@@ -5,6 +5,7 @@
 //! [`terminal`] alone, and `anyhow` stops here: the other rooms have errors of their own.
 
 mod arguments;
+mod backup;
 mod bench;
 mod bugs;
 mod client;
@@ -35,6 +36,7 @@ mod terminal;
 mod token;
 mod verify;
 mod view;
+mod why;
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -70,6 +72,8 @@ fn obey(terminal: &Terminal, verb: Verb) -> Exit {
         Verb::New(arguments) => new_service::run(terminal, &arguments),
         Verb::Bench(arguments) => bench::run(terminal, &arguments),
         Verb::Events(arguments) => events::run(terminal, &arguments),
+        Verb::Backup(arguments) => backup::run(terminal, &arguments),
+        Verb::Why(arguments) => why::run(terminal, &arguments),
         Verb::View(arguments) => view::run(terminal, &arguments),
         Verb::Export(arguments) => view::export::run(terminal, &arguments),
         Verb::Diff(arguments) => view::diff::run(terminal, &arguments),

@@ -9,11 +9,11 @@ use axum::serve::Listener;
 use dacapo_backends::{
     SqliteStore,
     clock::{SystemClock, SystemEntropy},
-    server::{self, Parts, ServerConfig, Shutdown, Tokens},
+    server::{self, Parts, ServerConfig, Shutdown},
     threaded::ThreadedStore,
 };
 use dacapo_core::{
-    Limits, NodeName,
+    NodeName,
     hooks::{Clock as _, NoHooks, World},
     store::StoreError,
 };
@@ -38,7 +38,8 @@ pub(crate) fn open(path: &Path, demands_tokens: bool) -> anyhow::Result<Threaded
              make one with `dacapo token new ops --administer --db {shown}`"
         )));
     }
-    ThreadedStore::start(store, READERS).context("cannot start the store's threads")
+    let store = ThreadedStore::start(store, READERS).context("cannot start the store's threads")?;
+    Ok(store.at(path))
 }
 
 /// Takes the port.
@@ -62,18 +63,10 @@ pub(crate) fn world(node: &str) -> World {
 pub(crate) async fn serve<L: Listener>(
     listener: L,
     store: ThreadedStore,
-    limits: Limits,
-    tokens: Tokens,
+    config: ServerConfig,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
-    server::serve(Parts {
-        listener,
-        port: Arc::new(store),
-        world: world("bus"),
-        config: ServerConfig { limits, tokens, ..ServerConfig::default() },
-        shutdown,
-    })
-    .await?;
+    server::serve(Parts { listener, port: Arc::new(store), world: world("bus"), config, shutdown }).await?;
     Ok(())
 }
 

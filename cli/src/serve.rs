@@ -1,7 +1,10 @@
 //! `dacapo serve`: the production bus.
 
 use dacapo_backends::{
-    server::{self, Tokens, Trigger},
+    server::{
+        self, ServerConfig, Tokens, Trigger,
+        spans::{Collector, Spans, export},
+    },
     tls::{Certificate, TlsListener},
 };
 use serde::Serialize;
@@ -32,6 +35,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ServeArguments) -> anyhow::Re
         Some((chain, key)) => Some(Certificate::read(chain, key).map_err(|error| Usage::error(error.to_string()))?),
         None => None,
     };
+    let collector = arguments.otlp.as_deref().map(collector).transpose()?;
     let tokens = if settings.auth { Tokens::Demanded } else { Tokens::Kept };
     let store = production::open(&db, settings.auth)?;
     logging::start();
@@ -41,20 +45,27 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ServeArguments) -> anyhow::Re
         // Port 0 means any: only the listener knows which.
         let address = listener.local_addr()?;
         let (trigger, shutdown) = Trigger::new();
+        let spans = collector.map(|collector| {
+            let (spans, exported) = Spans::channel();
+            tokio::spawn(export(exported, collector));
+            spans
+        });
+        let limits = settings.limits;
+        let config =
+            ServerConfig { limits, tokens, spans, cors_origins: arguments.cors.clone(), ..ServerConfig::default() };
         let db = db.display().to_string();
         let scheme = if certificate.is_some() { "https" } else { "http" };
         terminal.object("listening", &Listening { bus: format!("{scheme}://{address}"), db: db.clone() });
         terminal.line(format_args!("{} {scheme}://{address}  on {db}  (Ctrl-C ends)", strong("bus")));
         let plain = server::tcp(listener);
-        let limits = settings.limits;
         let serving = async move {
             match certificate {
-                None => production::serve(plain, store, limits, tokens, shutdown).await,
+                None => production::serve(plain, store, config, shutdown).await,
                 Some(certificate) => {
                     let following = std::sync::Arc::clone(&certificate);
                     let follow = tokio::spawn(async move { following.follow().await });
                     let listener = TlsListener::new(plain, certificate)?;
-                    let served = production::serve(listener, store, limits, tokens, shutdown).await;
+                    let served = production::serve(listener, store, config, shutdown).await;
                     follow.abort();
                     served
                 }
@@ -70,6 +81,12 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ServeArguments) -> anyhow::Re
             }
         }
         Ok(Exit::Passed)
+    })
+}
+
+fn collector(url: &str) -> anyhow::Result<Collector> {
+    Collector::of(url).ok_or_else(|| {
+        Usage::error(format!("{url:?} is no collector; give its OTLP over plain HTTP, such as http://127.0.0.1:4318"))
     })
 }
 

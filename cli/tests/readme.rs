@@ -166,6 +166,7 @@ fn the_service_shown_is_one_and_folds_what_it_says() {
         time: WallTime(0),
         source: Source::of("door"),
         data: Data::null(),
+        attributes: dacapo_core::Attributes::default(),
     };
     let mut greetings = 0;
     for (version, event_type) in [(1, "GuestArrived"), (2, "GuestGreeted"), (3, "GuestArrived")] {

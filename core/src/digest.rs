@@ -172,7 +172,8 @@ pub fn digest_of<T: Hash + ?Sized>(seed: u64, value: &T) -> u64 {
 /// a misplaced event passes. It is part of the store's format, which is why it spells out its fields and their lengths
 /// instead of relying on `Hash`, whose calls may change with the compiler.
 pub fn checksum(event: &Event) -> u64 {
-    let Event { position, id, event_type, key, version, correlation, causation, time, source, data } = event;
+    let Event { position, id, event_type, key, version, correlation, causation, time, source, data, attributes } =
+        event;
     let mut hasher = LastingHasher::new(0);
     for number in [position.0, version.0, time.0, u64::from(causation.is_some())] {
         hasher.write_u64(number);
@@ -180,6 +181,11 @@ pub fn checksum(event: &Event) -> u64 {
     let causation = causation.as_ref().map_or("", |id| id.as_str());
     let texts = [id.as_str(), event_type.as_str(), key.as_str(), correlation.as_str(), causation, source.as_str()];
     for text in texts.into_iter().chain([data.as_str()]) {
+        hasher.write_u64(text.len() as u64);
+        hasher.write(text.as_bytes());
+    }
+    // None of them leave no mark, since there were none in the files of former versions.
+    for text in attributes.iter().flat_map(|(name, value)| [name, value]) {
         hasher.write_u64(text.len() as u64);
         hasher.write(text.as_bytes());
     }
@@ -203,6 +209,7 @@ mod tests {
             time: WallTime(1_700_000_000_000_000),
             source: Source::of("accounts"),
             data: Data::of(&["a", "b"]),
+            attributes: crate::Attributes::default(),
         }
     }
 
@@ -213,7 +220,7 @@ mod tests {
 
     #[test]
     fn the_checksum_depends_on_every_field() {
-        let changes: [fn(&mut Event); 11] = [
+        let changes: [fn(&mut Event); 12] = [
             |event| event.position = Position(8),
             |event| event.id = EventId::of("e-8"),
             |event| event.event_type = EventType::of("Closed"),
@@ -225,6 +232,7 @@ mod tests {
             |event| event.time = WallTime(1),
             |event| event.source = Source::of("users"),
             |event| event.data = Data::of(&["a", "c"]),
+            |event| event.attributes = crate::Attributes::default().with("traceparent", "t").expect("is one"),
         ];
         let mut sums = vec![checksum(&event())];
         for change in changes {

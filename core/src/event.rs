@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
 
 use crate::{
+    attributes::Attributes,
     names::{CorrelationId, EventId, EventType, Key, Position, Source, Version},
     time::WallTime,
 };
@@ -145,6 +146,9 @@ pub struct Event {
     pub source: Source,
     /// What it says.
     pub data: Data,
+    /// What else its publisher says of it, such as the trace that it belongs to.
+    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    pub attributes: Attributes,
 }
 
 /// What a publisher demands of a key's head. In JSON: `"any"`, or the number.
@@ -223,6 +227,9 @@ pub struct NewEvent {
     /// What it says.
     #[serde(default)]
     pub data: Data,
+    /// What else the publisher says of it; no part of what makes it the same event.
+    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    pub attributes: Attributes,
 }
 
 /// The bus's answer for each published event. A batch is accepted whole or not at all, so all events of a batch

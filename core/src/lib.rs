@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`names`] | ids, keys, types, versions, positions: small checked values |
 //! | [`time`] | the monotonic clock and the wall clock, kept apart |
+//! | [`attributes`] | what else a publisher says of an event |
 //! | [`event`] | events, expectations, guards, receipts |
 //! | [`wire`] | the frames between an instance and the bus, and their JSON |
 //! | [`store`] | what the bus asks of a store, and what it commits |
@@ -19,10 +20,12 @@
 //! | [`hashed`] | a value that records share and hash once |
 //! | [`hooks`] | where a driver lets a simulator interfere |
 //! | [`limits`] | every limit, with its reason |
+//! | [`why`] | why a lane stands where it stands, in a paragraph |
 //! | [`marks`] | the places of the machines that a campaign should reach |
 //! | [`planted`] | the planted bugs with which the harness tests itself |
 
 pub mod access;
+pub mod attributes;
 pub mod bus;
 pub mod digest;
 pub mod event;
@@ -38,8 +41,10 @@ pub mod store;
 mod text;
 pub mod time;
 pub mod trace;
+pub mod why;
 pub mod wire;
 
+pub use attributes::Attributes;
 pub use event::{Data, Event, Expectation, Guard, NewEvent, Receipt, Refusal};
 pub use limits::Limits;
 pub use names::{

@@ -20,6 +20,12 @@ pub const FRAME_BYTES_MAX: usize = 4 << 20;
 /// One event's payload. Larger things belong in a blob store, with their address in the event.
 pub const DATA_BYTES_MAX: usize = 1 << 20;
 
+/// What else a publisher says of an event: more than this belongs into the data.
+pub const ATTRIBUTES_MAX: usize = 16;
+
+/// The value of one attribute: a `tracestate` has 512 bytes.
+pub const ATTRIBUTE_BYTES_MAX: usize = 1_024;
+
 /// How deep one event's payload may be nested. Readers of JSON give up at 128 levels, of which a frame takes some itself: what
 /// is deeper would enter the log, and could then be read by nobody.
 pub const DATA_DEPTH_MAX: usize = 100;

@@ -56,6 +56,7 @@ fn words(what: &What) -> String {
     match what {
         What::Started { incarnation } => format!("starts, incarnation {incarnation}"),
         What::Stopped { reason } => format!("stops: {reason}"),
+        What::Draining {} => "is about to end, and delivers nothing more".to_owned(),
         What::OperationSent { operation, attempt, service, method, path, body } => {
             format!("asks {service} (operation {operation}, attempt {attempt}): {method} {path} {body}")
         }

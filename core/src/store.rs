@@ -7,7 +7,11 @@
 //! (service, position) is completed once; positions are 1..m; a commit of an older term is refused. Violating them is
 //! an error ([`StoreError::Violation`]) which stops the bus.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -385,6 +389,25 @@ pub struct Answer {
     pub read_at: Position,
 }
 
+/// A backup that was made and checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackedUp {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Where its log ends: it is the store's log up to here.
+    pub position: Position,
+    /// How many completions it holds.
+    pub completions: u64,
+    /// How many keys.
+    pub keys: u64,
+    /// How many services.
+    pub services: u64,
+    /// How many lanes behind.
+    pub lanes: u64,
+    /// Its size.
+    pub bytes: u64,
+}
+
 /// Why a store could not do it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -428,6 +451,12 @@ pub trait Reader: Send {
     fn completions(&mut self, positions: &[Position]) -> Result<Vec<Completion>, StoreError>;
     /// The newest term that was handed out; a bus asks at every heartbeat.
     fn current_term(&mut self) -> Result<Term, StoreError>;
+    /// Makes a copy of one moment while the store is in use, checks it, and only then gives it its name: `to`, or one beside
+    /// the store. It overwrites nothing. At most so many bytes a second are written, if a rate is given.
+    fn back_up(&mut self, to: Option<&Path>, bytes_per_second: Option<u64>) -> Result<BackedUp, StoreError> {
+        let _ = (to, bytes_per_second);
+        Err(StoreError::NotAStore("this kind of store cannot be backed up while it is in use".to_owned()))
+    }
 }
 
 /// A store: what a bus writes to.

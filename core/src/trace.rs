@@ -93,6 +93,8 @@ pub enum What {
         /// Why.
         reason: String,
     },
+    /// A bus is about to end: it delivers nothing more in this life, and goes on with everything else.
+    Draining {},
     /// A customer sent a request.
     OperationSent {
         /// The operation's id, which is its idempotency key.

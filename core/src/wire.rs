@@ -556,6 +556,7 @@ mod tests {
                 causation: None,
                 source: None,
                 data: Data::from_text(r#"{"pence":  1}"#).expect("is JSON"),
+                attributes: crate::Attributes::default(),
             }],
             guards: vec![Guard { key: Key::of("acc-4"), version: Version(2) }],
         });

@@ -23,6 +23,8 @@ kinds! {
     STARTED = 0,
     /// [`What::Stopped`]
     STOPPED = 1,
+    /// [`What::Draining`]
+    DRAINING = 44,
     /// [`What::OperationSent`]
     OPERATION_SENT = 2,
     /// [`What::OperationAnswered`]
@@ -156,6 +158,7 @@ impl Kinds {
         match what {
             What::Started { .. } => Self::STARTED,
             What::Stopped { .. } => Self::STOPPED,
+            What::Draining {} => Self::DRAINING,
             What::OperationSent { .. } => Self::OPERATION_SENT,
             What::OperationAnswered { .. } => Self::OPERATION_ANSWERED,
             What::OperationUnknown { .. } => Self::OPERATION_UNKNOWN,

@@ -35,6 +35,7 @@ pub(crate) fn event(id: &str, key: &str, position: u64, version: u64) -> Event {
         time: WallTime(position),
         source: Source::of("accounts"),
         data: Data::null(),
+        attributes: dacapo_core::Attributes::default(),
     }
 }
 
@@ -55,6 +56,7 @@ pub(crate) fn new_event(id: &str, key: &str) -> NewEvent {
         causation: None,
         source: None,
         data: Data::null(),
+        attributes: dacapo_core::Attributes::default(),
     }
 }
 

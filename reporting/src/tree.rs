@@ -84,6 +84,7 @@ mod tests {
             time: WallTime(position * 5_000),
             source: Source::of("accounts"),
             data: Data::null(),
+            attributes: dacapo_core::Attributes::default(),
         })
     }
 

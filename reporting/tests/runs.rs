@@ -31,6 +31,7 @@ fn event(position: u64, version: u64, pence: u64) -> Arc<Event> {
         time: WallTime(position * 1_000),
         source: Source::of("accounts"),
         data: Data::of(&serde_json::json!({"why": "deposit", "pence": pence})),
+        attributes: dacapo_core::Attributes::default(),
     })
 }
 

@@ -17,6 +17,8 @@ pub enum Tokens {
     Fixed(Arc<TokenBook>),
 }
 
+use super::spans::Spans;
+
 /// The limits of the bus, and the server's own.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
@@ -37,6 +39,12 @@ pub struct ServerConfig {
     pub header_deadline: Duration,
     /// How long a connection that is being closed may take to read what was sent to it.
     pub close_deadline: Duration,
+    /// Where spans of sampled traces go; nowhere by default.
+    pub spans: Option<Spans>,
+    /// Origins whose pages may ask, such as `https://console.example`; none by default.
+    pub cors_origins: Vec<String>,
+    /// How long a shutdown waits for owners to answer what was delivered to them; nothing more is delivered meanwhile.
+    pub drain_deadline: Duration,
     /// How long a shutdown waits for commits under way, and then for connections to end.
     pub shutdown_deadline: Duration,
     /// The first wait before recovering a bus that stopped; it doubles up to `restart_max`.
@@ -58,6 +66,9 @@ impl Default for ServerConfig {
             request_deadline: Duration::from_secs(10),
             header_deadline: Duration::from_secs(10),
             close_deadline: Duration::from_secs(1),
+            spans: None,
+            cors_origins: Vec::new(),
+            drain_deadline: Duration::from_secs(5),
             shutdown_deadline: Duration::from_secs(5),
             restart_first: Duration::from_millis(100),
             restart_max: Duration::from_secs(5),

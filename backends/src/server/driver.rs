@@ -31,6 +31,7 @@ use super::{
     points,
     shared::{Arrival, Phase, Shared},
     shutdown::Shutdown,
+    spans::Watch,
 };
 
 /// How one life of a bus ended.
@@ -58,6 +59,7 @@ pub(super) struct Driver<'a> {
     /// Inputs that the driver itself caused; they come before any other.
     caused: VecDeque<Input>,
     taken_over: Option<StoreError>,
+    watch: Watch,
 }
 
 /// Who is at the other end.
@@ -83,6 +85,7 @@ impl<'a> Driver<'a> {
             answers: FuturesUnordered::new(),
             caused: VecDeque::new(),
             taken_over: None,
+            watch: Watch::new(shared.config.spans.clone()),
         }
     }
 
@@ -93,6 +96,9 @@ impl<'a> Driver<'a> {
                 // A machine whose time-out is always due must not starve the other tasks of this thread.
                 tokio::task::consume_budget().await;
                 let Some(input) = self.next_input(inbox, shutdown).await else {
+                    if let Err(ended) = self.finish_deliveries(inbox).await {
+                        break ended;
+                    }
                     self.shared.phase.tell(Phase::Closing);
                     break match self.finish_commits().await {
                         Ok(()) => Ended::ShutDown,
@@ -158,7 +164,8 @@ impl<'a> Driver<'a> {
             Arrival::Frame { conn, mut frame, room } => {
                 drop(room);
                 let peer = self.conns.get_mut(&conn)?;
-                self.shared.metrics.frames_received.add(1);
+                self.shared.metrics.received(&frame);
+                self.watch.received(conn, &frame);
                 let verdict = self.shared.access.judge(self.shared, &mut peer.speaker, &mut frame);
                 if self.shared.world.hooks.recording() {
                     if matches!(frame, ToBus::Hello(_)) {
@@ -181,6 +188,7 @@ impl<'a> Driver<'a> {
             }
             Arrival::Disconnected { conn } => {
                 self.conns.remove(&conn)?;
+                self.watch.parted(conn, self.shared.world.clock.now().wall);
                 self.shared.world.record(What::Disconnected { connection: conn.0 });
                 Some(Input::Disconnected { conn })
             }
@@ -198,7 +206,10 @@ impl<'a> Driver<'a> {
     /// Takes note of an answer of the store on its way to the bus.
     fn hear(&mut self, answered: Answered) -> Input {
         if let Some(commit) = answered.commit {
-            self.shared.metrics.committed(&commit);
+            let now = self.shared.world.clock.now();
+            self.shared.metrics.committed(&commit, now.monotonic);
+            let dropped = self.watch.committed(&commit, now.wall);
+            self.shared.metrics.spans_dropped.add(dropped);
             if let Some(last) = commit.events.last() {
                 self.cut_the_revoked(&commit);
                 self.shared.position.tell(last.position);
@@ -256,6 +267,7 @@ impl<'a> Driver<'a> {
             Output::Commit(commit) => {
                 let (sequence, events, completions) = (commit.sequence, commit.events.len(), commit.completions.len());
                 self.shared.world.record(What::CommitSubmitted { sequence, events, completions });
+                self.shared.metrics.submitted(self.shared.world.clock.now().monotonic);
                 let pending = port.commit(Arc::clone(&commit));
                 self.answers.push(Box::pin(async move {
                     match pending.await {
@@ -294,6 +306,8 @@ impl<'a> Driver<'a> {
     fn send(&mut self, conn: ConnId, frame: FromBus) {
         let Some(Peer { outbox, .. }) = self.conns.get(&conn) else { return };
         self.shared.metrics.sent(&frame);
+        let dropped = self.watch.sent(conn, &frame, self.shared.world.clock.now().wall);
+        self.shared.metrics.spans_dropped.add(dropped);
         if self.shared.world.hooks.recording() {
             let frame = Frame::from(frame.clone());
             self.shared.world.record(What::FrameSent { connection: conn.0, frame });
@@ -355,9 +369,30 @@ impl<'a> Driver<'a> {
     /// Forgets a connection that the driver closed, and tells the bus.
     fn leave(&mut self, conn: ConnId) {
         if self.conns.remove(&conn).is_some() {
+            self.watch.parted(conn, self.shared.world.clock.now().wall);
             self.shared.world.record(What::Disconnected { connection: conn.0 });
             self.caused.push_back(Input::Disconnected { conn });
         }
+    }
+
+    /// Before a shutdown: delivers nothing more, and lets owners answer what they have, so that nobody handles it again
+    /// after the restart. Whoever needs longer loses nothing but the time.
+    async fn finish_deliveries(&mut self, inbox: &mut mpsc::Receiver<Arrival>) -> Result<(), Ended> {
+        self.shared.phase.tell(Phase::Draining);
+        self.shared.world.record(What::Draining {});
+        self.turn(Input::Drain).await?;
+        let deadline = sleep(self.shared.config.drain_deadline);
+        pin!(deadline);
+        let mut already_asked = Shutdown::never();
+        while self.bus.open_deliveries() > 0 {
+            let input = tokio::select! {
+                biased;
+                () = &mut deadline => return Ok(()),
+                Some(input) = self.next_input(inbox, &mut already_asked) => input,
+            };
+            self.turn(input).await?;
+        }
+        Ok(())
     }
 
     /// Before a shutdown: takes nothing new, but lets the store finish, so that whoever waits for a receipt gets it.

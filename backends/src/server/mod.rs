@@ -10,9 +10,11 @@
 //! | `access` | whose connection it is: tokens, and what they allow |
 //! | `socket` | one WebSocket: frames in, frames out |
 //! | `outbox` | what waits to be sent on a connection, bounded |
+//! | `full` | who answers while the disk is full |
 //! | `pace` | how fast a connection, and all of a token, may send |
 //! | `http` | the routes |
 //! | `shared` | what connections and routes know of the driver |
+//! | `spans` | what the bus did for a sampled trace, for OpenTelemetry |
 //! | `metrics` | counters for `/metrics` |
 //!
 //! The server refuses to decide anything: it judges no event, keeps no state of a lane, and retries no commit.
@@ -22,6 +24,7 @@ mod accept;
 mod access;
 mod config;
 mod driver;
+mod full;
 mod http;
 mod metrics;
 mod outbox;
@@ -30,6 +33,7 @@ pub mod points;
 mod shared;
 mod shutdown;
 mod socket;
+pub mod spans;
 mod told;
 
 use std::sync::Arc;
@@ -55,6 +59,7 @@ pub use outbox::weight_of;
 pub use shutdown::{Shutdown, Trigger};
 
 use driver::{Driver, Ended};
+use full::Desk;
 use outbox::End;
 use shared::{Arrival, Phase, Shared};
 
@@ -107,8 +112,10 @@ pub async fn serve<L: Listener>(parts: Parts<L>) -> Result<(), ServeError> {
     accepting.spawn(accept::run(listener, http::router(Arc::clone(&shared)), Arc::clone(&shared)));
 
     let mut back_off = BackOff::new(&shared.config);
+    // There while the disk is full.
+    let mut desk: Option<Desk<'_>> = None;
     let result = loop {
-        shared.phase.tell(Phase::Recovering);
+        shared.phase.tell(if desk.is_some() { Phase::Full } else { Phase::Recovering });
         let recovered = tokio::select! {
             biased;
             () = shutdown.requested() => break Ok(()),
@@ -116,7 +123,18 @@ pub async fn serve<L: Listener>(parts: Parts<L>) -> Result<(), ServeError> {
         };
         let recovered = match recovered {
             Ok(recovered) => recovered,
-            Err(ServeError::Store(error @ (StoreError::Io(_) | StoreError::Full(_)))) => {
+            Err(ServeError::Store(error @ StoreError::Full(_))) => {
+                if desk.is_none() {
+                    tracing::warn!(%error, "nothing is accepted until there is space");
+                }
+                shared.phase.tell(Phase::Full);
+                let desk = desk.get_or_insert_with(|| Desk::new(&shared));
+                if desk.answer(&mut inbox, back_off.next(), &mut shutdown).await {
+                    continue;
+                }
+                break Ok(());
+            }
+            Err(ServeError::Store(error @ StoreError::Io(_))) => {
                 tracing::warn!(%error, "the bus cannot recover yet and tries again");
                 if back_off.wait(&mut shutdown).await {
                     continue;
@@ -125,6 +143,10 @@ pub async fn serve<L: Listener>(parts: Parts<L>) -> Result<(), ServeError> {
             }
             Err(error) => break Err(error),
         };
+        if let Some(desk) = desk.take() {
+            tracing::warn!("there is space again, and the bus goes on");
+            desk.leave();
+        }
         match shared.access.load(&shared).await {
             Ok(()) => {}
             Err(error) => {
@@ -157,6 +179,9 @@ pub async fn serve<L: Listener>(parts: Parts<L>) -> Result<(), ServeError> {
             Ended::ShutDown => break Ok(()),
         }
     };
+    if let Some(desk) = desk.take() {
+        desk.leave();
+    }
     if !matches!(result, Err(ServeError::Died)) {
         shared.phase.tell(Phase::Closing);
         part(&shared, inbox, accepting).await;
@@ -221,10 +246,16 @@ impl BackOff {
         }
     }
 
-    /// Whether to go on; not if a shutdown was requested meanwhile.
-    async fn wait(&mut self, shutdown: &mut Shutdown) -> bool {
+    /// How long to wait this time.
+    fn next(&mut self) -> std::time::Duration {
         let wait = self.next;
         self.next = (self.next * 2).min(self.max);
+        wait
+    }
+
+    /// Whether to go on; not if a shutdown was requested meanwhile.
+    async fn wait(&mut self, shutdown: &mut Shutdown) -> bool {
+        let wait = self.next();
         tokio::select! {
             biased;
             () = shutdown.requested() => false,

@@ -32,11 +32,15 @@ use crate::port::StorePort;
 pub(super) enum Phase {
     /// There is no bus; one is being recovered from the store.
     Recovering,
+    /// There is no bus, since the disk is full: questions about the log are answered, and nothing is accepted.
+    Full,
     /// The bus runs.
     Ready {
         /// Its term.
         term: Term,
     },
+    /// The server is about to end: nothing is delivered any more, and what is delivered is being answered.
+    Draining,
     /// The server ends and takes nothing new.
     Closing,
     /// The server is gone. Nothing may be said any more.
@@ -76,6 +80,8 @@ pub(super) struct Shared {
     pub(super) phase: Told<Phase>,
     /// The end of what is durable, as the driver has heard.
     pub(super) position: Told<Position>,
+    /// One backup at a time: each writes as much as the store holds.
+    pub(super) backups: Semaphore,
     inbox: mpsc::Sender<Arrival>,
     inbox_room: Arc<Semaphore>,
     conns: AtomicU64,
@@ -117,6 +123,7 @@ impl Shared {
             access: Access::default(),
             phase: Told::new(Phase::Recovering),
             position: Told::new(Position::ZERO),
+            backups: Semaphore::new(1),
             inbox,
             inbox_room,
             conns: AtomicU64::new(1),

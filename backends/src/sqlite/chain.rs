@@ -102,7 +102,8 @@ pub(super) fn follow(before: &Hash, event: &Event) -> Hash {
         event.source.as_str(),
         event.data.as_str(),
     ];
-    for text in texts {
+    let attributes = event.attributes.iter().flat_map(|(name, value)| [name, value]);
+    for text in texts.into_iter().chain(attributes) {
         // With its length, so that nothing can move from one field to the next.
         hasher.update((text.len() as u64).to_le_bytes());
         hasher.update(text);
@@ -137,8 +138,12 @@ fn beginning(connection: &Connection) -> Result<(Position, Hash), StoreError> {
         .map_err(error::map)
 }
 
-/// Begins the chain of a store: behind whatever it holds.
+/// Begins the chain of a store that has none: behind whatever it holds.
 pub(super) fn begin(connection: &Connection) -> Result<(), StoreError> {
+    let begun: i64 = connection.query_row("SELECT count(*) FROM chain", [], |row| row.get(0)).map_err(error::map)?;
+    if begun > 0 {
+        return Ok(());
+    }
     let mut names = Names::default();
     let mut snapshot = Snapshot { connection, names: &mut names };
     let (end, mut hash) = (snapshot.end()?, BEGINNING);

@@ -129,7 +129,7 @@ impl Writer<'_> {
         correlation: i64,
         hash: &chain::Hash,
     ) -> Result<(), StoreError> {
-        let Event { position, id, event_type, version, causation, time, source, data, .. } = event;
+        let Event { position, id, event_type, version, causation, time, source, data, attributes, .. } = event;
         let next = key.version.next();
         if *version != next {
             return violation(format!("event {id} has version {version} of {}, the next one is {next}", event.key));
@@ -137,9 +137,11 @@ impl Writer<'_> {
         let event_type = self.names.intern(self.connection, event_type.as_str())?;
         let source = self.names.intern(self.connection, source.as_str())?;
         self.connection
-            .prepare_cached("INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)")
+            .prepare_cached("INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)")
             .and_then(|mut statement| {
                 let causation = causation.as_ref().map(EventId::as_str);
+                let attributes = (!attributes.is_empty())
+                    .then(|| serde_json::to_string(attributes).expect("texts by name are always JSON"));
                 statement.execute::<&[&dyn ToSql]>(&[
                     &(position.0 as i64),
                     &id.as_str(),
@@ -153,6 +155,7 @@ impl Writer<'_> {
                     &data.as_str(),
                     &(digest::checksum(event) as i64),
                     hash,
+                    &attributes,
                 ])
             })
             .map_err(|error| match error.sqlite_error_code() {

@@ -6,6 +6,7 @@
 //!
 //! | module | what lives there |
 //! |---|---|
+//! | `backup` | a copy of a store that is in use |
 //! | `schema` | the tables, and how an older file becomes a newer one |
 //! | `open` | connections: settings, and refusing files that are no store |
 //! | `checkpoint` | when the write-ahead log is brought into the file |
@@ -23,6 +24,7 @@
 //! What this module refuses to do: keep anything in memory that a look-up could be answered from (the log is the
 //! truth), retry a commit whose outcome is unknown, or go on after one without recovering.
 
+mod backup;
 mod chain;
 mod checkpoint;
 mod commit;
@@ -31,6 +33,8 @@ mod files;
 mod log;
 mod look_up;
 mod mark;
+#[cfg(test)]
+mod older;
 mod open;
 mod query;
 mod read;
@@ -53,7 +57,9 @@ use std::{
 
 use dacapo_core::{
     Position, Term,
-    store::{Answer, Commit, Completion, Found, LookUp, Page, Query, Read, Reader, Recovered, Store, StoreError},
+    store::{
+        Answer, BackedUp, Commit, Completion, Found, LookUp, Page, Query, Read, Reader, Recovered, Store, StoreError,
+    },
 };
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
@@ -180,6 +186,13 @@ enum Place {
     File { path: PathBuf, options: Options },
 }
 
+impl Place {
+    /// The operating system's file.
+    fn file(path: &Path) -> Self {
+        Self::File { path: path.to_path_buf(), options: Options::default() }
+    }
+}
+
 /// A store in a SQLite file, or in memory. Clones are handles on the same connection, so that a store in memory can
 /// outlive the bus that wrote to it.
 #[derive(Debug, Clone)]
@@ -244,7 +257,7 @@ impl Store for SqliteStore {
             Place::Memory => self.db.clone(),
             Place::File { path, options } => Shared::new(open::reader(path, options)?),
         };
-        Ok(Box::new(SqliteReader { db }))
+        Ok(Box::new(SqliteReader { db, place: self.place.clone() }))
     }
 }
 
@@ -252,6 +265,7 @@ impl Store for SqliteStore {
 #[derive(Debug)]
 pub struct SqliteReader {
     db: Shared,
+    place: Place,
 }
 
 impl SqliteReader {
@@ -261,7 +275,7 @@ impl SqliteReader {
     /// As [`SqliteStore::open`], and [`StoreError::NotAStore`] for a file that does not exist.
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let connection = open::existing_reader(path.as_ref(), &Options::default())?;
-        Ok(Self { db: Shared::new(connection) })
+        Ok(Self { db: Shared::new(connection), place: Place::file(path.as_ref()) })
     }
 
     /// Checks the whole file, as [`SqliteStore::check`] does.
@@ -292,6 +306,16 @@ macro_rules! reads {
 
             fn current_term(&mut self) -> Result<Term, StoreError> {
                 self.db.lock().snapshot(|snapshot| snapshot.current_term())
+            }
+
+            fn back_up(&mut self, to: Option<&Path>, bytes_per_second: Option<u64>) -> Result<BackedUp, StoreError> {
+                let Place::File { path, options } = &self.place else {
+                    return Err(StoreError::NotAStore(
+                        "a store in memory cannot be backed up; give the bus a file".to_owned(),
+                    ));
+                };
+                let to = to.map_or_else(|| backup::name_beside(path), Path::to_path_buf);
+                backup::back_up(&mut self.db.lock(), &to, options, bytes_per_second)
             }
         }
     )*};

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Display, sync::Arc};
 
 use dacapo_core::{
-    CorrelationId, Data, Event, EventId, EventType, Key, Position, Source, Version, WallTime, digest,
+    Attributes, CorrelationId, Data, Event, EventId, EventType, Key, Position, Source, Version, WallTime, digest,
     store::{KeyHead, StoreError},
 };
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -100,7 +100,7 @@ impl Snapshot<'_> {
             .connection
             .prepare_cached(
                 "SELECT events.id, type, keys.key, events.version, correlations.correlation, causation, source, time,
-                     data, events.checksum
+                     data, events.checksum, attributes
                  FROM events
                  JOIN keys ON keys.id = events.key
                  JOIN correlations ON correlations.id = events.correlation
@@ -218,6 +218,8 @@ struct EventRow {
     time: i64,
     data: String,
     checksum: i64,
+    /// As JSON; none if there are none.
+    attributes: Option<String>,
 }
 
 impl EventRow {
@@ -233,6 +235,7 @@ impl EventRow {
             time: row.get(7)?,
             data: row.get(8)?,
             checksum: row.get(9)?,
+            attributes: row.get(10)?,
         })
     }
 
@@ -251,6 +254,10 @@ impl EventRow {
             time: WallTime(self.time as u64),
             source: Source::new(Arc::clone(source)).map_err(told)?,
             data: Data::from_text(self.data).map_err(told)?,
+            attributes: match self.attributes {
+                Some(text) => serde_json::from_str(&text).map_err(told)?,
+                None => Attributes::default(),
+            },
         })
     }
 }

@@ -130,10 +130,15 @@ const MIGRATIONS: &[&str] = &[
         hash BLOB NOT NULL
     ) STRICT;
     ",
+    "
+    -- What else a publisher says of an event (traceparent and the like), as JSON; none for most.
+    ALTER TABLE events ADD COLUMN attributes TEXT;
+    ",
 ];
 
-/// The step with which the chain begins; its row is computed, not written in SQL.
-const CHAIN: i32 = 2;
+/// The step with which an event has all that the chain is computed from, and with which it begins where there is none yet;
+/// its row is computed, not written in SQL.
+const CHAIN: i32 = 3;
 
 /// The schema of this build.
 pub(super) const VERSION: i32 = MIGRATIONS.len() as i32;
@@ -141,7 +146,12 @@ pub(super) const VERSION: i32 = MIGRATIONS.len() as i32;
 /// Takes the steps that the file has not taken, each in a transaction of its own. Another process may be doing the
 /// same: the version is read again inside.
 pub(super) fn migrate(connection: &Connection) -> Result<(), StoreError> {
-    while version(connection)? < VERSION {
+    migrate_to(connection, VERSION)
+}
+
+/// The same up to an older schema, for tests of the steps that follow it.
+pub(super) fn migrate_to(connection: &Connection, last: i32) -> Result<(), StoreError> {
+    while version(connection)? < last {
         let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate).map_err(error::map)?;
         let taken = version(&transaction)?;
         let Ok(number) = usize::try_from(taken) else {

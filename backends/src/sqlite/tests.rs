@@ -22,6 +22,7 @@ fn commit(term: Term, position: u64, data: &str) -> Commit {
         time: WallTime(1),
         source: Source::of("customer"),
         data: Data::of(data),
+        attributes: dacapo_core::Attributes::default(),
     };
     Commit { sequence: 1, term, events: vec![Arc::new(event)], ..Commit::default() }
 }

@@ -54,6 +54,7 @@ impl Story {
                 time: WallTime::default(),
                 source: Source::of("test"),
                 data: Data::of(&data),
+                attributes: dacapo_core::Attributes::default(),
             }));
         }
         self.tell(What::CommitDurable { commit: Arc::new(commit) })

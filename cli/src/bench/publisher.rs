@@ -128,6 +128,7 @@ impl Publisher {
                     causation: None,
                     source: Some(Source::of("bench")),
                     data: data.clone(),
+                    attributes: dacapo_core::Attributes::default(),
                 }
             })
             .collect();

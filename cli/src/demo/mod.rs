@@ -15,8 +15,7 @@ mod process;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use dacapo_backends::server::{self, Tokens, Trigger};
-use dacapo_core::Limits;
+use dacapo_backends::server::{self, ServerConfig, Trigger};
 use dacapo_web::{Books, weather::weather};
 use serde::Serialize;
 use tokio::{
@@ -65,8 +64,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Res
         let mut bus_task = tokio::task::spawn_local(production::serve(
             server::tcp(listener),
             store,
-            Limits::default(),
-            Tokens::Kept,
+            ServerConfig::default(),
             shutdown,
         ));
         tokio::select! {

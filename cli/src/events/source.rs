@@ -10,7 +10,7 @@ use dacapo_core::{
 };
 use serde::Deserialize;
 
-use crate::{arguments::EventsArguments, client::Bus, exit::Usage, http::percent_encode};
+use crate::{arguments::EventsArguments, client::Bus, exit::Usage, http};
 
 /// A page of an answer.
 #[derive(Debug, Deserialize)]
@@ -65,7 +65,7 @@ fn path_of(query: &Query) -> String {
         path.push(if path.contains('?') { '&' } else { '?' });
         path.push_str(name);
         path.push('=');
-        percent_encode(value, &mut path);
+        path.push_str(&http::percent_encoded(value));
     };
     let texts = [
         ("key", query.key.as_ref().map(Key::as_str)),

@@ -154,6 +154,7 @@ fn a_store(directory: &std::path::Path) -> Vec<u8> {
         time: WallTime(position),
         source: Source::of("teller"),
         data: Data::of(&position),
+        attributes: dacapo_core::Attributes::default(),
     };
     let events = (1..=20).map(|position| event(position).into()).collect();
     store.commit(&Commit { sequence: 1, term, events, ..Commit::default() }).expect("commits");

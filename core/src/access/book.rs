@@ -189,6 +189,7 @@ mod tests {
             time: WallTime(version),
             source: Source::of("$bus"),
             data: event.data,
+            attributes: crate::Attributes::default(),
         }
     }
 

@@ -250,6 +250,7 @@ mod tests {
             causation: None,
             source: None,
             data: Data::null(),
+            attributes: crate::Attributes::default(),
         };
         Publish { request: 7, events: vec![event], guards: Vec::new() }.into()
     }

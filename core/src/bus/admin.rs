@@ -13,7 +13,7 @@ use super::{
 use crate::{
     limits::{PAGE_EVENTS_MAX, TYPES_PER_SERVICE_MAX},
     marks::bus as marks,
-    names::{EventType, Key, Position, ServiceName, TokenName, Version},
+    names::{EventType, InstanceName, Key, Position, ServiceName, TokenName, Version},
     store::{LaneChange, Page, Read, Taken},
     wire::{Error, ErrorCode, Start},
 };
@@ -24,6 +24,10 @@ impl Bus {
             Admin::Services => AdminAnswer::Services(self.services.values().map(service_status).collect()),
             Admin::Lanes { service, parked, after, limit } => match self.services.get(&service) {
                 Some(service) => AdminAnswer::Lanes(lanes(service, parked, after.as_ref(), limit)),
+                None => no_such_service(&service),
+            },
+            Admin::Lane { service, key } => match self.lane_facts(&service, key) {
+                Some(facts) => AdminAnswer::Lane(Box::new(facts)),
                 None => no_such_service(&service),
             },
             Admin::Retry { service, key } => return self.read_parked(conn, service, key, false, by),
@@ -199,16 +203,6 @@ fn not_parked(name: &ServiceName, key: &Key) -> AdminAnswer {
 }
 
 fn service_status(service: &Service) -> ServiceStatus {
-    let instances = service.instances.iter().map(|(name, instance)| InstanceStatus {
-        name: name.clone(),
-        incarnation: instance.incarnation,
-        connected: instance.conn.is_some(),
-        ready: instance.ready,
-        lanes: service.idle.owned_by(name)
-            + service.lanes.values().filter(|lane| lane.owner.as_ref() == Some(name)).count(),
-        open: instance.open as usize,
-        credit: instance.credit,
-    });
     ServiceStatus {
         name: service.name.clone(),
         types: service.types.clone(),
@@ -219,8 +213,28 @@ fn service_status(service: &Service) -> ServiceStatus {
         lanes_behind: service.lanes_behind(),
         lanes_parked: service.lanes.values().filter(|lane| lane.parked.is_some()).count(),
         system_events_skipped: service.system_events_skipped,
-        instances: instances.collect(),
+        instances: instances(service),
     }
+}
+
+/// A service's instances, by name.
+pub(super) fn instances(service: &Service) -> Vec<InstanceStatus> {
+    // One walk over the lanes, however many instances there are.
+    let mut lanes: BTreeMap<&InstanceName, usize> = BTreeMap::new();
+    let owners = service.lanes.values().filter_map(|lane| lane.owner.as_ref()).chain(service.idle.owners());
+    for owner in owners {
+        *lanes.entry(owner).or_default() += 1;
+    }
+    let instances = service.instances.iter().map(|(name, instance)| InstanceStatus {
+        name: name.clone(),
+        incarnation: instance.incarnation,
+        connected: instance.conn.is_some(),
+        ready: instance.ready,
+        lanes: lanes.get(name).copied().unwrap_or_default(),
+        open: instance.open as usize,
+        credit: instance.credit,
+    });
+    instances.collect()
 }
 
 fn lanes(service: &Service, parked: bool, after: Option<&Key>, limit: usize) -> Vec<LaneStatus> {

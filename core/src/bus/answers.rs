@@ -84,6 +84,7 @@ impl Bus {
         let origin = Origin {
             service: Some(service),
             cause: Some((first.event.id.clone(), first.event.correlation.clone())),
+            attributes: first.event.attributes.clone(),
             is_bus: false,
         };
         let (epoch, attempt) = (token.epoch, token.attempt);

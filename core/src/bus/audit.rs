@@ -10,6 +10,7 @@ use super::{
     judge::Message,
 };
 use crate::{
+    attributes::Attributes,
     event::NewEvent,
     names::{Source, TokenName},
     store::SystemEvent,
@@ -30,6 +31,7 @@ impl Bus {
             causation: None,
             source: Some(Source::of("$bus")),
             data,
+            attributes: Attributes::default(),
         };
         let bytes = event.data.as_str().len();
         let publish = Publish { request: 0, events: vec![event], guards: Vec::new() };
@@ -37,7 +39,7 @@ impl Bus {
     }
 
     pub(super) fn judge_audit(&mut self, conn: ConnId, publish: &Publish, facts: &Facts) {
-        let origin = Origin { service: None, cause: None, is_bus: true };
+        let origin = Origin { service: None, cause: None, attributes: Attributes::default(), is_bus: true };
         let answer = match self.admit_batch(&publish.events, &publish.guards, facts, &origin) {
             Outcome::Accepted(produced) | Outcome::Known(produced) => match produced.first() {
                 Some(event) => AdminAnswer::Done(event.position),

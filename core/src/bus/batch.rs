@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::Bus;
 use crate::{
+    attributes::Attributes,
     event::{Event, Expectation, Guard, NewEvent, Refusal},
     limits::{BATCH_EVENTS_MAX, BATCH_GUARDS_MAX, DATA_BYTES_MAX, DATA_DEPTH_MAX, TYPES_PER_KEY_MAX},
     names::{CorrelationId, EventId, Key, ServiceName, Source},
@@ -38,6 +39,8 @@ pub(super) struct Origin<'a> {
     pub(super) service: Option<&'a ServiceName>,
     /// The event whose handling produced it.
     pub(super) cause: Option<(EventId, CorrelationId)>,
+    /// That event's attributes: its trace goes on.
+    pub(super) attributes: Attributes,
     /// The bus itself, to which reserved names belong.
     pub(super) is_bus: bool,
 }
@@ -121,6 +124,7 @@ impl Bus {
                 time: self.now.wall,
                 source,
                 data: event.data.clone(),
+                attributes: event.attributes.clone().caused_by(&origin.attributes),
             });
             let before = Arc::clone(&head.by_type);
             let head = head.advanced(&event);
@@ -305,7 +309,8 @@ impl Bus {
                 }
                 facts.heads.insert(event.key.clone(), self.head_of(&event.key, &Facts::default()));
             }
-            self.admit_batch(&events, &[], &facts, &Origin { service: Some(&service), cause, is_bus: false });
+            let origin = Origin { service: Some(&service), cause, attributes: Attributes::default(), is_bus: false };
+            self.admit_batch(&events, &[], &facts, &origin);
         }
     }
 }

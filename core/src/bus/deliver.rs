@@ -72,6 +72,9 @@ impl Bus {
 
     /// Delivers what can be delivered.
     pub(super) fn pump(&mut self, name: &ServiceName) {
+        if self.draining {
+            return;
+        }
         if self.config.planted.is(Bug::BackoffBlocksOthers)
             && self.services.get(name).is_some_and(|service| service.lanes.values().any(|lane| lane.backoff.is_some()))
         {
@@ -126,7 +129,7 @@ impl Bus {
     fn deliver_lane(&mut self, name: &ServiceName, key: &Key) {
         let open_max = self.config.limits.lane_open_max;
         let deadline = self.now.monotonic + self.config.limits.delivery_deadline;
-        let term = self.term;
+        let (term, since) = (self.term, self.now.monotonic);
         let held_by = self.gather.barrier();
         loop {
             let Some(Service { lanes, instances, .. }) = self.services.get_mut(name) else { return };
@@ -147,7 +150,7 @@ impl Bus {
             let token = Token { term, session: owner.session, epoch: lane.epoch, attempt: pending.attempts };
             let frame = Deliver { token, previous: pending.previous, event: std::sync::Arc::clone(&pending.event) };
             let again = pending.attempts > 1;
-            lane.open.push_back(Open { token, held_by, judging: false, conflict: None });
+            lane.open.push_back(Open { token, held_by, since, judging: false, conflict: None });
             self.open_keys.insert((name.clone(), frame.event.position), key.clone());
             owner.open += 1;
             if index == 0 && !self.config.planted.is(Bug::NoDeadline) {

@@ -56,6 +56,7 @@ impl Bus {
             term,
             now,
             stopped,
+            draining,
             outbox,
             gather,
             knowledge,
@@ -82,7 +83,7 @@ impl Bus {
         };
         let mut hasher = StableHasher::new(0);
         let to = &mut hasher;
-        (term, stopped, session, system_events, throttled, dirty, apart).hash(to);
+        (term, stopped, draining, session, system_events, throttled, dirty, apart).hash(to);
         outbox_digest(outbox, &base, to);
         gather_digest(gather, &base, to);
         let tight = knowledge_digest(knowledge, &base, to);

@@ -8,6 +8,7 @@ use crate::{
     names::{EventType, InstanceName, Key, Position, ServiceName, Term, TokenName, Version},
     store::{Commit, Found, LookUp, Page, Read, StoreError, SystemEvent, Taken},
     trace::What,
+    why::LaneFacts,
     wire::{self, FromBus, Start, ToBus},
 };
 
@@ -32,6 +33,13 @@ pub enum Admin {
         after: Option<Key>,
         /// At most so many.
         limit: usize,
+    },
+    /// What is known of one lane, for [`crate::why::explain`].
+    Lane {
+        /// The service.
+        service: ServiceName,
+        /// The lane's key.
+        key: Key,
     },
     /// Deliver a parked lane again. Audited.
     Retry {
@@ -68,6 +76,8 @@ pub enum AdminAnswer {
     Services(Vec<ServiceStatus>),
     /// Of [`Admin::Lanes`].
     Lanes(Vec<LaneStatus>),
+    /// Of [`Admin::Lane`].
+    Lane(Box<LaneFacts>),
     /// It is done and durable; the audit event stands here.
     Done(Position),
     /// It is not done.
@@ -207,6 +217,8 @@ pub enum Input {
         /// The newest that was handed out.
         term: Result<Term, StoreError>,
     },
+    /// The process is about to end: nothing more is delivered, everything else goes on.
+    Drain,
     /// The time of `poll_timeout` has come.
     Timeout,
 }

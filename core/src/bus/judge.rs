@@ -13,6 +13,7 @@ use super::{
     batch::{Facts, Origin, Outcome},
 };
 use crate::{
+    attributes::Attributes,
     event::Receipt,
     marks::bus as marks,
     names::{InstanceName, ServiceName, Version},
@@ -229,7 +230,7 @@ impl Bus {
     }
 
     fn judge_publish(&mut self, conn: ConnId, speaker: Option<&ServiceName>, publish: &Publish, facts: &Facts) {
-        let origin = Origin { service: speaker, cause: None, is_bus: false };
+        let origin = Origin { service: speaker, cause: None, attributes: Attributes::default(), is_bus: false };
         let receipts = match self.admit_batch(&publish.events, &publish.guards, facts, &origin) {
             Outcome::Accepted(produced) => {
                 let accepted =

@@ -31,6 +31,7 @@ mod reads;
 mod service;
 mod sessions;
 mod timers;
+mod why;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -76,6 +77,8 @@ pub struct Config {
 pub struct Bus {
     config: Config,
     term: Term,
+    /// Nothing is delivered any more: the process is about to end.
+    draining: bool,
     /// As of the current input.
     now: Now,
     /// It has said [`Output::Stop`]; nothing is taken any more.
@@ -122,6 +125,7 @@ impl Bus {
             term: recovered.term,
             now,
             stopped: false,
+            draining: false,
             outbox: Outbox::default(),
             gather: Gather::new(recovered.term),
             knowledge: Knowledge::new(recovered.position),
@@ -173,6 +177,7 @@ impl Bus {
             Input::ReadDone { id, page: Ok(page) } => self.read_done(id, page),
             Input::ReadDone { id, page: Err(error) } => self.read_failed(id, &error),
             Input::TermIs { term } => self.term_is(term),
+            Input::Drain => self.draining = true,
             Input::Timeout => self.timeout(),
         }
         if !self.stopped {
@@ -196,6 +201,11 @@ impl Bus {
     /// The term that it writes under.
     pub fn term(&self) -> Term {
         self.term
+    }
+
+    /// How many deliveries are open: what a bus that ends waits for, so that nothing is handled twice.
+    pub fn open_deliveries(&self) -> usize {
+        self.open_keys.len()
     }
 
     /// The end of the log as committed.
@@ -383,6 +393,7 @@ impl Bus {
             time: self.now.wall,
             source: Source::of("$bus"),
             data: Data::of(data),
+            attributes: crate::Attributes::default(),
         });
         let before = Arc::clone(&head.by_type);
         let head = head.advanced(&event);

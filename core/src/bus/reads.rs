@@ -293,10 +293,10 @@ fn fit_a_page<'a>(events: impl IntoIterator<Item = &'a Arc<Event>>, events_max: 
     let (mut count, mut bytes) = (0, 0);
     for event in events {
         count += 1;
-        let Event { id, event_type, key, correlation, causation, source, data, .. } = &**event;
+        let Event { id, event_type, key, correlation, causation, source, data, attributes, .. } = &**event;
         let causation = causation.as_ref().map_or("", |id| id.as_str());
         let names = [id.as_str(), event_type.as_str(), key.as_str(), correlation.as_str(), causation, source.as_str()];
-        bytes += data.as_str().len() + names.into_iter().map(str::len).sum::<usize>();
+        bytes += data.as_str().len() + names.into_iter().map(str::len).sum::<usize>() + attributes.bytes();
     }
     count <= 1 || (count <= events_max && bytes <= PAGE_BYTES_MAX)
 }

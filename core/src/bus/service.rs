@@ -155,6 +155,8 @@ pub(super) struct Open {
     pub(super) token: Token,
     /// The commit that it was held back behind, if any: before that is durable nobody has it, and no deadline counts.
     pub(super) held_by: Option<u64>,
+    /// When it was sent, or held back; for people.
+    pub(super) since: Timestamp,
     /// Its completion waits to be judged: no deadline counts.
     pub(super) judging: bool,
     /// The heads that the last conflict told.
@@ -343,8 +345,14 @@ impl Idle {
         }
     }
 
-    pub(super) fn owned_by(&self, owner: &InstanceName) -> usize {
-        self.lanes.values().filter(|(of, _, _)| of == owner).count()
+    /// Whom a lane without work sticks to.
+    pub(super) fn owner(&self, key: &Key) -> Option<&(InstanceName, u64, u64)> {
+        self.lanes.get(key)
+    }
+
+    /// The owner of each of them.
+    pub(super) fn owners(&self) -> impl Iterator<Item = &InstanceName> {
+        self.lanes.values().map(|(owner, _, _)| owner)
     }
 }
 

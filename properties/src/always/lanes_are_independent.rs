@@ -80,6 +80,8 @@ pub struct LanesAreIndependent {
     services: BTreeMap<ServiceName, Service>,
     /// The last commit that the bus handed on.
     submitted: u64,
+    /// The bus has said that it ends.
+    ends: bool,
     beside_failed: u64,
     checks: u64,
 }
@@ -97,6 +99,11 @@ impl Observer for LanesAreIndependent {
             }
             What::CommitDurable { commit } => self.committed(known.log(), commit, Moment::from(record)),
             What::Recovered { .. } => self.begin_life(&record.node),
+            // It ends, and says so; what it owes is owed by the next life.
+            What::Draining {} => {
+                self.ends = true;
+                self.end_life();
+            }
             What::FrameSent { connection, frame: Frame::FromBus(frame) }
                 if let FromBus::Deliver(deliver) = &**frame =>
             {
@@ -114,6 +121,7 @@ impl Observer for LanesAreIndependent {
 
     fn memory(&self, _known: &Known, _now: Timestamp, to: &mut StableHasher) {
         self.members.memory(to);
+        self.ends.hash(to);
         for (name, service) in &self.services {
             let settled = service.settled.map(|settled| self.submitted - settled);
             (name, &service.open, &service.failed, service.live, settled).hash(to);
@@ -140,6 +148,7 @@ impl LanesAreIndependent {
             members: Members::default(),
             services: BTreeMap::new(),
             submitted: 0,
+            ends: false,
             beside_failed: 0,
             checks: 0,
         }
@@ -149,6 +158,12 @@ impl LanesAreIndependent {
     fn begin_life(&mut self, bus: &NodeName) {
         self.members = Members::of(bus);
         self.submitted = 0;
+        self.ends = false;
+        self.end_life();
+    }
+
+    /// A bus delivers nothing more until another one begins.
+    fn end_life(&mut self) {
         for service in self.services.values_mut() {
             service.live = false;
             service.settled = None;
@@ -215,7 +230,8 @@ impl LanesAreIndependent {
         // A lane that is read from the log may run ahead of its service.
         let by_its_service =
             deliver.token.attempt == 1 && log.service(&name).is_some_and(|it| it.behind(&event.key).is_none());
-        if by_its_service && event.position == log.end() && service.open.len() < self.pending_max {
+        // What was decided before a bus began to end may still be handed over.
+        if by_its_service && !self.ends && event.position == log.end() && service.open.len() < self.pending_max {
             service.live = true;
         }
         self.settle(&name);
@@ -411,6 +427,25 @@ mod tests {
         run.deliver(7, 2, 2, 1);
         others(&mut run, 9);
         run.passes(observer());
+    }
+
+    #[test]
+    fn a_bus_that_ends_owes_nothing_until_another_one_begins() {
+        let owed = |drains: bool| {
+            let mut run = caught_up(16);
+            run.submit();
+            run.commit_events([event("b", "acc-2", 2, 1)]);
+            run.deliver(7, 2, 2, 1);
+            if drains {
+                run.node("bus", What::Draining {});
+            }
+            run.submit();
+            run.commit_events([event("c", "acc-3", 3, 1)]);
+            others(&mut run, 5);
+            run
+        };
+        owed(false).fails(observer(), "has not delivered event c");
+        assert_eq!(owed(true).holds(observer()), [("delivered beside a failed lane", 0)]);
     }
 
     #[test]

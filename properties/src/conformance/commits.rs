@@ -75,6 +75,7 @@ fn what_was_committed_is_read_back_in_every_field(fixture: &mut Fixture) {
     let first = draft.event_with("kontó-1 ' \" % _", "Opened", |event| {
         event.data = dacapo_core::Data::from_text(text).expect("it is JSON");
         event.correlation = dacapo_core::CorrelationId::of("c-ü");
+        event.attributes = dacapo_core::Attributes::default().with("note", "ü, \"quoted\"").expect("is an attribute");
     });
     let second = draft.event_with("$service/accounts", "$registered", |event| {
         event.causation = Some(first.id.clone());

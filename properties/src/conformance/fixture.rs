@@ -109,6 +109,7 @@ impl Draft {
             time: WallTime(1_000 * self.end.0),
             source: Source::of("customer"),
             data: Data::of(&self.end.0),
+            attributes: dacapo_core::Attributes::default(),
         };
         change(&mut event);
         let event = Arc::new(event);

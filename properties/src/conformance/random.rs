@@ -178,6 +178,7 @@ impl Life {
             time: WallTime(self.chance.below(100)),
             source: self.source(),
             data: Data::of(&self.chance.below(1_000)),
+            attributes: dacapo_core::Attributes::default(),
         }
     }
 

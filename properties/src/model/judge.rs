@@ -224,6 +224,7 @@ mod tests {
             causation: None,
             source: Some(Source::of("customer")),
             data: Data::null(),
+            attributes: dacapo_core::Attributes::default(),
         }
     }
 
@@ -243,6 +244,7 @@ mod tests {
                 time: WallTime(0),
                 source: Source::of("customer"),
                 data: Data::null(),
+                attributes: dacapo_core::Attributes::default(),
             })
         };
         let events = vec![event(1, "e1"), event(2, "e2")];

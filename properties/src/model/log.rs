@@ -352,6 +352,7 @@ mod tests {
             time: WallTime(position),
             source: Source::of("customer"),
             data: Data::null(),
+            attributes: dacapo_core::Attributes::default(),
         })
     }
 

@@ -186,7 +186,7 @@ impl Model {
                 self.admin(*conn, admin);
             }
             Input::Committed { .. } | Input::CommitFailed { .. } => self.under_way = None,
-            Input::LookedUp { .. } | Input::ReadDone { .. } | Input::TermIs { .. } | Input::Timeout => {}
+            Input::LookedUp { .. } | Input::ReadDone { .. } | Input::TermIs { .. } | Input::Drain | Input::Timeout => {}
         }
     }
 

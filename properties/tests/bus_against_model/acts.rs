@@ -335,6 +335,7 @@ impl World {
             causation: cause.map(|cause| cause.id.clone()),
             source: (*speaker == Speaker::Publisher).then(|| Source::of("customer")),
             data: Data::of(&0),
+            attributes: dacapo_core::Attributes::default(),
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use dacapo_core::{
-    Expectation, Key, Limits, ServiceName, Version,
-    bus::{Admin, AdminAnswer},
+    Attributes, Expectation, Key, Limits, NewEvent, ServiceName, Version,
+    bus::{Admin, AdminAnswer, Input},
     wire::{Bye, Complete, ErrorCode, Extend, FromBus, Start},
 };
 
@@ -66,6 +66,45 @@ fn a_completion_and_what_it_produced_are_one_commit_with_correlation_and_cause_s
     assert_eq!(answered.causation, Some(dacapo_core::EventId::of("a")));
     assert_eq!(answered.correlation, deliver.event.correlation);
     assert_eq!(answered.source.as_str(), "accounts");
+}
+
+#[test]
+fn a_trace_goes_on_in_what_the_handling_produced_unless_that_names_another() {
+    let mut world = World::new();
+    let conn = world.instance("accounts", "one", 8);
+    let in_trace = |trace| Attributes::default().with("traceparent", trace).expect("is an attribute");
+    world.publish(vec![NewEvent { attributes: in_trace("t-1"), ..event("a", "k") }]);
+    let deliver = world.delivered(conn).remove(0);
+    assert_eq!(deliver.event.attributes.get("traceparent"), Some("t-1"));
+    let other = NewEvent { attributes: in_trace("t-2"), ..produced("c", "k2") };
+    world.complete(conn, &deliver, vec![produced("b", "k2"), other]);
+    let traces: Vec<_> = world.log.events().iter().map(|event| event.attributes.get("traceparent")).collect();
+    assert_eq!(traces[traces.len() - 2..], [Some("t-1"), Some("t-2")]);
+    // The same batch in another trace is the same batch.
+    let again = world.publish(vec![NewEvent { attributes: in_trace("t-3"), ..event("a", "k") }]);
+    assert!(matches!(again[..], [dacapo_core::Receipt::Duplicate { .. }]), "{again:?}");
+}
+
+#[test]
+fn a_bus_that_drains_delivers_nothing_more_and_takes_answers() {
+    let mut world = World::new();
+    let conn = world.instance("accounts", "one", 8);
+    world.note("a", "k");
+    let deliver = world.delivered(conn).remove(0);
+    assert_eq!(world.bus.open_deliveries(), 1);
+    world.input(Input::Drain);
+    world.note("b", "k");
+    world.note("c", "k2");
+    world.complete(conn, &deliver, vec![produced("d", "k3")]);
+    let frames = world.heard(conn);
+    assert!(matches!(frames[..], [FromBus::Completed(_)]), "{frames:?}");
+    assert_eq!(world.bus.open_deliveries(), 0, "it may end now");
+    world.restart();
+    let conn = world.instance("accounts", "one", 8);
+    let mut delivered: Vec<_> =
+        world.delivered(conn).into_iter().map(|it| (it.event.id.to_string(), it.token.attempt)).collect();
+    delivered.sort();
+    assert_eq!(delivered, [("b".to_owned(), 1), ("c".to_owned(), 1)], "each for the first time");
 }
 
 #[test]

@@ -8,4 +8,5 @@ mod lanes;
 mod limits;
 mod publishing;
 mod rebuilds;
+mod why;
 mod world;

@@ -290,6 +290,7 @@ pub(crate) fn event(id: &str, key: &str) -> NewEvent {
         causation: None,
         source: Some(Source::of("tester")),
         data: Data::of(&id),
+        attributes: dacapo_core::Attributes::default(),
     }
 }
 

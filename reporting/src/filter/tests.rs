@@ -17,6 +17,7 @@ fn event() -> Event {
         time: WallTime(20_000_000),
         source: Source::of("accounts"),
         data: Data::from_text(r#"{"pence": 100, "note": "for the rent", "by": {"name": "carol"}}"#).expect("is JSON"),
+        attributes: dacapo_core::Attributes::default(),
     }
 }
 

@@ -19,6 +19,7 @@ fn events(causes: &[(u64, Option<u64>)]) -> Vec<Arc<Event>> {
             time: WallTime(position * 1_000),
             source: Source::of("someone"),
             data: Data::null(),
+            attributes: dacapo_core::Attributes::default(),
         })
     };
     causes.iter().map(event).collect()

@@ -392,6 +392,7 @@ fn kind(what: &What) -> RowKind {
         What::FrameReceived { .. } => RowKind::Received,
         What::Started { .. }
         | What::Stopped { .. }
+        | What::Draining {}
         | What::Recovered { .. }
         | What::Connected { .. }
         | What::Showed { .. }

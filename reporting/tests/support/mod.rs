@@ -113,6 +113,7 @@ impl Book {
             time: WallTime(BEGIN_US + after_us),
             source: Source::of(source),
             data: Data::of(data),
+            attributes: dacapo_core::Attributes::default(),
         }));
         self.position
     }

@@ -274,6 +274,7 @@ impl Bus {
             time: WallTime(0),
             source: Source::of("test"),
             data: Data::null(),
+            attributes: dacapo_core::Attributes::default(),
         });
         let token = Token { term: Term(1), session: 1, epoch: 1, attempt: 1 };
         self.say(Deliver { token, previous: Version(0), event }).await;

@@ -45,6 +45,7 @@ impl Batch {
                 causation: None,
                 source: None,
                 data: emitted.data.clone(),
+                attributes: dacapo_core::Attributes::default(),
             }
         });
         let events: Vec<NewEvent> = events.collect();

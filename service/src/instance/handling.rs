@@ -239,6 +239,7 @@ impl<S: Service> Instance<S> {
                 time: produced.time,
                 source: self.name.clone().into(),
                 data: sent.data,
+                attributes: sent.attributes.caused_by(&handled.attributes),
             });
         }
     }

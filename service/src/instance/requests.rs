@@ -380,6 +380,7 @@ impl<S: Service> Instance<S> {
                 time: *time,
                 source: self.name.clone().into(),
                 data: sent.data,
+                attributes: sent.attributes,
             });
         }
         last

@@ -231,5 +231,6 @@ fn noted(key: &Key, version: u64) -> Event {
         time: WallTime(0),
         source: Source::of("test"),
         data: Data::of(&version),
+        attributes: dacapo_core::Attributes::default(),
     }
 }

@@ -481,6 +481,7 @@ impl Run {
             time: WallTime(1_767_225_600_000_000 + id),
             source: Source::of("crash"),
             data: Data::of("x".repeat(size as usize).as_str()),
+            attributes: dacapo_core::Attributes::default(),
         }
     }
 

@@ -75,6 +75,7 @@ pub(crate) mod tests {
                 time: WallTime(0),
                 source: Source::of("tallies"),
                 data: Data::null(),
+                attributes: dacapo_core::Attributes::default(),
             })
         };
         Commit {

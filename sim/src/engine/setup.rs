@@ -63,6 +63,7 @@ pub(crate) fn server_config(plan: &Plan) -> ServerConfig {
         request_deadline: Duration::from_micros(settings.request_deadline_us),
         header_deadline: Duration::from_secs(2),
         close_deadline: Duration::from_millis(200),
+        drain_deadline: Duration::from_millis(300),
         shutdown_deadline: Duration::from_millis(400),
         restart_first: Duration::from_millis(20),
         restart_max: Duration::from_millis(300),

@@ -45,6 +45,7 @@ pub(super) fn event(scope: &Scope, index: usize) -> NewEvent {
         causation: None,
         source: Some(Source::of("publisher")),
         data: Data::of(&index),
+        attributes: dacapo_core::Attributes::default(),
     }
 }
 
@@ -71,6 +72,7 @@ impl Held {
             causation: None,
             source: None,
             data: Data::of(&self.position),
+            attributes: dacapo_core::Attributes::default(),
         };
         Complete { position: self.position, token: self.token, events: vec![event], guards: Vec::new() }
     }

@@ -66,7 +66,9 @@ impl Story {
             Output::Answer { answer, .. } => match answer {
                 AdminAnswer::Done(position) => format!("the bus to the administrator: done, at position {position}"),
                 AdminAnswer::Error(error) => format!("the bus to the administrator: {}", error.message),
-                AdminAnswer::Services(_) | AdminAnswer::Lanes(_) => "the bus answers the administrator".to_owned(),
+                AdminAnswer::Services(_) | AdminAnswer::Lanes(_) | AdminAnswer::Lane(_) => {
+                    "the bus answers the administrator".to_owned()
+                }
             },
             Output::Close { conn } => format!("the bus closes the connection of {}", who(*conn)),
             Output::Commit(commit) => format!("the bus hands the store a commit: {}", contents(commit)),

@@ -1,4 +1,4 @@
-//! Errors as JSON, with the status that a client can act on.
+//! Errors as problem details (RFC 9457), with the status that a client can act on and a sentence on what to do.
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -11,33 +11,66 @@ use dacapo_core::{
 };
 use serde::Serialize;
 
+use super::cloudevents::Unfit;
 use crate::server::{pace::TooMany, shared::Unanswered};
+
+/// The media type of problem details.
+pub(super) const PROBLEM: &str = "application/problem+json";
+
+/// What every problem says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Problem {
+    /// Which kind it is: a name to branch on.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The kind in words.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// What failed and why.
+    detail: String,
+    /// What to do.
+    help: String,
+}
+
+impl Problem {
+    /// A problem of a kind of its own.
+    pub(super) fn new(kind: &str, title: &'static str, status: StatusCode, detail: &str, help: &str) -> Self {
+        Self {
+            kind: format!("urn:dacapo:problem:{kind}"),
+            title,
+            status: status.as_u16(),
+            detail: detail.to_owned(),
+            help: help.to_owned(),
+        }
+    }
+}
 
 /// An answer that is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::server) struct HttpError {
     status: StatusCode,
-    error: String,
+    detail: String,
     help: String,
     retry_after: bool,
 }
 
 impl HttpError {
-    pub(super) fn new(status: StatusCode, error: impl Into<String>, help: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>, help: impl Into<String>) -> Self {
         let retry_after = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
-        Self { status, error: error.into(), help: help.into(), retry_after }
+        Self { status, detail: detail.into(), help: help.into(), retry_after }
     }
 
-    pub(super) fn bad(error: impl Into<String>, help: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, error, help)
+    pub(super) fn bad(detail: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail, help)
     }
 
-    pub(super) fn not_found(error: impl Into<String>, help: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, error, help)
+    pub(super) fn not_found(detail: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail, help)
     }
 
-    pub(super) fn unavailable(error: impl Into<String>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, error, "try again in a second; /readyz says when")
+    pub(super) fn unavailable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail, "try again in a second; /readyz says when")
     }
 
     pub(in crate::server) fn too_many_connections(connections_max: usize) -> Self {
@@ -48,15 +81,26 @@ impl HttpError {
         )
     }
 
-    /// The status, for tests and for the follower.
+    /// What failed, for tests and for the follower.
     pub(super) fn message(&self) -> &str {
-        &self.error
+        &self.detail
     }
 }
 
 impl From<StoreError> for HttpError {
     fn from(error: StoreError) -> Self {
         Self::unavailable(error.to_string())
+    }
+}
+
+impl From<Unfit> for HttpError {
+    fn from(unfit: Unfit) -> Self {
+        let help = "see the mapping of CloudEvents in the protocol";
+        match &unfit {
+            Unfit::NoCloudEvent(_) => Self::bad(unfit.to_string(), help),
+            Unfit::Attribute(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, unfit.to_string(), help),
+            Unfit::Data(_) => Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, unfit.to_string(), help),
+        }
     }
 }
 
@@ -110,12 +154,11 @@ impl From<wire::Error> for HttpError {
 
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            error: &'a str,
-            help: &'a str,
-        }
-        let mut response = super::json(self.status, &Body { error: &self.error, help: &self.help });
+        let title = self.status.canonical_reason().unwrap_or("Error");
+        let kind = title.to_ascii_lowercase().replace(' ', "-");
+        let problem = Problem::new(&kind, title, self.status, &self.detail, &self.help);
+        let mut response = super::json(self.status, &problem);
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
         if self.status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

@@ -6,7 +6,7 @@ use axum::{
     Extension,
     extract::{Path, State, rejection::PathRejection},
     http::{HeaderMap, StatusCode, Uri, header},
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use dacapo_core::{
     event::Event,
@@ -17,7 +17,7 @@ use dacapo_core::{
 use serde::Serialize;
 
 use super::{
-    HttpError, Permit,
+    HttpError, Permit, cloudevents,
     fields::{Fields, of_number},
     follow, json, path, wall_time,
 };
@@ -42,7 +42,7 @@ pub(super) async fn list(
     let fields = Fields::of(&uri, FIELDS)?;
     let query = query(&fields)?;
     if fields.flag("follow")? || wants_stream(&headers) {
-        return follow::stream(shared, permit, &fields, query, &headers);
+        return follow::stream(&shared, permit, &fields, query, &headers);
     }
     let newest_first = query.newest_first;
     let answer = shared.port.query(query).await?;
@@ -51,14 +51,22 @@ pub(super) async fn list(
     if newest_first {
         events.reverse();
     }
-    Ok(json(StatusCode::OK, &Page { events, next: answer.next, position: answer.read_at }))
+    let mut response = if cloudevents::accepted(&headers).is_some() {
+        ([(header::CONTENT_TYPE, cloudevents::BATCH)], cloudevents::batch(&events)).into_response()
+    } else {
+        json(StatusCode::OK, &Page { events, next: answer.next, position: answer.read_at })
+    };
+    if let Some(link) = answer.next.and_then(|next| fields.link_to("/v1/events", "cursor", &next.to_string())) {
+        response.headers_mut().insert(header::LINK, link);
+    }
+    Ok(response)
 }
 
 fn wants_stream(headers: &HeaderMap) -> bool {
     headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"))
 }
 
-fn query(fields: &Fields) -> Result<Query, HttpError> {
+pub(super) fn query(fields: &Fields) -> Result<Query, HttpError> {
     Ok(Query {
         cursor: fields.number("cursor")?.map(Position),
         key: fields.name("key")?,
@@ -88,6 +96,7 @@ fn time(fields: &Fields, name: &str) -> Result<Option<WallTime>, HttpError> {
 pub(super) async fn one(
     State(shared): State<Arc<Shared>>,
     position: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, HttpError> {
     #[derive(Serialize)]
@@ -95,7 +104,8 @@ pub(super) async fn one(
         event: Arc<Event>,
         completions: Vec<Completion>,
     }
-    Fields::of(&uri, &[])?;
+    let fields = Fields::of(&uri, &["mode"])?;
+    let mode = fields.text("mode")?;
     let position = of_number("position", &path(position)?)
         .map_err(|_| HttpError::bad("the path names no position", "give a number; ask for an id by /v1/events?id=…"))?;
     let before = position.checked_sub(1).map(Position);
@@ -106,6 +116,20 @@ pub(super) async fn one(
             format!("the log ends at {}", answer.read_at),
         )
     })?;
+    match (mode, cloudevents::accepted(&headers)) {
+        (Some("binary"), _) => return Ok(cloudevents::to_binary(&event).into_response()),
+        (Some("structured"), _) | (None, Some(_)) => {
+            let structured = cloudevents::structured(&event);
+            return Ok(([(header::CONTENT_TYPE, cloudevents::STRUCTURED)], structured).into_response());
+        }
+        (Some(other), _) => {
+            return Err(HttpError::bad(
+                format!("mode={other:?} is no mode of CloudEvents"),
+                "say binary or structured",
+            ));
+        }
+        (None, None) => {}
+    }
     let completions = shared.port.completions(vec![event.position]).await?;
     Ok(json(StatusCode::OK, &One { event, completions }))
 }

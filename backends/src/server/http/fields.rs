@@ -1,9 +1,12 @@
 //! The fields of a URL's query. A field that the route does not know is an error, and never ignored in silence: a
 //! misspelt filter would answer another question.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
-use axum::{extract::Query, http::Uri};
+use axum::{
+    extract::Query,
+    http::{HeaderValue, Uri},
+};
 use dacapo_core::{limits, names::NameError};
 
 use super::error::HttpError;
@@ -77,10 +80,35 @@ impl Fields {
         }
     }
 
+    /// A `Link` to the same question with one field changed: the next page.
+    pub(super) fn link_to(&self, path: &str, changed: &str, value: &str) -> Option<HeaderValue> {
+        let mut link = format!("<{path}?{changed}={}", percent_encoded(value));
+        for (name, values) in self.0.iter().filter(|(name, _)| *name != changed) {
+            for value in values {
+                // Writing to a text cannot fail.
+                let _ = write!(link, "&{name}={}", percent_encoded(value));
+            }
+        }
+        link.push_str(">; rel=\"next\"");
+        HeaderValue::try_from(link).ok()
+    }
+
     /// Whether the field was given.
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
+}
+
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => encoded.push(char::from(byte)),
+            // Writing to a text cannot fail.
+            byte => drop(write!(encoded, "%{byte:02X}")),
+        }
+    }
+    encoded
 }
 
 fn of_name<T: TryFrom<String, Error = NameError>>(name: &str, text: &str) -> Result<T, HttpError> {

@@ -29,39 +29,26 @@ const PAGE_EVENTS: usize = 128;
 
 /// Streams the events of `query`: after `Last-Event-ID`, else after the cursor, else from now on.
 pub(super) fn stream(
-    shared: Arc<Shared>,
+    shared: &Arc<Shared>,
     permit: Permit,
     fields: &Fields,
     query: Query,
     headers: &HeaderMap,
 ) -> Result<Response, HttpError> {
-    for field in ["limit", "order", "until"] {
-        if fields.has(field) {
-            return Err(HttpError::bad(format!("a stream has no {field:?}"), "leave it out, or do not follow"));
-        }
-    }
-    let resumed = match headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default()) {
-        None | Some("") => None,
-        Some(id) => Some(Position(of_number("Last-Event-ID", id)?)),
-    };
-    let now = shared.position.get();
-    let follower = Follower {
-        after: resumed.or(query.cursor).unwrap_or(now),
-        query,
-        page: VecDeque::new(),
-        failed: false,
-        permit,
-        shared,
-    };
+    let follower = Follower::new(shared, permit, fields, query, headers)?;
     let interval = follower.shared.config.limits.heartbeat_deadline / 3;
     let events = stream::unfold(follower, |mut follower| async {
-        let event = follower.next().await?;
+        let event = match follower.next().await? {
+            Ok(event) => encode(&event),
+            Err(error) => sse::Event::default().event("error").data(one_line(error.message())),
+        };
         Some((Ok::<_, Infallible>(event), follower))
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(interval)).into_response())
 }
 
-struct Follower {
+/// Follows the log for whoever asks for one event after the other.
+pub(super) struct Follower {
     shared: Arc<Shared>,
     permit: Permit,
     query: Query,
@@ -72,14 +59,43 @@ struct Follower {
 }
 
 impl Follower {
-    /// The next event; none when the stream ends.
-    async fn next(&mut self) -> Option<sse::Event> {
+    /// After `Last-Event-ID`, else after the cursor, else from now on.
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        permit: Permit,
+        fields: &Fields,
+        query: Query,
+        headers: &HeaderMap,
+    ) -> Result<Self, HttpError> {
+        for field in ["limit", "order", "until"] {
+            if fields.has(field) {
+                return Err(HttpError::bad(format!("a stream has no {field:?}"), "leave it out, or do not follow"));
+            }
+        }
+        let resumed = match headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default()) {
+            None | Some("") => None,
+            Some(id) => Some(Position(of_number("Last-Event-ID", id)?)),
+        };
+        let now = shared.position.get();
+        Ok(Self {
+            after: resumed.or(query.cursor).unwrap_or(now),
+            query,
+            page: VecDeque::new(),
+            failed: false,
+            permit,
+            shared: Arc::clone(shared),
+        })
+    }
+
+    /// The next event, an error, after which nothing comes, or none when the stream ends. Whoever drops the future loses
+    /// nothing.
+    pub(super) async fn next(&mut self) -> Option<Result<Arc<Event>, HttpError>> {
         loop {
             if !self.shared.access.may_read(&self.shared, &self.permit.speaker) {
                 return None;
             }
             if let Some(event) = self.page.pop_front() {
-                return Some(encode(&event));
+                return Some(Ok(event));
             }
             if self.failed || matches!(self.shared.phase(), Phase::Closing | Phase::Dead) {
                 return None;
@@ -99,8 +115,7 @@ impl Follower {
                 }
                 Err(error) => {
                     self.failed = true;
-                    let error = HttpError::from(error);
-                    return Some(sse::Event::default().event("error").data(one_line(error.message())));
+                    return Some(Err(HttpError::from(error)));
                 }
             }
         }

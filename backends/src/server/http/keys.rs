@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Path, State, rejection::PathRejection},
-    http::{StatusCode, Uri},
+    http::{StatusCode, Uri, header},
     response::Response,
 };
 use dacapo_core::{
@@ -33,7 +33,12 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, uri: Uri) -> Result<
     };
     let next = heads.last().filter(|_| more).map(|(key, _)| key.clone());
     let keys = heads.into_iter().map(|(key, version)| Head { key, version }).collect();
-    Ok(json(StatusCode::OK, &Heads { keys, next, position: read_at }))
+    let link = next.as_ref().and_then(|next| fields.link_to("/v1/keys", "after", next.as_str()));
+    let mut response = json(StatusCode::OK, &Heads { keys, next, position: read_at });
+    if let Some(link) = link {
+        response.headers_mut().insert(header::LINK, link);
+    }
+    Ok(response)
 }
 
 /// One key: its head, and a page of its events.
@@ -68,7 +73,7 @@ pub(super) async fn one(
 }
 
 /// A store that answers one question with the answer of another is broken, but the server goes on.
-fn other_page() -> HttpError {
+pub(super) fn other_page() -> HttpError {
     HttpError::new(
         StatusCode::INTERNAL_SERVER_ERROR,
         "the store answered another question than it was asked",

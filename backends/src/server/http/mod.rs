@@ -1,9 +1,15 @@
-//! The routes. Each answers in JSON, errors too: `{"error": what failed and why, "help": what to do}`.
+//! The routes. Each answers in JSON; errors are problem details (RFC 9457) with a `help` that says what to do.
+//! `documents/openapi.json` describes them all; a test holds it against this router.
 //!
 //! A route only translates. What changes the log or a lane is put to the bus as a connection of its own
 //! ([`Shared::publish`], [`Shared::admin`]); what only reads is asked of the store, so that a flood of questions costs
 //! the bus nothing.
 
+mod backup;
+mod cloudevents;
+mod conditional;
+mod cors;
+mod documents;
 pub(super) mod error;
 mod events;
 mod fields;
@@ -14,6 +20,7 @@ mod publish;
 mod services;
 mod tokens;
 mod wall_time;
+mod why;
 
 use std::sync::Arc;
 
@@ -49,14 +56,22 @@ const ROUTES: &[&str] = &[
     "GET /healthz",
     "GET /readyz",
     "GET /metrics",
+    "GET /openapi.json",
+    "GET /asyncapi.json",
+    "GET /try",
+    "GET /try.css",
+    "GET /try.js",
     "GET /v1/bus (WebSocket)",
+    "GET /v1/cloudevents (WebSocket)",
     "POST /v1/events",
     "GET /v1/events",
     "GET /v1/events/{position}",
+    "GET /v1/backup",
     "GET /v1/keys",
     "GET /v1/keys/{key}",
     "GET /v1/services",
     "GET /v1/services/{service}/lanes",
+    "GET /v1/services/{service}/lanes/{key}/why",
     "POST /v1/services/{service}/lanes/{key}/retry",
     "POST /v1/services/{service}/lanes/{key}/skip",
     "PUT /v1/services/{service}/types",
@@ -69,17 +84,21 @@ const ROUTES: &[&str] = &[
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     let bus = Router::new()
         .route(wire::PATH, get(open_socket))
+        .route("/v1/cloudevents", get(cloudevents::socket::open))
         .route("/v1/events", get(events::list).post(publish::publish))
         .route("/v1/events/{position}", get(events::one))
+        .route("/v1/backup", get(backup::send))
         .route("/v1/keys", get(keys::list))
         .route("/v1/keys/{key}", get(keys::one))
         .route("/v1/services", get(services::list))
         .route("/v1/services/{service}/lanes", get(services::lanes))
+        .route("/v1/services/{service}/lanes/{key}/why", get(why::why))
         .route("/v1/services/{service}/lanes/{key}/retry", post(services::retry))
         .route("/v1/services/{service}/lanes/{key}/skip", post(services::skip))
         .route("/v1/services/{service}/types", put(services::change_types))
         .route("/v1/tokens", get(tokens::list).post(tokens::make))
         .route("/v1/tokens/{name}", delete(tokens::revoke))
+        .route_layer(middleware::from_fn(conditional::tag))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), identify::identify))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), gate));
     let told = Router::new()
@@ -88,11 +107,17 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/healthz", get(async || json(StatusCode::OK, &Health { status: "ok" })))
         .route("/readyz", get(ready))
+        .route("/openapi.json", get(documents::openapi))
+        .route("/asyncapi.json", get(documents::asyncapi))
+        .route("/try", get(documents::page))
+        .route("/try.css", get(documents::style))
+        .route("/try.js", get(documents::script))
         .merge(told)
         .merge(bus)
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
         .layer(DefaultBodyLimit::max(limits::FRAME_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), cors::allow))
         .with_state(shared)
 }
 
@@ -109,7 +134,7 @@ async fn gate(State(shared): State<Arc<Shared>>, request: Request, next: Next) -
 
 fn running(shared: &Shared) -> Result<(), HttpError> {
     match shared.phase() {
-        Phase::Ready { .. } => Ok(()),
+        Phase::Ready { .. } | Phase::Draining | Phase::Full => Ok(()),
         Phase::Recovering => Err(HttpError::unavailable("the bus is recovering from its store")),
         Phase::Closing | Phase::Dead => Err(HttpError::unavailable("the bus is shutting down")),
     }
@@ -134,12 +159,15 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Result<Response, HttpError>
             let position = shared.position.get();
             Ok(json(StatusCode::OK, &Ready { status: "ready", term, position }))
         }
+        Phase::Full => Err(HttpError::unavailable("the disk is full; free some space")),
+        Phase::Draining => Err(HttpError::unavailable("the bus is about to end")),
         Phase::Recovering | Phase::Closing | Phase::Dead => Err(HttpError::unavailable("the bus is not running")),
     }
 }
 
-async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics::text(&shared)).into_response()
+async fn metrics(State(shared): State<Arc<Shared>>, Extension(permit): Extension<Permit>) -> Response {
+    let text = metrics::text(&shared, permit).await;
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
 async fn open_socket(

@@ -5,17 +5,23 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{
     Extension,
     extract::{Request, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
 use dacapo_core::{
+    attributes::{Attributes, TRACEPARENT, is_traceparent},
     digest::digest_of,
     event::{Guard, NewEvent, Receipt, Refusal},
     wire::Publish,
 };
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
-use super::{HttpError, Permit, body, json, parse};
+use super::{
+    HttpError, Permit, body,
+    cloudevents::Incoming,
+    error::{PROBLEM, Problem},
+    json, parse,
+};
 use crate::server::shared::{Published, Shared};
 
 const HELP: &str = "send one event, an array of events, or {\"events\": […], \"guards\": […]}; \
@@ -23,7 +29,8 @@ const HELP: &str = "send one event, an array of events, or {\"events\": […], \
 
 /// The fields of an event that is published. The wire ignores others, so that it can grow; here a misspelt
 /// `expectation` would publish over someone else's change.
-const EVENT_FIELDS: &[&str] = &["id", "type", "key", "expectation", "correlation", "causation", "source", "data"];
+const EVENT_FIELDS: &[&str] =
+    &["id", "type", "key", "expectation", "correlation", "causation", "source", "data", "attributes"];
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,55 +80,82 @@ pub(super) async fn publish(
     #[derive(Serialize)]
     struct Body<'a> {
         receipts: &'a [Receipt],
-        #[serde(skip_serializing_if = "Option::is_none")]
-        error: Option<&'static str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        help: Option<&'static str>,
+        #[serde(flatten)]
+        problem: Option<Problem>,
     }
+    let headers = request.headers().clone();
+    let incoming = Incoming::of(&headers)?;
     let text = body(&shared, request).await?;
-    let batch = decode(&text)?;
+    let (mut events, guards) = if let Some(mode) = incoming {
+        (mode.read(&headers, &text)?, Vec::new())
+    } else {
+        let batch = decode(&text)?;
+        (batch.events.into_iter().map(|Strict(event)| event).collect::<Vec<NewEvent>>(), batch.guards)
+    };
     drop(text);
-    let events: Vec<NewEvent> = batch.events.into_iter().map(|Strict(event)| event).collect();
+    in_trace_of(&headers, &mut events);
     // Not a running number: what a simulator draws for this request must not depend on the others.
     let request = digest_of(0, &events.first().map(|event| &event.id));
-    let receipts = match shared.publish(permit, Publish { request, events, guards: batch.guards }).await? {
+    let receipts = match shared.publish(permit, Publish { request, events, guards }).await? {
         Published::Receipts(receipts) => receipts.receipts,
         Published::Error(error) => return Err(error.into()),
     };
-    let (status, error, help) = verdict(&receipts);
-    let mut response = json(status, &Body { receipts: &receipts, error, help });
+    let (status, problem) = verdict(&receipts);
+    let failed = problem.is_some();
+    let mut response = json(status, &Body { receipts: &receipts, problem });
+    if failed {
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
+    }
     if status == StatusCode::TOO_MANY_REQUESTS {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     Ok(response)
 }
 
-fn verdict(receipts: &[Receipt]) -> (StatusCode, Option<&'static str>, Option<&'static str>) {
+/// Events that name no trace belong to that of the request, if its header is one.
+fn in_trace_of(headers: &HeaderMap, events: &mut [NewEvent]) {
+    let trace = headers.get(TRACEPARENT).and_then(|trace| trace.to_str().ok()).filter(|trace| is_traceparent(trace));
+    let Some(trace) = trace.and_then(|trace| Attributes::default().with(TRACEPARENT, trace).ok()) else { return };
+    for event in events {
+        event.attributes = std::mem::take(&mut event.attributes).caused_by(&trace);
+    }
+}
+
+fn verdict(receipts: &[Receipt]) -> (StatusCode, Option<Problem>) {
     let first_failed =
         receipts.iter().find(|receipt| !matches!(receipt, Receipt::Accepted { .. } | Receipt::Duplicate { .. }));
-    match first_failed {
-        None => (StatusCode::OK, None, None),
+    let (status, kind, title, detail, help) = match first_failed {
+        None => return (StatusCode::OK, None),
         Some(Receipt::Inconsistent { .. }) => (
             StatusCode::CONFLICT,
-            Some("an expectation or a guard did not hold; nothing was accepted"),
-            Some("read the key up to its head, decide again, and publish with the new version"),
+            "inconsistent",
+            "Inconsistent",
+            "an expectation or a guard did not hold; nothing was accepted",
+            "read the key up to its head, decide again, and publish with the new version",
         ),
         Some(Receipt::Refused { reason: Refusal::Forbidden, .. }) => (
             StatusCode::FORBIDDEN,
-            Some("the token does not allow these events; nothing was accepted"),
-            Some("use a token with that right, or have an administrator make one"),
+            "forbidden",
+            "Forbidden",
+            "the token does not allow these events; nothing was accepted",
+            "use a token with that right, or have an administrator make one",
         ),
         Some(Receipt::Throttled) => (
             StatusCode::TOO_MANY_REQUESTS,
-            Some("the bus is full; nothing was accepted"),
-            Some("send the same events again after a pause"),
+            "throttled",
+            "Throttled",
+            "the bus is full, or its disk; nothing was accepted",
+            "send the same events again after a pause",
         ),
         Some(_) => (
             StatusCode::UNPROCESSABLE_ENTITY,
-            Some("the events can never be accepted as they are"),
-            Some("the receipts say which rule they break"),
+            "refused",
+            "Refused",
+            "the events can never be accepted as they are",
+            "the receipts say which rule they break",
         ),
-    }
+    };
+    (status, Some(Problem::new(kind, title, status, detail, help)))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use dacapo_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{HttpError, Permit, body, fields::Fields, json, name, parse, path};
+use super::{HttpError, Permit, body, fields::Fields, json, keys::other_page, name, parse, path};
 use crate::server::shared::Shared;
 
 pub(super) type Parts<T> = Result<Path<T>, PathRejection>;
@@ -111,6 +111,7 @@ async fn ask(shared: &Arc<Shared>, permit: Permit, admin: Admin, limit: usize) -
             Ok(json(StatusCode::OK, &Lanes { lanes, next }))
         }
         AdminAnswer::Done(position) => Ok(json(StatusCode::OK, &Done { position })),
+        AdminAnswer::Lane(_) => Err(other_page()),
         AdminAnswer::Error(error) => Err(error.into()),
     }
 }

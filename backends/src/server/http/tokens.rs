@@ -110,7 +110,7 @@ async fn ask(shared: &Arc<Shared>, permit: Permit, event: SystemEvent) -> Result
     match shared.admin(permit, Admin::Audit(event)).await? {
         AdminAnswer::Done(position) => Ok(json(StatusCode::OK, &Done { position })),
         AdminAnswer::Error(error) => Err(error.into()),
-        AdminAnswer::Services(_) | AdminAnswer::Lanes(_) => {
+        AdminAnswer::Services(_) | AdminAnswer::Lanes(_) | AdminAnswer::Lane(_) => {
             Err(HttpError::unavailable("the bus answered another question than was asked"))
         }
     }

@@ -1,4 +1,4 @@
-//! Times as people write them: RFC 3339, or microseconds since 1970 as in an event's `time`.
+//! Times as people read and write them: RFC 3339, or microseconds since 1970 as in an event's `time`.
 
 use dacapo_core::time::WallTime;
 
@@ -68,9 +68,40 @@ fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
     Some(years + (1..month).map(length).sum::<u64>() + day - 1)
 }
 
+/// Writes a time as RFC 3339, in UTC and to the microsecond.
+pub(super) fn show(time: WallTime) -> String {
+    let (seconds, micros) = (time.0 / 1_000_000, time.0 % 1_000_000);
+    let (mut days, second) = (seconds / 86_400, seconds % 86_400);
+    let mut year = 1970;
+    while let Some(first_of_next) = days_since_1970(year + 1, 1, 1)
+        && let Some(first) = days_since_1970(year, 1, 1)
+        && days >= first_of_next - first
+    {
+        days -= first_of_next - first;
+        year += 1;
+    }
+    let of_year = |month: u64| Some(days_since_1970(year, month, 1)? - days_since_1970(year, 1, 1)?);
+    let month = (1..=12).rev().find(|month| of_year(*month).is_some_and(|first| first <= days)).unwrap_or(1);
+    let day = days - of_year(month).unwrap_or_default() + 1;
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_written_as_they_are_read() {
+        for text in [
+            "1970-01-01T00:00:00.000000Z",
+            "2000-02-29T12:00:00.000001Z",
+            "2024-12-31T23:59:59.999999Z",
+            "2026-03-01T00:00:00.250000Z",
+        ] {
+            assert_eq!(show(parse(text).expect("is a time")), text);
+        }
+    }
 
     #[test]
     fn times_are_read_as_people_write_them() {

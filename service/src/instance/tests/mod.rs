@@ -245,6 +245,7 @@ impl Rig {
             causation: None,
             source: None,
             data: Data::of(data),
+            attributes: dacapo_core::Attributes::default(),
         })
     }
 
@@ -264,6 +265,7 @@ impl Rig {
             event_type: new.event_type,
             key: new.key,
             data: new.data,
+            attributes: new.attributes,
         });
         self.log.push(event.clone());
         event

@@ -42,6 +42,8 @@ enum State {
     Waits { until_us: u64 },
     /// The machine runs.
     Runs,
+    /// The machine runs, and delivers nothing more; it closes at this time at the latest.
+    Drains { until_us: u64 },
     /// It takes nothing new, and ends at this time at the latest.
     Closes { until_us: u64 },
 }
@@ -259,9 +261,23 @@ impl BusProcess {
                     return None;
                 }
                 State::Runs if self.asked_to_end => {
+                    let patience_us = self.config.drain_deadline.as_micros() as u64;
+                    self.state = State::Drains { until_us: stage.now_us + patience_us };
+                    stage.record(self.host, What::Draining {});
+                    Input::Drain
+                }
+                State::Drains { until_us } if until_us <= stage.now_us || self.nothing_is_open() => {
                     let patience_us = self.config.shutdown_deadline.as_micros() as u64;
                     self.state = State::Closes { until_us: stage.now_us + patience_us };
                     continue;
+                }
+                State::Drains { until_us } => {
+                    let Some(input) = self.next_input(stage) else {
+                        self.wake_when_due(stage);
+                        stage.wake_at(self.host, until_us);
+                        return None;
+                    };
+                    input
                 }
                 State::Runs => {
                     let Some(input) = self.next_input(stage) else {
@@ -291,6 +307,10 @@ impl BusProcess {
             self.looks = self.turns.is_multiple_of(INVARIANTS_EVERY);
             stage.count_turn();
         }
+    }
+
+    fn nothing_is_open(&self) -> bool {
+        self.bus.as_ref().is_none_or(|bus| bus.open_deliveries() == 0)
     }
 
     fn begin(&mut self, stage: &mut Stage, recovered: Recovered) {
@@ -335,7 +355,7 @@ impl BusProcess {
     /// Lets in who waits at the door, while the bus runs.
     fn open_door(&mut self, stage: &mut Stage) {
         while let Some(knock) = self.door.pop_front() {
-            let runs = self.state == State::Runs;
+            let runs = matches!(self.state, State::Runs | State::Drains { .. });
             match knock {
                 Knock::Upgrade(connection) => {
                     stage.admit(connection, runs);
