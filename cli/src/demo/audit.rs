@@ -238,7 +238,9 @@ mod tests {
 
     fn audited(log: Vec<Vec<Arc<Event>>>) -> Audit {
         let mut audit = Audit::new(String::new());
-        log.into_iter().for_each(|events| audit.judge(events));
+        for events in log {
+            audit.judge(events);
+        }
         audit
     }
 
