@@ -1,17 +1,15 @@
 //! The bank's page as people meet it: in real browsers, on the demo, with the services, the bus and its file behind it.
 
 mod browser;
-mod page {
-    pub(super) mod demo;
-    pub(super) mod person;
-}
+#[path = "page/demo.rs"]
+mod demo;
+#[path = "page/person.rs"]
+mod person;
 mod support;
 
 use browser::Browser;
-use page::{
-    demo::{Demo, fold},
-    person::{self, Person},
-};
+use demo::{Demo, fold};
+use person::Person;
 use serde_json::{Value, json};
 use support::Scratch;
 
