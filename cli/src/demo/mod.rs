@@ -16,7 +16,7 @@ mod process;
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use dacapo_backends::server::Trigger;
+use dacapo_backends::server::{self, Tokens, Trigger};
 use dacapo_core::Limits;
 use dacapo_web::{Books, weather::weather};
 use serde::Serialize;
@@ -57,7 +57,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Res
     if !arguments.db.exists() {
         forget(&arguments.db)?;
     }
-    let store = production::open(&arguments.db)?;
+    let store = production::open(&arguments.db, false)?;
     logging::start();
     let interrupt = Interrupt::listen()?;
     let runtime = production::runtime()?;
@@ -66,7 +66,13 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Res
         let listener = production::listen(arguments.listen).await?;
         let bus = listener.local_addr()?;
         let (trigger, shutdown) = Trigger::new();
-        let mut bus_task = tokio::task::spawn_local(production::serve(listener, store, Limits::default(), shutdown));
+        let mut bus_task = tokio::task::spawn_local(production::serve(
+            server::tcp(listener),
+            store,
+            Limits::default(),
+            Tokens::Kept,
+            shutdown,
+        ));
         tokio::select! {
             biased;
             ended = &mut bus_task => {
