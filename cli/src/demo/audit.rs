@@ -236,8 +236,12 @@ mod tests {
         })
     }
 
+    /// Of a log in which two accounts were opened first.
     fn audited(log: Vec<Vec<Arc<Event>>>) -> Audit {
         let mut audit = Audit::new(String::new());
+        for account in ["acc-a", "acc-b"] {
+            audit.judge(vec![event(0, "AccountCreated", account, "", &json!({"user": "u", "name": "x"}))]);
+        }
         for events in log {
             audit.judge(events);
         }
