@@ -151,6 +151,7 @@ fn every_file_is_reached_from_its_crate() {
         match parts.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             [_, "tests" | "benches" | "examples", name] => name != "mod.rs",
             [_, "src", "lib.rs" | "main.rs"]
+            | ["fuzz", "fuzz_targets", _]
             | [_, "tests", _, "main.rs"]
             | ["benches", "peers", _, "src", "main.rs"] => true,
             _ => false,

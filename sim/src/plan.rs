@@ -106,7 +106,7 @@ pub struct Settings {
     /// Who is left when all is healed.
     pub survivors: Survivors,
     /// Whether the bus demands tokens, and a stranger is about who tries what his does not allow, and worse.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
     pub guarded: bool,
 }
 

@@ -15,7 +15,7 @@ use dacapo_core::{
 use dacapo_reporting::filter::Filter;
 
 /// A text message of either direction: what is understood is understood again when it is said again.
-pub fn frames(bytes: &[u8]) {
+pub(crate) fn frames(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(frames) = ToBus::decode(text) {
         for frame in frames {
@@ -30,7 +30,7 @@ pub fn frames(bytes: &[u8]) {
 }
 
 /// A filter of `dacapo events`: what is understood is understood again as it is shown.
-pub fn filter(bytes: &[u8]) {
+pub(crate) fn filter(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(filter) = Filter::parse(&[text]) {
         let shown = filter.to_string();
@@ -42,7 +42,7 @@ pub fn filter(bytes: &[u8]) {
 }
 
 /// A store's file: it is refused, or read; and whatever is read is told in order.
-pub fn store(bytes: &[u8], at: &Path) {
+pub(crate) fn store(bytes: &[u8], at: &Path) {
     for beside in ["-wal", "-shm", "-spare", "-spare-whole", "-mark"] {
         let mut path = at.as_os_str().to_owned();
         path.push(beside);

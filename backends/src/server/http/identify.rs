@@ -86,18 +86,17 @@ fn speaker_of(shared: &Shared, request: &Request) -> Result<Speaker, Denied> {
 
 /// The token that the headers show.
 fn shown(headers: &HeaderMap) -> Result<Option<Secret>, Denied> {
-    let text = match headers.get(header::AUTHORIZATION) {
-        Some(value) => value.to_str().ok().and_then(|value| {
+    let text = if let Some(value) = headers.get(header::AUTHORIZATION) {
+        value.to_str().ok().and_then(|value| {
             let (scheme, token) = value.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-        }),
-        None => {
-            let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
-            let mut names = offered.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-            match names.find_map(|name| name.trim().strip_prefix(SUBPROTOCOL_PREFIX)) {
-                None => return Ok(None),
-                some => some,
-            }
+        })
+    } else {
+        let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+        let mut names = offered.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+        match names.find_map(|name| name.trim().strip_prefix(SUBPROTOCOL_PREFIX)) {
+            None => return Ok(None),
+            some => some,
         }
     };
     let secret = text.and_then(|text| text.parse().ok()).ok_or(Denied::UnknownToken)?;

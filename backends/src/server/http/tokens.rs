@@ -94,13 +94,11 @@ pub(super) async fn revoke(
 ) -> Result<Response, HttpError> {
     let wanted: TokenName = name(path(token)?)?;
     let by = permit.speaker.name().map(ToString::to_string);
-    let event = match shared.access.book().get(&wanted).filter(|token| !token.revoked) {
-        Some(token) => access::revoked(token, by),
-        None => {
-            let error = format!("there is no token {wanted} that counts");
-            return Err(HttpError::not_found(error, "GET /v1/tokens lists them"));
-        }
-    };
+    let known = shared.access.book().get(&wanted).filter(|token| !token.revoked).cloned();
+    let token = known.ok_or_else(|| {
+        HttpError::not_found(format!("there is no token {wanted} that counts"), "GET /v1/tokens lists them")
+    })?;
+    let event = access::revoked(&token, by);
     ask(&shared, permit, event).await
 }
 
