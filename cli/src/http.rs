@@ -27,14 +27,6 @@ pub(crate) struct Reply {
     pub(crate) body: String,
 }
 
-/// `http://host:port` without anything behind, as `host:port`.
-pub(crate) fn authority(url: &str) -> Option<&str> {
-    let authority = url.strip_prefix("http://")?.trim_end_matches('/');
-    let port_is_number =
-        authority.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-    (port_is_number && !authority.contains('/')).then_some(authority)
-}
-
 /// Sends one request and reads the whole answer.
 pub(crate) async fn send(
     authority: &str,
@@ -138,20 +130,6 @@ pub(crate) fn percent_encode(text: &str, out: &mut String) {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
             // Writing to a text cannot fail.
             byte => drop(write!(out, "%{byte:02X}")),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_plain_addresses_are_taken() {
-        assert_eq!(authority("http://127.0.0.1:7171"), Some("127.0.0.1:7171"));
-        assert_eq!(authority("http://localhost:7171/"), Some("localhost:7171"));
-        for url in ["127.0.0.1:7171", "https://x:1", "http://x", "http://:1", "http://x:y", "http://x:1/path"] {
-            assert_eq!(authority(url), None, "{url}");
         }
     }
 }

@@ -1,17 +1,15 @@
 //! The bank's page as people meet it: in real browsers, on the demo, with the services, the bus and its file behind it.
 
 mod browser;
-mod page {
-    pub(super) mod demo;
-    pub(super) mod person;
-}
+#[path = "page/demo.rs"]
+mod demo;
+#[path = "page/person.rs"]
+mod person;
 mod support;
 
 use browser::Browser;
-use page::{
-    demo::{Demo, fold},
-    person::{self, Person},
-};
+use demo::{Demo, fold};
+use person::Person;
 use serde_json::{Value, json};
 use support::Scratch;
 
@@ -86,6 +84,13 @@ fn a_person_sees_what_becomes_of_everything_that_they_ask_for() {
         ada.until("document.querySelector('#deposit-amount').getAttribute('aria-invalid') === 'true'").await;
         assert_eq!(ada.browser.eval("document.querySelector('[data-f=total]').textContent").await, json!("£1,005.00"));
 
+        ada.submit(
+            "pay",
+            &[("account", "ada-everyday"), ("to", "ada-holidays"), ("amount", "5.50"), ("reference", "an ice")],
+        )
+        .await;
+        ada.balance("ada-everyday", "£700.00").await;
+
         looks_right(&mut ada).await;
         reducers_are_pure(&mut ada).await;
 
@@ -103,7 +108,7 @@ fn a_person_sees_what_becomes_of_everything_that_they_ask_for() {
         let told = ada.browser.eval("document.querySelector('[role=alert]').textContent").await;
         assert_eq!(told, json!("That name and password do not belong together."));
         ada.enter("/log-in", "ada", person::PASSWORD).await;
-        ada.balance("ada-everyday", "£705.50").await;
+        ada.balance("ada-everyday", "£700.00").await;
         assert_eq!(ada.browser.errors_but(&["401"]), Vec::<String>::new());
     });
 }
@@ -126,6 +131,11 @@ async fn looks_right(ada: &mut Person) {
         ada.browser.keep(&format!("bank-{width}-{}", if dark { "dark" } else { "light" })).await;
     }
     // Those of the README: `DACAPO_UPDATE_README=1 cargo test --package dacapo --test page` makes them anew.
+    ada.browser.eval("document.activeElement.blur()").await;
+    ada.browser.press("1").await;
+    ada.browser.press("p").await;
+    ada.browser.eval("document.activeElement.blur()").await;
+    ada.until("document.querySelector('#statement-title').textContent === 'Everyday'").await;
     for (name, dark) in [("bank-light", false), ("bank-dark", true)] {
         ada.browser.look(1_120, 860, dark).await;
         ada.browser.picture(name).await;

@@ -291,12 +291,18 @@ function listen() {
 function hear(told) {
   switch (told.kind) {
     case "state": dispatch({ type: "told", ...told }); break;
-    case "news": dispatch({ type: "news", ...told }); break;
+    case "news": dispatch({ type: "news", ...told }); greet(told.news); break;
     case "weather": dispatch({ type: "weather", weather: told }); break;
     case "reading": dispatch({ type: "line", line: "reading" }); return;
     case "ended": location.assign("/"); return;
   }
   if (state.line !== "live") dispatch({ type: "line", line: "live" });
+}
+
+// Money that somebody sent is said aloud, not only shown.
+function greet(news) {
+  const came = news.filter(({ change, entry }) => change === "entry" && entry.direction === "credit" && entry.why !== "deposit").at(-1);
+  if (came) say(`${came.entry.title}: ${pounds(came.entry.pence)}.`, "accepted");
 }
 
 // ---- Asking: a form becomes an ask at once, and is sent until its outcome is known. Its id makes that harmless.

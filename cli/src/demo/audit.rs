@@ -236,9 +236,15 @@ mod tests {
         })
     }
 
+    /// Of a log in which two accounts were opened first.
     fn audited(log: Vec<Vec<Arc<Event>>>) -> Audit {
         let mut audit = Audit::new(String::new());
-        log.into_iter().for_each(|events| audit.judge(events));
+        for account in ["acc-a", "acc-b"] {
+            audit.judge(vec![event(0, "AccountCreated", account, "", &json!({"user": "u", "name": "x"}))]);
+        }
+        for events in log {
+            audit.judge(events);
+        }
         audit
     }
 

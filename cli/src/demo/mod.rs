@@ -13,8 +13,9 @@ mod line;
 mod page;
 mod process;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use dacapo_backends::server::{self, ServerConfig, Trigger};
 use dacapo_web::{Books, weather::weather};
 use serde::Serialize;
@@ -52,6 +53,9 @@ struct Links {
 
 /// Runs until Ctrl-C, or for the time that was asked for.
 pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Result<Exit> {
+    if !arguments.db.exists() {
+        forget(&arguments.db)?;
+    }
     let store = production::open(&arguments.db, false)?;
     logging::start();
     let interrupt = Interrupt::listen()?;
@@ -139,6 +143,23 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Res
     })
 }
 
+/// What is kept beside a log (states, names and passwords) belongs to that log: a new one begins without.
+fn forget(db: &Path) -> anyhow::Result<()> {
+    let directory = db.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Some(stem) = db.file_stem().map(|stem| format!("{}.", stem.to_string_lossy())) else { return Ok(()) };
+    let Ok(files) = directory.read_dir() else { return Ok(()) };
+    for file in files {
+        let file = file?;
+        let name = file.file_name().to_string_lossy().into_owned();
+        let is_kept = |of: &str| name.starts_with(&stem) && name.contains(of);
+        if is_kept(".state.db") || is_kept(".web.db") {
+            std::fs::remove_file(file.path())
+                .with_context(|| format!("cannot remove {name}, which belongs to a former log"))?;
+        }
+    }
+    Ok(())
+}
+
 /// Services look for the bus as soon as they start; one that is still reading its store would only turn them away.
 async fn ready(bus: SocketAddr) -> anyhow::Result<()> {
     let authority = bus.to_string();
@@ -164,4 +185,25 @@ fn tell(terminal: &Terminal, arguments: &DemoArguments, links: &Links) {
         links.bus
     )));
     terminal.object("listening", links);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_kept_beside_a_former_log_goes_and_nothing_else() {
+        let directory = std::env::temp_dir().join(format!("dacapo-forget-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let kept = ["demo.web.db", "demo.web.db-wal", "demo.nectar-1.state.db"];
+        let others = ["other.web.db", "demo.txt", "demo.backup.db"];
+        for name in kept.iter().chain(&others) {
+            std::fs::write(directory.join(name), "x").unwrap();
+        }
+        forget(&directory.join("demo.db")).unwrap();
+        let mut left: Vec<_> = directory.read_dir().unwrap().map(|file| file.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["demo.backup.db", "demo.txt", "other.web.db"]);
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
 }

@@ -5,8 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::demo::Demo;
-use crate::browser::Browser;
+use crate::{browser::Browser, demo::Demo};
 
 /// Everybody's.
 pub(crate) const PASSWORD: &str = "four words and more";

@@ -114,6 +114,8 @@ async fn admit_new(site: &Site, visitor: &Visitor, fields: &Fields) -> Result<Pe
         return Err(Stays::because(StatusCode::UNPROCESSABLE_ENTITY, told));
     }
     site.sign_ups_of_address.take(&visitor.address.to_string(), site.now()).map_err(Stays::wait)?;
+    // Whoever signs up again under a name that was not finished shows its password: the tries are those of a log-in.
+    site.log_ins_of_name.take(id.as_str(), site.now()).map_err(Stays::wait)?;
     let taken = || Stays::because(StatusCode::CONFLICT, format!("The name {id} is taken. Choose another one."));
     let person = site.vault.sign_up(&id, id.as_str(), password.to_owned()).await?.ok_or_else(taken)?;
     make(site, &person).await?;

@@ -50,7 +50,8 @@ fn world(node: &str) -> World {
 
 /// Runs a story at a bank.
 pub(crate) fn at_a_bank(config: SiteConfig, story: impl AsyncFnOnce(&mut Bank)) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let mut bank = Bank::open(config).await;
         story(&mut bank).await;
@@ -59,9 +60,9 @@ pub(crate) fn at_a_bank(config: SiteConfig, story: impl AsyncFnOnce(&mut Bank)) 
 
 impl Bank {
     async fn open(config: SiteConfig) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let bus = listener.local_addr().unwrap();
-        let port = Arc::new(ThreadedStore::start(MemoryStore::new(), 2).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let bus = listener.local_addr().expect("is bound");
+        let port = Arc::new(ThreadedStore::start(MemoryStore::new(), 2).expect("starts"));
         let (trigger, shutdown) = Trigger::new();
         let parts = Parts {
             listener: server::tcp(listener),
@@ -74,13 +75,14 @@ impl Bank {
 
         let (mut doors, mut running) = (Vec::new(), Vec::new());
         for spec in dacapo_bank::bank().services() {
-            let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            doors.push((spec.name.to_string(), door.local_addr().unwrap().to_string()));
+            let door = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+            doors.push((spec.name.to_string(), door.local_addr().expect("is bound").to_string()));
             let name = format!("{}-1", spec.name);
             let machine = (spec.make)(InstanceConfig::new(InstanceName::of(name.clone()), 1));
             running.push(spawn(machine, bus, Some(door), world(&name)).1);
         }
-        let door = |name: &str| doors.iter().find(|(of, _)| of == name).map(|(_, door)| door.clone()).unwrap();
+        let door =
+            |name: &str| doors.iter().find(|(of, _)| of == name).map(|(_, door)| door.clone()).expect("there is one");
         let doors = Doors {
             users: door("users"),
             accounts: door("accounts"),
@@ -88,7 +90,7 @@ impl Bank {
             bus: bus.to_string(),
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let vault = Vault::open(None, Arc::clone(&clock)).unwrap();
+        let vault = Vault::open(None, Arc::clone(&clock)).expect("opens");
         let books = Books::new();
         let site = Site::new(Arc::clone(&books), vault, doors, clock, config);
         let mut bank = Self { books, site, bus, follower: None, _running: (trigger, running) };
@@ -127,7 +129,7 @@ fn spawn(
     let (shutdown, asked) = watch::channel(false);
     let connector = TcpConnect::new(bus.to_string());
     let task = tokio::spawn(async move {
-        driver::run(machine, connector, door.map(server::tcp), world, asked).await.unwrap();
+        driver::run(machine, connector, door.map(server::tcp), world, asked).await.expect("it is never made to die");
     });
     (task, shutdown)
 }
@@ -156,12 +158,12 @@ pub(crate) struct Visitor {
 
 impl Visitor {
     async fn call(&mut self, request: Request<Body>) -> Answer {
-        let response = TowerToHyperService::new(self.routes.clone()).call(request).await.unwrap();
+        let response = TowerToHyperService::new(self.routes.clone()).call(request).await.expect("routes always answer");
         let (parts, body) = response.into_parts();
         if let Some(cookie) = parts.headers.get(header::SET_COOKIE) {
-            cookie.to_str().unwrap().split(';').next().unwrap().clone_into(&mut self.cookie);
+            cookie.to_str().expect("ASCII").split(';').next().expect("a first part").clone_into(&mut self.cookie);
         }
-        let body = String::from_utf8(to_bytes(body, 1 << 20).await.unwrap().into()).unwrap();
+        let body = String::from_utf8(to_bytes(body, 1 << 20).await.expect("a body").into()).expect("UTF-8");
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
@@ -177,9 +179,9 @@ impl Visitor {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let answer = self.call(request.body(Body::empty()).unwrap()).await;
+        let answer = self.call(request.body(Body::empty()).expect("a request")).await;
         if let Some((_, rest)) = answer.body.split_once("name=\"token\" value=\"") {
-            rest.split('"').next().unwrap().clone_into(&mut self.token);
+            rest.split('"').next().expect("a value").clone_into(&mut self.token);
         }
         answer
     }
@@ -211,7 +213,7 @@ impl Visitor {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        self.call(request.body(Body::from(body.join("&"))).unwrap()).await
+        self.call(request.body(Body::from(body.join("&"))).expect("a request")).await
     }
 
     /// Signs up.
@@ -232,7 +234,7 @@ impl Visitor {
 
     /// What the only account holds, in pence.
     pub(crate) async fn balance(&mut self) -> u64 {
-        self.get("/init").await.json()["accounts"][0]["balance"].as_u64().unwrap()
+        self.get("/init").await.json()["accounts"][0]["balance"].as_u64().expect("pence")
     }
 }
 
