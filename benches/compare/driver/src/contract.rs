@@ -170,6 +170,8 @@ pub(crate) trait Peer: Sync {
     fn version(&self) -> Option<String>;
     /// How a reader gets it.
     fn how_to_get(&self) -> &'static str;
+    /// What a reader must know to read its lines rightly.
+    fn note(&self) -> &'static str;
     /// Whether a publish can demand the version of its key.
     fn compares(&self) -> bool {
         true

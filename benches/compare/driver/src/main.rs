@@ -93,8 +93,8 @@ fn compare(arguments: &Arguments) -> Result<Report> {
     for peer in PEERS.iter().copied().filter(|peer| arguments.takes(*peer)) {
         if let Some(version) = peer.version() {
             here.push(peer);
-            let compares = peer.compares();
-            report.rows.push(Row { name: peer.name(), version, compares, turns: Vec::new(), findings: None });
+            let (name, note, compares) = (peer.name(), peer.note(), peer.compares());
+            report.rows.push(Row { name, version, note, compares, turns: Vec::new(), findings: None });
         } else {
             report.absent.push((peer.name(), format!("not installed; {}", peer.how_to_get())));
         }

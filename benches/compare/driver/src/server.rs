@@ -55,6 +55,10 @@ impl<'a> Server<'a> {
         }
     }
 
+    pub(crate) fn peer(&self) -> &'a dyn Peer {
+        self.peer
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.place.port()
     }

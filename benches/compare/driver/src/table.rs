@@ -12,6 +12,7 @@ use crate::{
 pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) version: String,
+    pub(crate) note: &'static str,
     pub(crate) compares: bool,
     pub(crate) turns: Vec<Turn>,
     pub(crate) findings: Option<Findings>,
@@ -77,7 +78,9 @@ impl Report {
                 row.out_of_order().to_string(),
             ]);
         }
-        text += &table(&figures);
+        if figures.len() > 1 {
+            text += &table(&figures);
+        }
         for own in &self.own {
             text += &format!(
                 "dacapo bench, all at once: {:.0} published/s and {:.0} completed/s; publish p50 {:.2} ms, p99 {:.2} ms; \
@@ -88,11 +91,11 @@ impl Report {
         let mut found = vec![
             [
                 "system",
-                "order after a failure",
+                "order after event 1 fails",
                 "the same, one open",
-                "effects twice (kills of the consumer)",
-                "receipts lost (kills of the server)",
-                "fights with one winner",
+                "effects twice",
+                "receipts lost",
+                "one winner",
             ]
             .map(str::to_owned),
         ];
@@ -100,8 +103,12 @@ impl Report {
             let [order, of_one, twice, lost, swap] = row.found();
             found.push([row.name.to_owned(), order, of_one, twice, lost, swap]);
         }
-        text += "\n";
-        text += &table(&found);
+        if found.len() > 1 {
+            text += &format!("\n{}", table(&found));
+        }
+        for row in &self.rows {
+            text += &format!("{}: {}.\n", row.name, row.note);
+        }
         for (name, why) in &self.absent {
             text += &format!("not measured: {name}: {why}\n");
         }
@@ -118,6 +125,7 @@ impl Report {
                 json!({
                     "system": row.name,
                     "version": row.version,
+                    "note": row.note,
                     "compare_and_swap": row.compares,
                     "published_per_s": row.published(),
                     "consumed_per_s": row.consumed(),

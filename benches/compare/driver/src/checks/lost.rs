@@ -9,15 +9,14 @@ use anyhow::Result;
 
 use super::{Finding, at_random};
 use crate::{
-    contract::{Event, HALVES, Peer, Receipt, Source},
+    contract::{Event, HALVES, Receipt, Source},
     load::{PUBLISHERS, drain, joined},
     server::Server,
 };
 
 const KILLS: u32 = 3;
 
-pub(super) fn check(peer: &dyn Peer) -> Result<Finding> {
-    let mut server = Server::start(peer)?;
+pub(super) fn check(server: &mut Server<'_>) -> Result<Finding> {
     let receipts = Mutex::new(BTreeSet::new());
     for round in 0..KILLS {
         let client = server.client()?;

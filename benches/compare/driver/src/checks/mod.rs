@@ -13,7 +13,10 @@ use std::{
 use anyhow::{Context as _, Result};
 
 pub(crate) use self::twice::consume_until_killed;
-use crate::{contract::Peer, server::Server};
+use crate::{
+    contract::{Peer, WINDOW},
+    server::Server,
+};
 
 /// How a check ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,19 +40,15 @@ pub(crate) struct Findings {
     pub(crate) swap: Finding,
 }
 
-/// Runs every check, each on a server of its own.
-pub(crate) fn run(peer: &'static dyn Peer) -> Result<Findings> {
-    let name = peer.name();
+/// Runs every check on one server, which the last one kills.
+pub(crate) fn run(peer: &dyn Peer) -> Result<Findings> {
+    let mut server = Server::start(peer)?;
     Ok(Findings {
-        order: order::check(peer, crate::contract::WINDOW).with_context(|| format!("{name}: order"))?,
-        order_of_one: order::check(peer, 1).with_context(|| format!("{name}: order, one open"))?,
-        twice: twice::check(peer).with_context(|| format!("{name}: effects twice"))?,
-        lost: lost::check(peer).with_context(|| format!("{name}: lost"))?,
-        swap: if peer.compares() {
-            swap::check(&Server::start(peer)?).with_context(|| format!("{name}: compare-and-swap"))?
-        } else {
-            Finding::Absent
-        },
+        order: order::check(&server, WINDOW).context("order")?,
+        order_of_one: order::check(&server, 1).context("order with one open")?,
+        twice: twice::check(&server).context("effects twice")?,
+        swap: if peer.compares() { swap::check(&server).context("compare-and-swap")? } else { Finding::Absent },
+        lost: lost::check(&mut server).context("receipts lost")?,
     })
 }
 

@@ -6,36 +6,32 @@ use anyhow::{Result, bail};
 
 use super::Finding;
 use crate::{
-    contract::{Behind, Client, Event, Failure, Peer, Receipt, Source},
+    contract::{Behind, Client, Event, Failure, Receipt, Source},
     load::QUIET,
     server::Server,
 };
 
 const EVENTS: u64 = 3;
 
-pub(super) fn check(peer: &dyn Peer, window: u32) -> Result<Finding> {
-    let server = Server::start(peer)?;
+/// Tells the versions as they arrived, by way to fail.
+pub(super) fn check(server: &Server<'_>, window: u32) -> Result<Finding> {
     let client = server.client()?;
-    let mut broken = Vec::new();
-    for &failure in peer.failures() {
+    let (mut told, mut broken) = (Vec::new(), false);
+    for &failure in server.peer().failures() {
         let order = arrivals(&*client, failure, window)?;
         let again = order.iter().skip(1).position(|version| *version == 1);
         let Some(again) = again else { bail!("event 1 never came again after {}: {order:?}", failure.name()) };
-        if order.iter().skip(1).take(again).any(|version| *version > 1) {
-            broken.push(failure.name());
-        }
+        broken |= again > 0;
+        let versions: Vec<String> = order.iter().map(u64::to_string).collect();
+        told.push(format!("{} {}", failure.name(), versions.join("-")));
     }
-    let failures: Vec<_> = peer.failures().iter().map(|failure| failure.name()).collect();
-    Ok(if broken.is_empty() {
-        Finding::Held(format!("kept ({})", failures.join(", ")))
-    } else {
-        Finding::Broken(format!("reordered ({})", broken.join(", ")))
-    })
+    let told = told.join(", ");
+    Ok(if broken { Finding::Broken(told) } else { Finding::Held(told) })
 }
 
 /// The versions of a key in the order in which a handler got them, which failed at the first.
 fn arrivals(client: &dyn Client, failure: Failure, window: u32) -> Result<Vec<u64>> {
-    let key = format!("order-{}", failure.name());
+    let key = format!("order-{}-{window}", failure.name());
     let mut publisher = client.publisher()?;
     for version in 1..=EVENTS {
         if publisher.publish(&Event::new(&key, version))? != Receipt::Accepted {

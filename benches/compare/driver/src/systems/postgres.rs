@@ -62,6 +62,11 @@ impl Peer for Postgres {
         "apt-get install postgresql"
     }
 
+    fn note(&self) -> &'static str {
+        "an event that fails holds up its half of the keys: the cursor stands; it is acknowledged by the batch, and an effect is in \
+         the cursor's transaction"
+    }
+
     fn failures(&self) -> &'static [Failure] {
         &[Failure::Nack]
     }

@@ -48,6 +48,10 @@ impl Peer for Redis {
         "apt-get install redis-server"
     }
 
+    fn note(&self) -> &'static str {
+        "no nack: what is not acknowledged is claimed after 2 s; acknowledgement and effect are one script"
+    }
+
     fn failures(&self) -> &'static [Failure] {
         &[Failure::Silence]
     }
