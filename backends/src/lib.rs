@@ -8,6 +8,8 @@ pub mod recording;
 pub mod server;
 pub mod sqlite;
 pub mod threaded;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 pub use memory::MemoryStore;
 pub use sqlite::{SqliteReader, SqliteStore, Standing};

@@ -79,6 +79,10 @@ impl Scenario for Bank {
         may
     }
 
+    fn leads_everywhere(&self) -> bool {
+        true
+    }
+
     fn properties(&self) -> Vec<Box<dyn Property>> {
         properties::all()
     }

@@ -10,9 +10,13 @@ use dacapo_sim::{Engine, Engines};
 use crate::{
     bench::BenchArguments,
     bugs::{self, BugsArguments},
+    client::ClientArguments,
     exit,
     seed::Seed,
+    settings::SettingArguments,
     surgery::arguments::{BlameArguments, ShrinkArguments},
+    token::TokenArguments,
+    verify::VerifyArguments,
 };
 
 /// An event bus for event-sourced services, and the simulator that they are tested in.
@@ -49,6 +53,10 @@ pub(crate) enum Verb {
     Demo(DemoArguments),
     /// The production bus on a SQLite file
     Serve(ServeArguments),
+    /// Whether a store is whole, and its log as it was written
+    Verify(VerifyArguments),
+    /// The tokens of a bus: who may do what
+    Token(TokenArguments),
     /// Run a service in Lua against a bus
     Service(ServiceArguments),
     /// Begin something of your own
@@ -306,6 +314,9 @@ pub(crate) struct DemoArguments {
     /// The store; a second demo goes on where the first one ended
     #[arg(long, value_name = "FILE", default_value = "demo.db")]
     pub(crate) db: PathBuf,
+    /// Where the bank's page listens; another port is taken if this one is
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7777")]
+    pub(crate) page: SocketAddr,
     /// Where the viewer listens; another port is taken if this one is
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7878")]
     pub(crate) viewer: SocketAddr,
@@ -318,6 +329,12 @@ pub(crate) struct DemoArguments {
     /// Customers at work; 0 for none
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub(crate) customers: u32,
+    /// Let faults happen: instances killed, state destroyed, deliveries held up, connections cut
+    #[arg(long)]
+    pub(crate) chaos: bool,
+    /// The same faults again, in the same order; a new seed if left out
+    #[arg(long, value_name = "SEED", requires = "chaos")]
+    pub(crate) chaos_seed: Option<Seed>,
     /// End by itself after so long: 90s, 15m, 2h
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) time: Option<std::time::Duration>,
@@ -326,18 +343,8 @@ pub(crate) struct DemoArguments {
 /// `serve`
 #[derive(Debug, Args)]
 pub(crate) struct ServeArguments {
-    /// The store; it is created if it is not there
-    #[arg(long, value_name = "FILE")]
-    pub(crate) db: PathBuf,
-    /// Where to listen
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7171")]
-    pub(crate) listen: SocketAddr,
-    /// Limits, as TOML: grace = 2000
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// One limit, over the file's; may be given again. Durations are in milliseconds
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) set: Vec<String>,
+    #[command(flatten)]
+    pub(crate) settings: SettingArguments,
 }
 
 /// `service`
@@ -358,6 +365,8 @@ pub(crate) struct ServiceArguments {
     /// Where the state is kept: memory, sqlite:FILE, or a `redis://` address; a SQLite file beside the script, named like the instance, if left out
     #[arg(long, value_name = "PLACE")]
     pub(crate) state: Option<StateAt>,
+    #[command(flatten)]
+    pub(crate) client: ClientArguments,
 }
 
 /// What `new` begins.
@@ -400,6 +409,8 @@ pub(crate) struct EventsArguments {
     /// At most so many
     #[arg(short = 'n', long, value_name = "N")]
     pub(crate) limit: Option<u64>,
+    #[command(flatten)]
+    pub(crate) client: ClientArguments,
 }
 
 /// `view`
@@ -493,9 +504,9 @@ pub(crate) struct ListArguments {
 /// `doctor`
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArguments {
-    /// The store that `serve` shall use: its directory's disk is probed
-    #[arg(long, value_name = "FILE", default_value = "dacapo.db")]
-    pub(crate) db: PathBuf,
+    /// The settings that `serve` shall have
+    #[command(flatten)]
+    pub(crate) settings: SettingArguments,
 }
 
 /// `completions`

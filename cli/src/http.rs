@@ -1,13 +1,17 @@
 //! One HTTP request at a time, to our own servers. Nothing is kept open and nothing is tried again: the callers know
 //! what a repetition means.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use anyhow::{Context as _, bail};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{Request, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
 
 /// Longer than any answer of ours takes; a server that is stuck must not hold the terminal.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -39,21 +43,34 @@ pub(crate) async fn send(
     headers: &[(&str, &str)],
     body: String,
 ) -> anyhow::Result<Reply> {
-    timeout(DEADLINE, exchange(authority, method, path, headers, body))
+    let stream = TcpStream::connect(authority)
         .await
-        .with_context(|| format!("{authority} did not answer within {} s", DEADLINE.as_secs()))?
+        .with_context(|| format!("cannot reach {authority}; is the bus running there?"))?;
+    send_over(stream, authority, method, path, headers, body).await
 }
 
-async fn exchange(
+/// The same on a stream that is open.
+pub(crate) async fn send_over(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     authority: &str,
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
     body: String,
 ) -> anyhow::Result<Reply> {
-    let stream = TcpStream::connect(authority)
+    timeout(DEADLINE, exchange(stream, authority, method, path, headers, body))
         .await
-        .with_context(|| format!("cannot reach {authority}; is the bus running there?"))?;
+        .with_context(|| format!("{authority} did not answer within {} s", DEADLINE.as_secs()))?
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    authority: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: String,
+) -> anyhow::Result<Reply> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
     let mut request = Request::builder().method(method).uri(path).header("host", authority);
@@ -71,6 +88,17 @@ async fn exchange(
     };
     connection.abort();
     Ok(Reply { status, body: String::from_utf8_lossy(&bytes).into_owned() })
+}
+
+/// Appends a text so that it can stand in a path or a query.
+pub(crate) fn percent_encode(text: &str, out: &mut String) {
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
+            // Writing to a text cannot fail.
+            byte => drop(write!(out, "%{byte:02X}")),
+        }
+    }
 }
 
 #[cfg(test)]

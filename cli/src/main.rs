@@ -7,6 +7,7 @@
 mod arguments;
 mod bench;
 mod bugs;
+mod client;
 mod completions;
 mod crash;
 mod demo;
@@ -31,6 +32,8 @@ mod sim_command;
 mod stopwatch;
 mod surgery;
 mod terminal;
+mod token;
+mod verify;
 mod view;
 
 use std::{
@@ -61,6 +64,8 @@ fn obey(terminal: &Terminal, verb: Verb) -> Exit {
         Verb::Crash(arguments) => crash::run(terminal, &arguments),
         Verb::Demo(arguments) => demo::run(terminal, &arguments),
         Verb::Serve(arguments) => serve::run(terminal, &arguments),
+        Verb::Token(arguments) => token::run(terminal, &arguments),
+        Verb::Verify(arguments) => verify::run(terminal, &arguments),
         Verb::Service(arguments) => service::run(terminal, &arguments),
         Verb::New(arguments) => new_service::run(terminal, &arguments),
         Verb::Bench(arguments) => bench::run(terminal, &arguments),
@@ -69,7 +74,7 @@ fn obey(terminal: &Terminal, verb: Verb) -> Exit {
         Verb::Export(arguments) => view::export::run(terminal, &arguments),
         Verb::Diff(arguments) => view::diff::run(terminal, &arguments),
         Verb::List(arguments) => Ok(list::run(terminal, &arguments)),
-        Verb::Doctor(arguments) => Ok(doctor::run(terminal, &arguments)),
+        Verb::Doctor(arguments) => doctor::run(terminal, &arguments),
         Verb::Completions(arguments) => Ok(completions::run(terminal, &arguments)),
         Verb::Man => completions::manual(terminal),
         Verb::Worker => sim_command::worker::run(),

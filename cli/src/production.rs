@@ -5,31 +5,39 @@
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::Context as _;
+use axum::serve::Listener;
 use dacapo_backends::{
     SqliteStore,
     clock::{SystemClock, SystemEntropy},
-    server::{self, Parts, ServeError, ServerConfig, Shutdown},
+    server::{self, Parts, ServerConfig, Shutdown, Tokens},
     threaded::ThreadedStore,
 };
 use dacapo_core::{
     Limits, NodeName,
-    hooks::{NoHooks, World},
+    hooks::{Clock as _, NoHooks, World},
     store::StoreError,
 };
 use tokio::net::TcpListener;
 
-use crate::exit::Usage;
+use crate::{exit::Usage, token};
 
 /// Threads that read for the bus, and as many for questions from outside: SQLite reads in parallel, and a laptop has four
 /// cores.
 const READERS: usize = 2;
 
-/// Opens the store, or makes a new one.
-pub(crate) fn open(path: &Path) -> anyhow::Result<ThreadedStore> {
-    let store = SqliteStore::open(path).map_err(|error| match error {
+/// Opens the store, or makes a new one. If tokens are demanded, somebody must be able to show one.
+pub(crate) fn open(path: &Path, demands_tokens: bool) -> anyhow::Result<ThreadedStore> {
+    let mut store = SqliteStore::open(path).map_err(|error| match error {
         StoreError::NotAStore(sentence) => Usage::error(sentence),
         error => anyhow::Error::new(error).context(format!("cannot open the store {}", path.display())),
     })?;
+    if demands_tokens && !token::somebody_administers(&mut store, SystemClock::new().now().wall)? {
+        let shown = path.display();
+        return Err(Usage::error(format!(
+            "nobody could do anything on this bus: tokens are demanded, and none in {shown} allows to administer; \
+             make one with `dacapo token new ops --administer --db {shown}`"
+        )));
+    }
     ThreadedStore::start(store, READERS).context("cannot start the store's threads")
 }
 
@@ -51,20 +59,22 @@ pub(crate) fn world(node: &str) -> World {
 }
 
 /// Serves until it is asked to end, or must.
-pub(crate) async fn serve(
-    listener: TcpListener,
+pub(crate) async fn serve<L: Listener>(
+    listener: L,
     store: ThreadedStore,
     limits: Limits,
+    tokens: Tokens,
     shutdown: Shutdown,
-) -> Result<(), ServeError> {
+) -> anyhow::Result<()> {
     server::serve(Parts {
-        listener: server::tcp(listener),
+        listener,
         port: Arc::new(store),
         world: world("bus"),
-        config: ServerConfig { limits, ..ServerConfig::default() },
+        config: ServerConfig { limits, tokens, ..ServerConfig::default() },
         shutdown,
     })
-    .await
+    .await?;
+    Ok(())
 }
 
 /// A multi-threaded runtime: the bus's machine is one task, its connections are many.

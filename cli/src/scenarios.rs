@@ -10,12 +10,6 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
     vec![Box::new(dacapo_bank::bank()), Box::new(dacapo_bank::lua::bank())]
 }
 
-/// Whether a campaign of this scenario that does not reach a mark has proved nothing. The bank is measured for that; what
-/// scripts can reach is their own affair.
-pub(crate) fn reaches_all_marks(name: &str) -> bool {
-    name == dacapo_bank::bank().name()
-}
-
 /// The scenario of this name.
 pub(crate) fn named(name: &str) -> anyhow::Result<Box<dyn Scenario>> {
     if name.starts_with(PREFIX) {

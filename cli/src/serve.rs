@@ -1,13 +1,17 @@
 //! `dacapo serve`: the production bus.
 
-use dacapo_backends::server::Trigger;
+use dacapo_backends::{
+    server::{self, Tokens, Trigger},
+    tls::{Certificate, TlsListener},
+};
 use serde::Serialize;
 
 use crate::{
     arguments::ServeArguments,
-    exit::Exit,
+    exit::{Exit, Usage},
     interrupt::Interrupt,
-    logging, production, settings,
+    logging, production,
+    settings::{self, Settings},
     terminal::{Terminal, strong},
 };
 
@@ -19,19 +23,44 @@ struct Listening {
 
 /// Serves until Ctrl-C.
 pub(crate) fn run(terminal: &Terminal, arguments: &ServeArguments) -> anyhow::Result<Exit> {
-    let limits = settings::limits(arguments.config.as_deref(), &arguments.set)?;
-    let store = production::open(&arguments.db)?;
+    let settings = settings::read(&arguments.settings)?;
+    check(&settings)?;
+    let db = settings.db.clone().ok_or_else(|| {
+        Usage::error("no store is named; give --db FILE, DACAPO_DB, or `db` in the configuration file")
+    })?;
+    let certificate = match &settings.tls {
+        Some((chain, key)) => Some(Certificate::read(chain, key).map_err(|error| Usage::error(error.to_string()))?),
+        None => None,
+    };
+    let tokens = if settings.auth { Tokens::Demanded } else { Tokens::Kept };
+    let store = production::open(&db, settings.auth)?;
     logging::start();
     let interrupt = Interrupt::listen()?;
     production::runtime()?.block_on(async {
-        let listener = production::listen(arguments.listen).await?;
+        let listener = production::listen(settings.listen).await?;
         // Port 0 means any: only the listener knows which.
         let address = listener.local_addr()?;
         let (trigger, shutdown) = Trigger::new();
-        let db = arguments.db.display().to_string();
-        terminal.object("listening", &Listening { bus: format!("http://{address}"), db: db.clone() });
-        terminal.line(format_args!("{} http://{address}  on {db}  (Ctrl-C ends)", strong("bus")));
-        let mut serving = std::pin::pin!(production::serve(listener, store, limits, shutdown));
+        let db = db.display().to_string();
+        let scheme = if certificate.is_some() { "https" } else { "http" };
+        terminal.object("listening", &Listening { bus: format!("{scheme}://{address}"), db: db.clone() });
+        terminal.line(format_args!("{} {scheme}://{address}  on {db}  (Ctrl-C ends)", strong("bus")));
+        let plain = server::tcp(listener);
+        let limits = settings.limits;
+        let serving = async move {
+            match certificate {
+                None => production::serve(plain, store, limits, tokens, shutdown).await,
+                Some(certificate) => {
+                    let following = std::sync::Arc::clone(&certificate);
+                    let follow = tokio::spawn(async move { following.follow().await });
+                    let listener = TlsListener::new(plain, certificate)?;
+                    let served = production::serve(listener, store, limits, tokens, shutdown).await;
+                    follow.abort();
+                    served
+                }
+            }
+        };
+        let mut serving = std::pin::pin!(serving);
         tokio::select! {
             biased;
             result = &mut serving => result?,
@@ -42,4 +71,25 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ServeArguments) -> anyhow::Re
         }
         Ok(Exit::Passed)
     })
+}
+
+/// What others can reach must be guarded.
+pub(crate) fn check(settings: &Settings) -> anyhow::Result<()> {
+    let address = settings.listen;
+    if address.ip().is_loopback() {
+        return Ok(());
+    }
+    if !settings.auth {
+        return Err(Usage::error(format!(
+            "{address} can be reached from other machines, and anyone there could read and publish everything; add --auth \
+             (`dacapo token new` makes tokens), or listen at 127.0.0.1"
+        )));
+    }
+    if settings.tls.is_none() && !settings.insecure_plain_text {
+        return Err(Usage::error(format!(
+            "{address} can be reached from other machines, and tokens would go there in plain text; give --tls-cert and \
+             --tls-key, or --insecure-plain-text if a proxy before this bus does TLS"
+        )));
+    }
+    Ok(())
 }

@@ -12,10 +12,10 @@ use std::{
 
 use anyhow::Context as _;
 use dacapo_backends::server;
-use dacapo_core::InstanceName;
+use dacapo_core::{InstanceName, access::Secret};
 use dacapo_service::{
     InstanceConfig, Service as _,
-    driver::{self, TcpConnect},
+    driver::{self, BusConnect, Connect as _},
     lua::{LuaLimits, LuaMachine, LuaService, LuaSettings, Script, ScriptError, StateAt},
 };
 use serde::Serialize;
@@ -47,14 +47,14 @@ struct Running {
 
 /// Runs the script.
 pub(crate) fn run(terminal: &Terminal, arguments: &ServiceArguments) -> anyhow::Result<Exit> {
-    let bus = address_of(&arguments.bus)?;
+    let connector = arguments.client.connector(&arguments.bus)?;
     logging::start();
     let interrupt = Interrupt::listen()?;
     let listener = arguments.listen.map(bind).transpose()?;
     let mut script = Script::read(&arguments.script).map_err(usage)?;
     let mut first = true;
     loop {
-        let process = Process::of(arguments, &script, &bus)?;
+        let process = Process::of(arguments, &script, &connector)?;
         if first {
             process.tell(terminal, listener.as_ref())?;
         }
@@ -67,16 +67,6 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ServiceArguments) -> anyhow::
             None => return Ok(Exit::Passed),
         }
     }
-}
-
-/// `ws://host:port`, as a `host:port`.
-fn address_of(url: &str) -> anyhow::Result<String> {
-    let rest = url.strip_prefix("ws://").or_else(|| url.strip_prefix("http://")).unwrap_or(url);
-    let address = rest.strip_suffix(dacapo_core::wire::PATH).unwrap_or(rest).trim_end_matches('/');
-    if address.contains('/') || !address.contains(':') {
-        return Err(Usage::error(format!("{url:?} is no address of a bus; give one such as ws://127.0.0.1:7171")));
-    }
-    Ok(address.to_owned())
 }
 
 /// The listener outlives the lives of the script.
@@ -97,11 +87,12 @@ struct Process {
     service: LuaService,
     name: InstanceName,
     state: StateAt,
-    bus: String,
+    bus: BusConnect,
+    bearer: Option<Secret>,
 }
 
 impl Process {
-    fn of(arguments: &ServiceArguments, script: &Script, bus: &str) -> anyhow::Result<Self> {
+    fn of(arguments: &ServiceArguments, script: &Script, bus: &BusConnect) -> anyhow::Result<Self> {
         let world = production::world("service");
         let limits = LuaLimits { time: Some((Arc::clone(&world.clock), CALL_MAX)), ..LuaLimits::default() };
         let settings = LuaSettings { limits, ..LuaSettings::default() };
@@ -112,7 +103,8 @@ impl Process {
             let file: PathBuf = arguments.script.with_file_name(format!("{name}.state.db"));
             StateAt::Sqlite(file)
         });
-        Ok(Self { service, name, state, bus: bus.to_owned() })
+        let bearer = arguments.client.secret()?;
+        Ok(Self { service, name, state, bus: bus.clone(), bearer })
     }
 
     fn tell(&self, terminal: &Terminal, listener: Option<&TcpListener>) -> anyhow::Result<()> {
@@ -121,7 +113,7 @@ impl Process {
             service: self.service.name().to_string(),
             instance: self.name.to_string(),
             script: self.service.script().file().to_owned(),
-            bus: self.bus.clone(),
+            bus: self.bus.host().to_owned(),
             http: http.clone(),
             state: self.state.to_string(),
         };
@@ -131,7 +123,7 @@ impl Process {
             strong("service"),
             self.name,
             running.script,
-            self.bus,
+            self.bus.host(),
             http.unwrap_or_else(|| "no HTTP".to_owned()),
             self.state,
         ));
@@ -140,7 +132,7 @@ impl Process {
 
     /// Runs until Ctrl-C, or until there is a new script that loads.
     fn run(self, listener: Option<&TcpListener>, file: &Path, interrupt: &Interrupt) -> anyhow::Result<Option<Script>> {
-        let Self { service, name, state, bus } = self;
+        let Self { service, name, state, bus, bearer } = self;
         let code = service.code();
         let opened = state.open(service.name().as_str(), name.as_str(), code)?;
         let service = match opened {
@@ -148,7 +140,8 @@ impl Process {
             None => service,
         };
         let world = production::world(name.as_str());
-        let machine = LuaMachine::new(service, InstanceConfig::new(name, world.entropy.next_u64()));
+        let config = InstanceConfig { bearer, ..InstanceConfig::new(name, world.entropy.next_u64()) };
+        let machine = LuaMachine::new(service, config);
         let (shutdown, asked) = watch::channel(false);
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
@@ -157,7 +150,7 @@ impl Process {
                 Some(listener) => Some(server::tcp(tokio::net::TcpListener::from_std(listener.try_clone()?)?)),
                 None => None,
             };
-            let running = driver::run(Box::new(machine), TcpConnect::new(bus), listener, world, asked);
+            let running = driver::run(Box::new(machine), bus, listener, world, asked);
             let mut running = std::pin::pin!(running);
             let changed = tokio::select! {
                 biased;

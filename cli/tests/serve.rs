@@ -69,7 +69,7 @@ fn the_demo_works_and_its_log_tells_what_caused_what() {
     let arguments = ["demo", "--listen", "127.0.0.1:0", "--service-port", "0", "--time", "4s"];
     let mut demo = Running::start(scratch.path(), &arguments);
     let listening = demo.line();
-    assert_eq!(listening["services"].as_array().map(Vec::len), Some(3), "{listening}");
+    assert_eq!(listening["services"].as_array().map(Vec::len), Some(4), "three services, and nectar: {listening}");
     assert_eq!(demo.wait(), Some(0), "it ends by itself when its time is over");
     let tree =
         stdout(&run(scratch.path(), &["events", "--db", "demo.db", "--tree", "type:Account*,Pending*,Confirmed*"]));

@@ -20,7 +20,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("bank", &["core", "service", "properties"]),
     ("sim", &["core", "service", "backends", "properties"]),
     ("reporting", &["core", "backends"]),
-    ("cli", &["core", "service", "backends", "properties", "bank", "sim", "reporting"]),
+    ("web", &["core", "service", "backends", "properties", "bank", "reporting"]),
+    ("cli", &["core", "service", "backends", "properties", "bank", "sim", "reporting", "web"]),
     ("benches", &["core", "service", "backends", "properties", "bank", "sim"]),
     ("seats", &["service", "properties", "sim"]),
 ];

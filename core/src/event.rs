@@ -45,6 +45,30 @@ impl Data {
         serde_json::from_str(self.0.get())
     }
 
+    /// Whether it is nested deeper than this.
+    pub fn is_deeper_than(&self, depth_max: usize) -> bool {
+        let bytes = self.as_str().as_bytes();
+        // Hardly any payload has so many brackets at all, and counting them is quick.
+        if bytes.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() <= depth_max {
+            return false;
+        }
+        let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+        for byte in bytes {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' if in_text => escaped = true,
+                b'"' => in_text = !in_text,
+                b'[' | b'{' if !in_text => depth += 1,
+                b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            if depth > depth_max {
+                return true;
+            }
+        }
+        false
+    }
+
     /// The JSON text.
     pub fn as_str(&self) -> &str {
         self.0.get()
@@ -68,6 +92,9 @@ impl PartialEq for Data {
             }
     }
 }
+
+/// No JSON value differs from itself.
+impl Eq for Data {}
 
 impl Hash for Data {
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -252,6 +279,8 @@ pub enum Refusal {
     BatchTooLarge,
     /// The payload has more bytes than the limit.
     DataTooLarge,
+    /// The payload is nested deeper than the limit.
+    DataTooDeep,
     /// The same id stands twice in the batch.
     IdTwiceInBatch,
     /// Some ids of the batch are in the log, and others are not.
@@ -270,4 +299,22 @@ pub enum Refusal {
     CausationNotYours,
     /// The key has as many different types as the limit allows.
     TooManyTypes,
+    /// The sender's token does not allow it.
+    Forbidden,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_is_that_of_brackets_outside_of_texts() {
+        let deep = |text: String, depth_max| Data::from_text(text).expect("is JSON").is_deeper_than(depth_max);
+        let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(!deep(nested(100), 100) && deep(nested(101), 100));
+        assert!(deep(format!("{}1{}", "{\"a\":[".repeat(60), "]}".repeat(60)), 100));
+        assert!(!deep(format!("[\"{}\"]", "[".repeat(500)), 100), "in a text they nest nothing");
+        assert!(!deep(format!("[\"\\\"{}\"]", "[".repeat(500)), 100), "a quote that is escaped ends no text");
+        assert!(!deep(format!("[{}1]", "[1],".repeat(500)), 100), "side by side is not deep");
+    }
 }

@@ -12,6 +12,7 @@
 //! | [`wire`] | the frames between an instance and the bus, and their JSON |
 //! | [`store`] | what the bus asks of a store, and what it commits |
 //! | [`bus`] | the machine itself |
+//! | [`access`] | tokens, what they allow, and judging frames by them |
 //! | [`sizes`] | which of its sizes a machine tells |
 //! | [`narrate`] | records in words |
 //! | [`trace`] | the records of a run, their codec and fingerprint |
@@ -21,6 +22,7 @@
 //! | [`marks`] | the places of the machines that a campaign should reach |
 //! | [`planted`] | the planted bugs with which the harness tests itself |
 
+pub mod access;
 pub mod bus;
 pub mod digest;
 pub mod event;
@@ -42,6 +44,6 @@ pub use event::{Data, Event, Expectation, Guard, NewEvent, Receipt, Refusal};
 pub use limits::Limits;
 pub use names::{
     CorrelationId, EventId, EventType, InstanceName, Key, NameError, NodeName, Position, ServiceName, Source, Term,
-    Version,
+    TokenName, Version,
 };
 pub use time::{Now, Timestamp, WallTime};

@@ -20,6 +20,10 @@ pub const FRAME_BYTES_MAX: usize = 4 << 20;
 /// One event's payload. Larger things belong in a blob store, with their address in the event.
 pub const DATA_BYTES_MAX: usize = 1 << 20;
 
+/// How deep one event's payload may be nested. Readers of JSON give up at 128 levels, of which a frame takes some itself: what
+/// is deeper would enter the log, and could then be read by nobody.
+pub const DATA_DEPTH_MAX: usize = 100;
+
 /// Events in one publish or completion: a batch is one atomic commit and must not starve the others.
 pub const BATCH_EVENTS_MAX: usize = 1_024;
 
@@ -39,6 +43,9 @@ pub const PAGE_EVENTS_MAX: usize = 1_000;
 /// A page ends with the event that brings its names and payloads to this many bytes, however few events it has: with
 /// one more event of the largest size, and the JSON around them, it still fits into a frame.
 pub const PAGE_BYTES_MAX: usize = 2 << 20;
+
+/// Names of tokens that there ever were: all are in memory, the revoked ones too. A name that was revoked may be used again.
+pub const TOKENS_MAX: usize = 10_000;
 
 /// What the bus keeps in memory and how long it waits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -104,6 +111,18 @@ pub struct Limits {
     /// Bytes queued for a connection that does not read; beyond it the connection is closed, and its deliveries go on
     /// elsewhere.
     pub send_queue_bytes_max: usize,
+    /// Connections and requests that the holders of one token may have open: one that leaks them does not lock the others out.
+    pub connections_per_token_max: usize,
+    /// Frames that one connection may send in a second; beyond it the bus reads slower, and nothing is lost. 0: as many as
+    /// it takes.
+    pub frames_per_second_max: u64,
+    /// The same, of bytes.
+    pub bytes_per_second_max: u64,
+    /// Frames and requests in a second of all who show the same token together; beyond it the bus reads slower. 0: as many as
+    /// it takes.
+    pub token_frames_per_second_max: u64,
+    /// The same, of bytes.
+    pub token_bytes_per_second_max: u64,
 }
 
 impl Default for Limits {
@@ -135,6 +154,11 @@ impl Default for Limits {
             read_page_events: 512,
             streams_per_connection_max: 16,
             send_queue_bytes_max: 16 << 20,
+            connections_per_token_max: 1_024,
+            frames_per_second_max: 0,
+            bytes_per_second_max: 0,
+            token_frames_per_second_max: 0,
+            token_bytes_per_second_max: 0,
         }
     }
 }

@@ -164,6 +164,8 @@ names! {
     ServiceName = "a service name", limits::SERVICE_NAME_BYTES_MAX;
     /// One process of a service.
     InstanceName = "an instance name", limits::SERVICE_NAME_BYTES_MAX;
+    /// What a bearer token is called; its secret is another thing.
+    TokenName = "a token's name", limits::SERVICE_NAME_BYTES_MAX;
     /// A host in a run: the bus, an instance, a customer.
     NodeName = "a node name", limits::NAME_BYTES_MAX;
 }

@@ -71,6 +71,10 @@ fn words(what: &What) -> String {
         What::FrameSent { frame, .. } => format!("sends {}", frame_words(frame)),
         What::FrameReceived { frame, .. } => format!("receives {}", frame_words(frame)),
         What::Connected { connection } => format!("connection {connection} opens"),
+        What::Showed { connection, token: Some(token), rights } => {
+            format!("connection {connection} shows the token {token}, which allows: {rights}")
+        }
+        What::Showed { connection, token: None, .. } => format!("connection {connection} shows no token"),
         What::Disconnected { connection } => format!("connection {connection} ends"),
         What::CommitSubmitted { sequence, events, completions } => {
             format!("submits commit {sequence}: {events} events, {completions} completions")

@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    event::Event,
+    event::{Data, Event, Expectation},
     names::{CorrelationId, EventId, EventType, InstanceName, Key, Position, ServiceName, Source, Term, Version},
     time::WallTime,
     wire::Produced,
@@ -147,6 +147,19 @@ pub struct Recovered {
     pub service_heads: Vec<(Key, KeyHead)>,
     /// The list of lanes behind, by service and key.
     pub lanes: Vec<LaneRecord>,
+}
+
+/// An event of the bus's own, about something that was done outside of the machine: a token made, a backup taken.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SystemEvent {
+    /// A reserved one.
+    pub key: Key,
+    /// A reserved one.
+    pub event_type: EventType,
+    /// What is demanded of the key's head.
+    pub expectation: Expectation,
+    /// What it says.
+    pub data: Data,
 }
 
 /// The reserved key on which a service's system events stand.

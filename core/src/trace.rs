@@ -8,9 +8,10 @@ use std::{hash::Hash, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    access::Rights,
     digest::StableHasher,
     hashed::Hashed,
-    names::{InstanceName, Key, NodeName, Position, ServiceName, Version},
+    names::{InstanceName, Key, NodeName, Position, ServiceName, TokenName, Version},
     store::{Commit, Recovered},
     time::Timestamp,
     wire::{FromBus, ToBus, Token},
@@ -152,6 +153,15 @@ pub enum What {
     Connected {
         /// The node's number of it.
         connection: u64,
+    },
+    /// Whoever is at the other end of a connection showed this token, or none, to a bus that demands one.
+    Showed {
+        /// The node's number of the connection.
+        connection: u64,
+        /// The token's name.
+        token: Option<TokenName>,
+        /// What it allows.
+        rights: Rights,
     },
     /// A connection ended.
     Disconnected {

@@ -60,7 +60,7 @@ pub struct Hello {
     pub credit: u32,
     /// A bearer token, where the bus demands one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bearer: Option<String>,
+    pub bearer: Option<crate::access::Secret>,
 }
 
 /// The instance is ready for deliveries.
@@ -359,8 +359,10 @@ pub enum ErrorCode {
     NotFound,
     /// The store could not answer; the bus is restarting.
     Unavailable,
-    /// The bearer token is missing or does not allow this.
+    /// The bearer token is missing, unknown, revoked or expired.
     Unauthorized,
+    /// The bearer token does not allow this.
+    Forbidden,
     /// Nothing was heard for longer than the heartbeat deadline.
     Silent,
     /// The receiver does not read.

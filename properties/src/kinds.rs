@@ -107,6 +107,8 @@ kinds! {
     FRAME_AT_PEER = 42,
     /// [`What::HandlerChecked`]
     CHECKED = 43,
+    /// [`What::Showed`]
+    SHOWED = 44,
 }
 
 impl Kinds {
@@ -162,6 +164,7 @@ impl Kinds {
             What::FrameSent { frame: Frame::FromBus(frame), .. } => Self::said(frame),
             What::FrameSent { .. } | What::FrameReceived { .. } => Self::FRAME_AT_PEER,
             What::Connected { .. } => Self::CONNECTED,
+            What::Showed { .. } => Self::SHOWED,
             What::Disconnected { .. } => Self::DISCONNECTED,
             What::CommitSubmitted { .. } => Self::COMMIT_SUBMITTED,
             What::CommitDurable { .. } => Self::COMMIT_DURABLE,

@@ -68,6 +68,7 @@ pub const PROMISES: &[&Promise] = &[
     &always::bounded::PROMISE,
     &always::lanes_are_independent::PROMISE,
     &always::deadlines_are_kept::PROMISE,
+    &always::tokens_are_obeyed::PROMISE,
     &eventually::everything_is_done::PROMISE,
     &eventually::every_request_is_answered::PROMISE,
 ];
@@ -88,6 +89,7 @@ pub fn bus_observers(limits: &Limits) -> Vec<Box<dyn Observer>> {
         Box::new(always::Bounded::new(limits)),
         Box::new(always::LanesAreIndependent::new(limits)),
         Box::new(always::DeadlinesAreKept::default()),
+        Box::new(always::TokensAreObeyed::default()),
         Box::new(eventually::EverythingIsDone::default()),
         Box::new(eventually::EveryRequestIsAnswered::default()),
     ]

@@ -162,6 +162,11 @@ pub trait Scenario: Send + Sync {
     fn may_be_skipped(&self) -> Vec<(ServiceName, dacapo_core::EventType)> {
         Vec::new()
     }
+    /// Whether a campaign that misses a mark which it could reach has proved nothing. Only where it is known that this
+    /// scenario leads everywhere.
+    fn leads_everywhere(&self) -> bool {
+        false
+    }
     /// The scenario's own properties, besides those of the bus.
     fn properties(&self) -> Vec<Box<dyn Property>>;
 }

@@ -128,7 +128,7 @@ async fn answer(State(desk): State<Desk>, request: Request) -> Response {
 }
 
 /// Whether a `Host` may be answered: digits, `localhost`, or a name that was given.
-fn is_ours(host: &str, hosts: &[String]) -> bool {
+pub fn is_ours(host: &str, hosts: &[String]) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
@@ -151,7 +151,8 @@ fn response(reply: Reply) -> Response {
     response
 }
 
-fn guarded(mut response: Response) -> Response {
+/// Says to the browser what the page may do, whatever it was given to show.
+pub fn guarded(mut response: Response) -> Response {
     let headers: [(HeaderName, &'static str); 5] = [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

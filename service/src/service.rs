@@ -66,6 +66,11 @@ pub trait Service: Clone + Send + Sync + 'static {
         Position::ZERO
     }
 
+    /// The view has met the present for the first time in this life: everything up to `position` was followed.
+    fn caught_up(&self, position: Position) {
+        let _ = position;
+    }
+
     /// The completion of a handled event is committed.
     fn settled(&self, position: Position) {
         let _ = position;

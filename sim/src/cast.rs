@@ -32,6 +32,11 @@ pub fn administrator() -> NodeName {
     NodeName::of("administrator")
 }
 
+/// The host of the stranger, who is about where the bus demands tokens.
+pub fn stranger() -> NodeName {
+    NodeName::of("stranger")
+}
+
 impl Cast {
     /// The cast of a scenario.
     pub fn of(scenario: &dyn Scenario, customers: u32) -> Self {

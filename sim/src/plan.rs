@@ -60,6 +60,9 @@ pub enum Survivors {
     One,
 }
 
+/// In so many runs the bus demands tokens, and a stranger is about.
+const GUARDED_PERMILLE: u32 = 125;
+
 /// Everything about a run that is neither an operation nor a fault. Times are in microseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -102,6 +105,9 @@ pub struct Settings {
     pub restart_us: (u64, u64),
     /// Who is left when all is healed.
     pub survivors: Survivors,
+    /// Whether the bus demands tokens, and a stranger is about who tries what his does not allow, and worse.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub guarded: bool,
 }
 
 impl Settings {
@@ -131,6 +137,7 @@ impl Settings {
             states_max: 1_024,
             rebuild_permille: 0,
             survivors: Survivors::All,
+            guarded: false,
             ..Self::draw(&mut Stream::new(0, "settings"), &Profile::calm())
         }
     }
@@ -169,6 +176,7 @@ impl Settings {
             retry_us: 60_000,
             restart_us: (20_000, 300_000),
             survivors: *stream.pick(&[Survivors::All, Survivors::All, Survivors::One]),
+            guarded: false,
         };
         // What came later is drawn last, so that it shifts nothing.
         settings.limits.publishes_waiting_max = *stream.pick(&[8_192, 8_192, 1, 3]);
@@ -177,6 +185,7 @@ impl Settings {
         if stream.chance(250) {
             settings.read_us.1 += stream.between(5_000, 60_000);
         }
+        settings.guarded = !profile.roomy && stream.chance(GUARDED_PERMILLE);
         if profile.roomy { settings.roomy() } else { settings }
     }
 

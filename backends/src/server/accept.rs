@@ -12,6 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
     serve::{Listener, ListenerExt},
 };
+use dacapo_core::access::Speaker;
 use hyper::{body::Incoming, server::conn::http1, service::Service};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -24,7 +25,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{http::error::HttpError, shared::Shared};
+use super::{http::error::HttpError, pace::TokenShare, shared::Shared};
 
 /// Connections beyond the limit that are being answered with 503 at once; more are dropped without a word, since a
 /// refusal must not cost what the limit saves.
@@ -33,8 +34,15 @@ const REFUSALS_MAX: usize = 64;
 /// The smallest that hyper allows: bounds the headers of a request.
 const BUFFER_BYTES: usize = 16 << 10;
 
-/// A connection's share of the limit; given back when the last that works for it is done.
-pub(super) type Permit = Arc<OwnedSemaphorePermit>;
+/// What a connection is let in with: its share of the limit, given back when the last that works for it is done, and who
+/// speaks.
+#[derive(Debug, Clone)]
+pub(super) struct Permit {
+    _share: Arc<OwnedSemaphorePermit>,
+    pub(super) speaker: Speaker,
+    /// Its share of what the token may have open.
+    pub(super) of_token: Option<Arc<TokenShare>>,
+}
 
 /// A TCP listener whose connections send small messages at once.
 pub fn tcp(listener: TcpListener) -> impl Listener<Io = tokio::net::TcpStream, Addr = std::net::SocketAddr> {
@@ -57,7 +65,10 @@ pub(super) async fn run<L: Listener>(mut listener: L, router: Router, shared: Ar
             (io, _) = listener.accept() => io,
         };
         if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
-            let service = Admitted { router: TowerToHyperService::new(router.clone()), permit: Arc::new(permit) };
+            let service = Admitted {
+                router: TowerToHyperService::new(router.clone()),
+                permit: Permit { _share: Arc::new(permit), speaker: Speaker::Nobody, of_token: None },
+            };
             connections.spawn(serve_connection(io, service, Arc::clone(&shared)));
         } else {
             shared.metrics.connections_refused.add(1);
@@ -111,7 +122,7 @@ impl Service<Request<Incoming>> for Admitted {
     type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        request.extensions_mut().insert(Arc::clone(&self.permit));
+        request.extensions_mut().insert(self.permit.clone());
         self.router.call(request)
     }
 }

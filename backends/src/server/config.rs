@@ -1,8 +1,21 @@
 //! How a server is set up.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use dacapo_core::{limits::Limits, planted::Planted};
+use dacapo_core::{access::TokenBook, limits::Limits, planted::Planted};
+
+/// What a server does about tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tokens {
+    /// Nothing: it does not even look for them in the log.
+    Ignored,
+    /// It knows them, so that they can be made, listed and revoked; everyone may do everything without one.
+    Kept,
+    /// Nobody may do anything that his token does not allow.
+    Demanded,
+    /// The same, with these tokens alone, whatever the log says: for simulations, and tests.
+    Fixed(Arc<TokenBook>),
+}
 
 /// The limits of the bus, and the server's own.
 #[derive(Debug, Clone)]
@@ -11,6 +24,8 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// A planted bug, for the harness's own test.
     pub planted: Planted,
+    /// Whether a token is demanded of everyone.
+    pub tokens: Tokens,
     /// Frames that wait for the machine; beyond it, connections are not read on.
     pub inbox_max: usize,
     /// Bytes of frames that wait for the machine: many large frames fill it before their number does.
@@ -37,6 +52,7 @@ impl Default for ServerConfig {
         Self {
             limits: Limits::default(),
             planted: Planted::NONE,
+            tokens: Tokens::Kept,
             inbox_max: 1_024,
             inbox_bytes_max: 64 << 20,
             request_deadline: Duration::from_secs(10),

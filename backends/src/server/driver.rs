@@ -12,12 +12,13 @@ use std::{
 };
 
 use dacapo_core::{
+    access::{Denied, Judgement, Speaker},
     bus::{AdminAnswer, Bus, ConnId, Input, Output},
     hooks::{Point, Verdict},
     names::Term,
     store::{Commit, StoreError},
     trace::{Frame, What},
-    wire::{Closing, Error, ErrorCode, FromBus},
+    wire::{Closing, Error, ErrorCode, FromBus, ToBus},
 };
 use futures_util::{
     future::{BoxFuture, FutureExt},
@@ -51,12 +52,18 @@ pub(super) struct Driver<'a> {
     bus: Bus,
     term: Term,
     /// Connections that the bus knows. What comes from others is left over from a former life.
-    conns: BTreeMap<ConnId, Arc<Outbox>>,
+    conns: BTreeMap<ConnId, Peer>,
     /// Answers of the store that are still to come.
     answers: FuturesUnordered<BoxFuture<'static, Answered>>,
     /// Inputs that the driver itself caused; they come before any other.
     caused: VecDeque<Input>,
     taken_over: Option<StoreError>,
+}
+
+/// Who is at the other end.
+struct Peer {
+    outbox: Arc<Outbox>,
+    speaker: Speaker,
 }
 
 /// An answer of the store.
@@ -142,24 +149,36 @@ impl<'a> Driver<'a> {
     /// What an arrival means to the bus; nothing if its connection is not of this life.
     fn arrive(&mut self, arrival: Arrival) -> Option<Input> {
         match arrival {
-            Arrival::Connected { conn, outbox } => {
-                self.conns.insert(conn, outbox);
+            Arrival::Connected { conn, outbox, speaker } => {
                 self.shared.world.record(What::Connected { connection: conn.0 });
+                self.record_speaker(conn, &speaker);
+                self.conns.insert(conn, Peer { outbox, speaker });
                 Some(Input::Connected { conn })
             }
-            Arrival::Frame { conn, frame, room } => {
+            Arrival::Frame { conn, mut frame, room } => {
                 drop(room);
-                if !self.conns.contains_key(&conn) {
-                    return None;
-                }
+                let peer = self.conns.get_mut(&conn)?;
                 self.shared.metrics.frames_received.add(1);
+                let verdict = self.shared.access.judge(self.shared, &mut peer.speaker, &mut frame);
                 if self.shared.world.hooks.recording() {
+                    if matches!(frame, ToBus::Hello(_)) {
+                        let speaker = peer.speaker.clone();
+                        self.record_speaker(conn, &speaker);
+                    }
                     let frame = Frame::from(frame.clone());
                     self.shared.world.record(What::FrameReceived { connection: conn.0, frame });
                 }
-                Some(Input::Frame { conn, frame })
+                match verdict {
+                    Judgement::Pass => return Some(Input::Frame { conn, frame }),
+                    Judgement::Answer(frame) => self.send(conn, frame),
+                    Judgement::End(error) => self.turn_away(conn, error),
+                }
+                self.shared.metrics.denied.add(1);
+                None
             }
-            Arrival::Admin { conn, admin } => self.conns.contains_key(&conn).then_some(Input::Admin { conn, admin }),
+            Arrival::Admin { conn, admin, by } => {
+                self.conns.contains_key(&conn).then_some(Input::Admin { conn, admin, by })
+            }
             Arrival::Disconnected { conn } => {
                 self.conns.remove(&conn)?;
                 self.shared.world.record(What::Disconnected { connection: conn.0 });
@@ -168,11 +187,20 @@ impl<'a> Driver<'a> {
         }
     }
 
+    fn record_speaker(&self, conn: ConnId, speaker: &Speaker) {
+        if self.shared.world.hooks.recording()
+            && let Some(what) = speaker.recorded(conn.0)
+        {
+            self.shared.world.record(what);
+        }
+    }
+
     /// Takes note of an answer of the store on its way to the bus.
     fn hear(&mut self, answered: Answered) -> Input {
         if let Some(commit) = answered.commit {
             self.shared.metrics.committed(&commit);
             if let Some(last) = commit.events.last() {
+                self.cut_the_revoked(&commit);
                 self.shared.position.tell(last.position);
             }
         }
@@ -264,7 +292,7 @@ impl<'a> Driver<'a> {
     }
 
     fn send(&mut self, conn: ConnId, frame: FromBus) {
-        let Some(outbox) = self.conns.get(&conn) else { return };
+        let Some(Peer { outbox, .. }) = self.conns.get(&conn) else { return };
         self.shared.metrics.sent(&frame);
         if self.shared.world.hooks.recording() {
             let frame = Frame::from(frame.clone());
@@ -286,7 +314,7 @@ impl<'a> Driver<'a> {
     }
 
     fn answer(&mut self, conn: ConnId, answer: AdminAnswer) {
-        if let Some(outbox) = self.conns.get(&conn)
+        if let Some(Peer { outbox, .. }) = self.conns.get(&conn)
             && outbox.push(Item::Answer(answer)).is_err()
         {
             self.leave(conn);
@@ -294,9 +322,33 @@ impl<'a> Driver<'a> {
     }
 
     fn close(&mut self, conn: ConnId, end: End) {
-        if let Some(outbox) = self.conns.get(&conn) {
+        if let Some(Peer { outbox, .. }) = self.conns.get(&conn) {
             outbox.close(end);
             self.leave(conn);
+        }
+    }
+
+    /// Ends a connection that may not go on, and says why.
+    fn turn_away(&mut self, conn: ConnId, error: Error) {
+        let reason = error.message.clone();
+        self.send(conn, error.into());
+        self.send(conn, Closing { reason }.into());
+        self.close(conn, End { code: 1_008, reason: "not allowed" });
+    }
+
+    /// A token that was revoked counts no more from the moment at which that is durable.
+    fn cut_the_revoked(&mut self, commit: &Commit) {
+        if !self.shared.access.learn(&commit.events) {
+            return;
+        }
+        let stale: Vec<ConnId> = self
+            .conns
+            .iter()
+            .filter(|(_, peer)| !self.shared.access.is_current(&peer.speaker))
+            .map(|(conn, _)| *conn)
+            .collect();
+        for conn in stale {
+            self.turn_away(conn, Denied::UnknownToken.to_frame(None));
         }
     }
 

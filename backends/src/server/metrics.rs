@@ -32,6 +32,9 @@ pub(super) struct Metrics {
     pub(super) messages_malformed: Counter,
     pub(super) connections_refused: Counter,
     pub(super) readers_slow: Counter,
+    pub(super) denied: Counter,
+    pub(super) token_limits: Counter,
+    pub(super) paced: Counter,
     commits: Counter,
     commits_failed: Counter,
     events: Counter,
@@ -107,6 +110,21 @@ pub(super) fn text(shared: &Shared) -> String {
         ("dacapo_frames_sent_total", "Frames to them.", &metrics.frames_sent),
         ("dacapo_messages_malformed_total", "Messages that were no frames.", &metrics.messages_malformed),
         ("dacapo_connections_refused_total", "Connections beyond the limit.", &metrics.connections_refused),
+        (
+            "dacapo_denied_total",
+            "Requests and frames that no token, or not the one that was shown, allows.",
+            &metrics.denied,
+        ),
+        (
+            "dacapo_token_limits_total",
+            "Connections and requests beyond what one token may have.",
+            &metrics.token_limits,
+        ),
+        (
+            "dacapo_paced_total",
+            "Messages and requests that waited, because more came than a second allows.",
+            &metrics.paced,
+        ),
         ("dacapo_readers_slow_total", "Connections closed because they did not read.", &metrics.readers_slow),
     ] {
         page.header(name, help, "counter");

@@ -7,8 +7,10 @@
 //! |---|---|
 //! | `driver` | the loop around the machine: one input in, then all outputs carried out in order |
 //! | `accept` | connections: how many, how long they may dawdle |
+//! | `access` | whose connection it is: tokens, and what they allow |
 //! | `socket` | one WebSocket: frames in, frames out |
 //! | `outbox` | what waits to be sent on a connection, bounded |
+//! | `pace` | how fast a connection, and all of a token, may send |
 //! | `http` | the routes |
 //! | `shared` | what connections and routes know of the driver |
 //! | `metrics` | counters for `/metrics` |
@@ -17,11 +19,13 @@
 //! Everything here is deterministic on a paused single-threaded runtime.
 
 mod accept;
+mod access;
 mod config;
 mod driver;
 mod http;
 mod metrics;
 mod outbox;
+mod pace;
 pub mod points;
 mod shared;
 mod shutdown;
@@ -46,7 +50,7 @@ use tokio::{
 use crate::port::StorePort;
 
 pub use accept::tcp;
-pub use config::ServerConfig;
+pub use config::{ServerConfig, Tokens};
 pub use outbox::weight_of;
 pub use shutdown::{Shutdown, Trigger};
 
@@ -121,6 +125,16 @@ pub async fn serve<L: Listener>(parts: Parts<L>) -> Result<(), ServeError> {
             }
             Err(error) => break Err(error),
         };
+        match shared.access.load(&shared).await {
+            Ok(()) => {}
+            Err(error) => {
+                tracing::warn!(%error, "the tokens cannot be read yet; the bus tries again");
+                if back_off.wait(&mut shutdown).await {
+                    continue;
+                }
+                break Ok(());
+            }
+        }
         tracing::info!(term = %recovered.term, position = %recovered.position, "the bus has recovered");
         shared.world.record(What::Recovered { recovered: Box::new(recovered.clone()) });
         shared.position.tell(recovered.position);

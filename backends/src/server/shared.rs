@@ -6,9 +6,10 @@ use std::sync::{
 };
 
 use dacapo_core::{
+    access::Speaker,
     bus::{self, Admin, AdminAnswer, ConnId},
     hooks::World,
-    names::{Position, Term},
+    names::{Position, Term, TokenName},
     wire::{self, ErrorCode, FromBus, Publish, Receipts, ToBus},
 };
 use tokio::{
@@ -18,6 +19,7 @@ use tokio::{
 
 use super::{
     accept::Permit,
+    access::Access,
     config::ServerConfig,
     metrics::Metrics,
     outbox::{Item, Outbox},
@@ -46,6 +48,7 @@ pub(super) enum Arrival {
     Connected {
         conn: ConnId,
         outbox: Arc<Outbox>,
+        speaker: Speaker,
     },
     Frame {
         conn: ConnId,
@@ -56,6 +59,7 @@ pub(super) enum Arrival {
     Admin {
         conn: ConnId,
         admin: Admin,
+        by: Option<TokenName>,
     },
     Disconnected {
         conn: ConnId,
@@ -68,6 +72,7 @@ pub(super) struct Shared {
     pub(super) world: World,
     pub(super) port: Arc<dyn StorePort>,
     pub(super) metrics: Metrics,
+    pub(super) access: Access,
     pub(super) phase: Told<Phase>,
     /// The end of what is durable, as the driver has heard.
     pub(super) position: Told<Position>,
@@ -109,6 +114,7 @@ impl Shared {
             world,
             port,
             metrics: Metrics::default(),
+            access: Access::default(),
             phase: Told::new(Phase::Recovering),
             position: Told::new(Position::ZERO),
             inbox,
@@ -211,7 +217,8 @@ impl Shared {
             Item::Frame(FromBus::Closing(_)) => Some(Err(Unanswered::Closed)),
             Item::Frame(_) => None,
         };
-        self.ask(permit, 0, move |conn, _room| Arrival::Admin { conn, admin }, pick).await
+        let by = permit.speaker.name().cloned();
+        self.ask(permit, 0, move |conn, _room| Arrival::Admin { conn, admin, by }, pick).await
     }
 
     /// Runs on a task of its own: a client that goes away must not leave half a connection behind.
@@ -225,11 +232,12 @@ impl Shared {
         let shared = Arc::clone(self);
         let (answer, answered) = oneshot::channel();
         tokio::spawn(async move {
-            let _permit = permit;
             let conn = shared.next_conn();
             let outbox = Arc::new(Outbox::new(shared.config.limits.send_queue_bytes_max));
             let exchange = async {
-                shared.hand_in(Arrival::Connected { conn, outbox: Arc::clone(&outbox) }).await?;
+                shared
+                    .hand_in(Arrival::Connected { conn, outbox: Arc::clone(&outbox), speaker: permit.speaker.clone() })
+                    .await?;
                 let room = shared.room(bytes).await?;
                 shared.hand_in(arrival(conn, room)).await?;
                 while let Some(items) = outbox.next(usize::MAX).await {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use dacapo_core::{
     bus::ConnId,
-    limits,
+    limits::{self, Limits},
     trace::What,
     wire::{DecodeError, Error, ErrorCode, FromBus, ToBus},
 };
@@ -23,6 +23,7 @@ use tokio_tungstenite::tungstenite;
 use super::{
     accept::Permit,
     outbox::{End, Item, Outbox},
+    pace::{Pace, TokenShare},
     shared::{Arrival, Gone, Shared},
 };
 
@@ -32,27 +33,27 @@ const MESSAGE_BYTES: usize = 64 << 10;
 
 /// Runs a connection to its end.
 pub(super) async fn run(socket: WebSocket, shared: Arc<Shared>, permit: Permit) {
-    let _permit = permit;
     let _counted = shared.count_socket();
     tokio::select! {
         biased;
         // A dead process says no more: the socket is dropped as it is.
         () = shared.dead() => {}
-        () = converse(socket, &shared) => {}
+        () = converse(socket, &shared, &permit) => {}
     }
 }
 
-async fn converse(socket: WebSocket, shared: &Arc<Shared>) {
+async fn converse(socket: WebSocket, shared: &Arc<Shared>, permit: &Permit) {
     let conn = shared.next_conn();
     let outbox = Arc::new(Outbox::new(shared.config.limits.send_queue_bytes_max));
-    if shared.hand_in(Arrival::Connected { conn, outbox: Arc::clone(&outbox) }).await.is_err() {
+    let speaker = permit.speaker.clone();
+    if shared.hand_in(Arrival::Connected { conn, outbox: Arc::clone(&outbox), speaker }).await.is_err() {
         return;
     }
     let (mut sink, mut stream) = socket.split();
     let said = tokio::select! {
         biased;
         written = write(&mut sink, &outbox) => written,
-        () = read(&mut stream, shared, conn, &outbox) => Err(Broken),
+        () = read(&mut stream, shared, conn, &outbox, permit) => Err(Broken),
         () = patience(shared, &outbox) => Err(Broken),
     };
     // Together, for the inbox may be full until another bus has recovered.
@@ -125,16 +126,28 @@ fn encode(items: &[Item]) -> String {
 
 /// Hands in what comes; returns when nothing more can come. A connection that is told to end goes on being read only
 /// by whoever waits for its end.
-async fn read<S>(stream: &mut S, shared: &Shared, conn: ConnId, outbox: &Outbox)
+async fn read<S>(stream: &mut S, shared: &Shared, conn: ConnId, outbox: &Outbox, permit: &Permit)
 where
     S: Stream<Item = Result<Message, axum::Error>> + Unpin,
 {
     let mut malformed_messages = 0;
+    let pace = Pace::new(limits_of(shared).frames_per_second_max, limits_of(shared).bytes_per_second_max);
+    let mut of_token = permit.of_token.clone();
     while let Some(message) = stream.next().await {
         let (error, end) = match message {
             Ok(Message::Text(text)) => match ToBus::decode(&text) {
                 Ok(frames) => {
                     malformed_messages = 0;
+                    match token_of(shared, &frames) {
+                        Ok(None) => {}
+                        Ok(shown) => of_token = shown,
+                        Err(error) => {
+                            say(shared, conn, outbox, error, None);
+                            outbox.close(End { code: 1_008, reason: "too many connections" });
+                            return std::future::pending().await;
+                        }
+                    }
+                    keep_pace(shared, &pace, of_token.as_deref(), frames.len(), text.len()).await;
                     if hand_in(shared, conn, frames, text.len()).await.is_err() {
                         return;
                     }
@@ -164,6 +177,38 @@ where
             // Whoever writes ends this.
             return std::future::pending().await;
         }
+    }
+}
+
+fn limits_of(shared: &Shared) -> &Limits {
+    &shared.config.limits
+}
+
+/// The share of a token that is shown in a hello. Whether it counts at all is the driver's to judge.
+fn token_of(shared: &Shared, frames: &[ToBus]) -> Result<Option<Arc<TokenShare>>, Error> {
+    let shown = frames.iter().find_map(|frame| match frame {
+        ToBus::Hello(hello) => hello.bearer.as_ref(),
+        _ => None,
+    });
+    let Some(Ok(speaker)) = shown.map(|shown| shared.access.speaker(shared, Some(shown))) else { return Ok(None) };
+    shared.access.share(shared, &speaker).map_err(|error| Error {
+        code: ErrorCode::LimitReached,
+        message: error.to_string(),
+        help: "close some, or use a token for each program".to_owned(),
+        request: None,
+    })
+}
+
+/// Waits until what was read may count: whoever sends more than a second allows is read slower, and loses nothing.
+async fn keep_pace(shared: &Shared, pace: &Pace, of_token: Option<&TokenShare>, frames: usize, bytes: usize) {
+    let now = shared.world.clock.now().monotonic;
+    let mut wait = pace.take(now, frames as u64, bytes as u64);
+    if let Some(of_token) = of_token {
+        wait = wait.max(of_token.pace().take(now, frames as u64, bytes as u64));
+    }
+    if !wait.is_zero() {
+        shared.metrics.paced.add(1);
+        sleep(wait).await;
     }
 }
 

@@ -43,6 +43,11 @@ impl LogLength {
         Ok(Self { pages, checkpoint_pages, mark })
     }
 
+    /// All of the log is in the file, and the next commit begins it anew.
+    pub(super) fn emptied(&self) -> Result<(), StoreError> {
+        self.mark.as_ref().map_or(Ok(()), Mark::clear)
+    }
+
     /// Pages in the log after the last commit.
     pub(super) fn pages(&self) -> u32 {
         self.pages.load(Ordering::Relaxed)

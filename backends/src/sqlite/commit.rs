@@ -9,7 +9,7 @@ use dacapo_core::{
 use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql, Transaction, TransactionBehavior};
 
 use super::{
-    Db, Snapshot, error,
+    Db, Snapshot, chain, error,
     look_up::encode_produced,
     row::{self, Names, decode_by_type, encode_by_type},
     seal::{self, CompletionSeal},
@@ -96,6 +96,7 @@ impl Writer<'_> {
             return Ok(());
         }
         let mut end = row::end(self.connection)?;
+        let mut hash = chain::end(self.connection, end)?;
         let mut next_key = self.next_key()?;
         let mut keys = BTreeMap::new();
         let mut correlations = BTreeMap::new();
@@ -112,7 +113,8 @@ impl Writer<'_> {
                 Entry::Occupied(entry) => entry.into_mut(),
                 Entry::Vacant(entry) => entry.insert(self.correlation(&event.correlation)?),
             };
-            self.append_event(event, key, *correlation)?;
+            hash = chain::follow(&hash, event);
+            self.append_event(event, key, *correlation, &hash)?;
         }
         for (name, key) in keys {
             self.put_key(name, &key)?;
@@ -120,7 +122,13 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn append_event(&mut self, event: &Event, key: &mut KeyRow, correlation: i64) -> Result<(), StoreError> {
+    fn append_event(
+        &mut self,
+        event: &Event,
+        key: &mut KeyRow,
+        correlation: i64,
+        hash: &chain::Hash,
+    ) -> Result<(), StoreError> {
         let Event { position, id, event_type, version, causation, time, source, data, .. } = event;
         let next = key.version.next();
         if *version != next {
@@ -129,7 +137,7 @@ impl Writer<'_> {
         let event_type = self.names.intern(self.connection, event_type.as_str())?;
         let source = self.names.intern(self.connection, source.as_str())?;
         self.connection
-            .prepare_cached("INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")
+            .prepare_cached("INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)")
             .and_then(|mut statement| {
                 let causation = causation.as_ref().map(EventId::as_str);
                 statement.execute::<&[&dyn ToSql]>(&[
@@ -144,6 +152,7 @@ impl Writer<'_> {
                     &(time.0 as i64),
                     &data.as_str(),
                     &(digest::checksum(event) as i64),
+                    hash,
                 ])
             })
             .map_err(|error| match error.sqlite_error_code() {

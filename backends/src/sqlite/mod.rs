@@ -15,6 +15,7 @@
 //! | `commit` | applying a commit as one transaction |
 //! | `look_up`, `read`, `query` | answering; `scan`: the walks over the log that they need |
 //! | `row` | events, heads and names, from rows |
+//! | `chain` | tamper evidence: each event's hash over itself and the one before |
 //! | `seal` | checksums of the other rows |
 //! | `standing` | what stands beside the log, for those who look on |
 //! | `verify` | checking a whole file |
@@ -22,6 +23,7 @@
 //! What this module refuses to do: keep anything in memory that a look-up could be answered from (the log is the
 //! truth), retry a commit whose outcome is unknown, or go on after one without recovering.
 
+mod chain;
 mod checkpoint;
 mod commit;
 mod error;
@@ -55,6 +57,7 @@ use dacapo_core::{
 };
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+pub use chain::{Altered, ChainHead, ChainHeadError, ChainReport};
 use checkpoint::LogLength;
 use files::SystemFiles;
 pub use files::{Files, Held, Vfs};
@@ -91,6 +94,8 @@ pub struct Options {
     /// A file of at most so many KiB is checked whole when it is opened; 0: none is. Beyond it opening costs the same
     /// however long the log is, and [`SqliteStore::check`] is there for whoever has the time.
     pub check_kib_max: u64,
+    /// Open it only if no other process has it open.
+    pub alone: bool,
     /// Another file system; none: the operating system's.
     pub vfs: Option<Vfs>,
 }
@@ -105,6 +110,7 @@ impl Default for Options {
             checkpoint_pages: 4_096,
             // About a tenth of a second.
             check_kib_max: 8 << 10,
+            alone: false,
             vfs: None,
         }
     }
@@ -256,6 +262,11 @@ impl SqliteReader {
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let connection = open::existing_reader(path.as_ref(), &Options::default())?;
         Ok(Self { db: Shared::new(connection) })
+    }
+
+    /// Checks the whole file, as [`SqliteStore::check`] does.
+    pub fn check(&mut self) -> Result<(), StoreError> {
+        self.db.lock().verify()
     }
 }
 

@@ -50,6 +50,12 @@ fn open_writer(path: &Path, options: &Options, spare: &Spare) -> Result<Connecti
         }
     }
     let alone = spare.make()?;
+    if options.alone && alone.is_none() {
+        return not_a_store(format!(
+            "{} is open in another process, such as a running bus; ask that one, or end it first",
+            path.display()
+        ));
+    }
     let connection = connect(path, options, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
     configure(&connection, options.writer_cache_kib, options)?;
     let marks = marks(&connection, path)?;

@@ -17,6 +17,9 @@ impl Db {
     pub(super) fn recover(&mut self) -> Result<Recovered, StoreError> {
         self.names.clear();
         checkpoint::all(&self.connection)?;
+        if let Some(log) = &self.log {
+            log.emptied()?;
+        }
         let transaction =
             Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).map_err(error::map)?;
         let snapshot = Snapshot { connection: &transaction, names: &mut self.names };

@@ -10,7 +10,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use dacapo_core::store::StoreError;
 
-use super::error;
+use super::{chain, error};
 
 /// `DCAP` in the file's header: what makes a SQLite file a store of ours.
 pub(super) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"DCAP");
@@ -120,7 +120,20 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE services ADD COLUMN frontier_checksum INTEGER;
     ALTER TABLE lanes ADD COLUMN checksum INTEGER;
     ",
+    "
+    -- SHA-256 over the event and the hash of the one before. None in rows that were written before; one row says where
+    -- the chain begins, and with which hash over all that was there.
+    ALTER TABLE events ADD COLUMN chain BLOB;
+    CREATE TABLE chain (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        position INTEGER NOT NULL,
+        hash BLOB NOT NULL
+    ) STRICT;
+    ",
 ];
+
+/// The step with which the chain begins; its row is computed, not written in SQL.
+const CHAIN: i32 = 2;
 
 /// The schema of this build.
 pub(super) const VERSION: i32 = MIGRATIONS.len() as i32;
@@ -137,6 +150,9 @@ pub(super) fn migrate(connection: &Connection) -> Result<(), StoreError> {
         // Else another process has taken the last one meanwhile.
         if let Some(step) = MIGRATIONS.get(number) {
             transaction.execute_batch(step).map_err(error::map)?;
+            if taken == CHAIN {
+                chain::begin(&transaction)?;
+            }
             transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(error::map)?;
             transaction.pragma_update(None, "user_version", taken + 1).map_err(error::map)?;
         }

@@ -48,7 +48,13 @@ pub(super) struct Spare {
 impl Spare {
     pub(super) fn of(store: &Path, files: Arc<dyn Files>) -> Self {
         let mark = Mark::of(store, Arc::clone(&files));
-        Self { files, log: beside(store, "-wal"), copy: beside(store, "-spare"), seal: beside(store, "-spare-whole"), mark }
+        Self {
+            files,
+            log: beside(store, "-wal"),
+            copy: beside(store, "-spare"),
+            seal: beside(store, "-spare-whole"),
+            mark,
+        }
     }
 
     /// Before SQLite opens the store: makes sure that its log is on the disk as it is in the system's cache.

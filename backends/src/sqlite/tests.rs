@@ -135,6 +135,14 @@ fn the_view_shows_the_log_to_people() {
     assert_eq!(row, (1, "Type1".into(), "acc-1".into(), "1970-01-01T00:00:00Z".into(), "\"hello\"".into()));
 }
 
+#[test]
+fn a_schema_number_below_zero_is_damage_and_not_the_beginning_of_migrations() {
+    let beside = Beside::new("schema-below-zero");
+    beside.other.pragma_update(None, "user_version", -1).unwrap();
+    let refusal = SqliteStore::open(beside.directory.join("bank.db")).unwrap_err();
+    assert!(matches!(&refusal, StoreError::Damaged(why) if why.contains("number -1")), "{refusal}");
+}
+
 /// What a power cut leaves of a store that has gone through a checkpoint and two commits behind it.
 struct Dead {
     directory: PathBuf,

@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum};
 use serde::{Serialize, Serializer};
 
-use crate::{arguments::duration, exit::Usage};
+use crate::{arguments::duration, client::ClientArguments, exit::Usage};
 
 /// What publishers demand of a key's head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -67,6 +67,10 @@ pub(crate) struct BenchArguments {
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
     #[serde(serialize_with = "seconds")]
     pub(crate) warm_up: Duration,
+    /// How to reach a running bus
+    #[command(flatten)]
+    #[serde(skip)]
+    pub(crate) client: ClientArguments,
     /// Draw the figures into this SVG file
     #[arg(long, value_name = "FILE")]
     pub(crate) chart: Option<PathBuf>,

@@ -2,44 +2,53 @@
 
 use anyhow::{Context as _, anyhow, bail};
 use dacapo_core::{
+    access::Secret,
     limits,
     wire::{self, FromBus, ToBus},
 };
+use dacapo_service::driver::{BusConnect, BusStream, Connect as _};
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::net::TcpStream;
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
     tungstenite::{
         Message,
         client::IntoClientRequest as _,
-        http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL},
+        http::{
+            HeaderValue,
+            header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL},
+        },
         protocol::WebSocketConfig,
     },
 };
 
 /// A connection.
 pub(super) struct Connection {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<BusStream>,
     /// Frames that go out together.
     batch: Vec<u8>,
     frames: usize,
 }
 
 impl Connection {
-    pub(super) async fn open(address: &str) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(address)
+    pub(super) async fn open(bus: &BusConnect, secret: Option<&Secret>) -> anyhow::Result<Self> {
+        let address = bus.host();
+        let stream = bus
+            .connect()
             .await
             .with_context(|| format!("there is no bus at {address}; start one with `dacapo serve`"))?;
-        stream.set_nodelay(true)?;
         let mut request = format!("ws://{address}{}", wire::PATH).into_client_request()?;
         request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(wire::SUBPROTOCOL));
+        if let Some(secret) = secret {
+            let value = HeaderValue::from_str(&format!("Bearer {}", secret.reveal()));
+            request.headers_mut().insert(AUTHORIZATION, value.context("a token is text")?);
+        }
         let config = WebSocketConfig::default()
             .read_buffer_size(16 << 10)
             .max_message_size(Some(limits::FRAME_BYTES_MAX))
             .max_frame_size(Some(limits::FRAME_BYTES_MAX));
         let (socket, _) = client_async_with_config(request, stream, Some(config))
             .await
-            .with_context(|| format!("what listens at {address} is no bus"))?;
+            .with_context(|| format!("what listens at {address} is no bus, or does not let this in"))?;
         Ok(Self { socket, batch: Vec::new(), frames: 0 })
     }
 

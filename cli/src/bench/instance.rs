@@ -9,6 +9,7 @@ use dacapo_core::{
 };
 
 use super::{arguments::BenchArguments, connection::Connection, ledger::Ledger, publisher::EVENT_TYPE};
+use dacapo_service::driver::BusConnect;
 
 /// Shorter than any deadline of a heartbeat that makes sense.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -23,13 +24,13 @@ struct Instance {
 
 /// Connects and registers; what is returned completes events until nobody waits for anything any more.
 pub(super) async fn start(
-    address: &str,
+    bus: &BusConnect,
     arguments: &BenchArguments,
     ledger: &Rc<Ledger>,
     service: u32,
     number: u32,
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
-    let mut connection = Connection::open(address).await?;
+    let mut connection = Connection::open(bus, arguments.client.secret()?.as_ref()).await?;
     connection.put(Hello {
         service: ServiceName::of(format!("bench-{}-{service}", std::process::id())),
         instance: InstanceName::of(format!("bench-{service}-{number}")),

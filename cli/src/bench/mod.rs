@@ -20,6 +20,7 @@ mod target;
 use std::{rc::Rc, time::Duration};
 
 use anyhow::Context as _;
+use dacapo_service::driver::BusConnect;
 use serde::Serialize;
 use tokio::task::LocalSet;
 
@@ -62,13 +63,14 @@ pub(crate) fn run(terminal: &Terminal, arguments: &BenchArguments) -> anyhow::Re
     arguments.check()?;
     let interrupt = Interrupt::listen()?;
     let target = Target::of(arguments)?;
+    let connector = arguments.client.connector(target.address())?;
     terminal.note(format_args!("{} {}: {arguments}", strong("bench"), target.address()));
     let probe = || target.directory().map(|directory| probe::syncs(directory, Duration::from_secs(1))).transpose();
     let before = probe()?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     let ledger = Rc::new(Ledger::new(arguments));
-    let interrupted = LocalSet::new().block_on(&runtime, load(target.address(), arguments, &ledger, &interrupt))?;
+    let interrupted = LocalSet::new().block_on(&runtime, load(&connector, arguments, &ledger, &interrupt))?;
     let after = probe()?;
     let figures = ledger.figures();
     let faults = ledger.faults();
@@ -102,7 +104,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &BenchArguments) -> anyhow::Re
 /// Runs publishers and instances for the time that was asked for, then until everything accepted is completed; whether
 /// somebody had enough before.
 async fn load(
-    address: &str,
+    bus: &BusConnect,
     arguments: &BenchArguments,
     ledger: &Rc<Ledger>,
     interrupt: &Interrupt,
@@ -110,14 +112,14 @@ async fn load(
     let mut instances = Vec::new();
     for service in 0..arguments.services {
         for number in 0..arguments.instances {
-            let ready = instance::start(address, arguments, ledger, service, number).await?;
+            let ready = instance::start(bus, arguments, ledger, service, number).await?;
             instances.push(tokio::task::spawn_local(ready));
         }
     }
     ledger.begin(arguments.warm_up);
     let mut publishers = Vec::new();
     for number in 0..arguments.publishers {
-        let publishing = publisher::start(address, arguments, ledger, number).await?;
+        let publishing = publisher::start(bus, arguments, ledger, number).await?;
         publishers.push(tokio::task::spawn_local(publishing));
     }
     let time = tokio::time::sleep(arguments.warm_up + arguments.time);

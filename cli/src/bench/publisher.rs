@@ -14,6 +14,7 @@ use super::{
     connection::Connection,
     ledger::Ledger,
 };
+use dacapo_service::driver::BusConnect;
 
 /// The type of what is published.
 pub(super) const EVENT_TYPE: &str = "BenchPublished";
@@ -45,7 +46,7 @@ struct Publisher {
 
 /// Connects; what is returned publishes until the load ends and everything has its answer.
 pub(super) async fn start(
-    address: &str,
+    bus: &BusConnect,
     arguments: &BenchArguments,
     ledger: &Rc<Ledger>,
     number: u32,
@@ -53,7 +54,7 @@ pub(super) async fn start(
     let name = format!("{}-{number}", run());
     let keys = (0..arguments.keys).map(|key| (Key::of(format!("bench-{name}-{key}")), Version::ZERO)).collect();
     let publisher = Publisher {
-        connection: Connection::open(address).await?,
+        connection: Connection::open(bus, arguments.client.secret()?.as_ref()).await?,
         ledger: Rc::clone(ledger),
         name,
         keys,

@@ -26,8 +26,7 @@ pub(super) struct Started {
 impl Target {
     pub(super) fn of(arguments: &BenchArguments) -> anyhow::Result<Self> {
         if let Some(address) = &arguments.bus {
-            let address = address.trim_start_matches("http://").trim_start_matches("ws://").trim_end_matches('/');
-            return Ok(Self::Running(address.to_owned()));
+            return Ok(Self::Running(address.clone()));
         }
         let parent = arguments.directory.clone().unwrap_or_else(std::env::temp_dir);
         let directory = parent.join(format!("dacapo-bench-{}", std::process::id()));

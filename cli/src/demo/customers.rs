@@ -5,11 +5,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::Context as _;
+use dacapo_bank::{accounts, transactions, users};
 use dacapo_core::hooks::World;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use super::instances::Instances;
 use crate::{http, production};
 
 /// Between two deeds of a customer, on average: lively to look at, and nothing to an idle laptop.
@@ -28,14 +29,13 @@ pub(super) struct Doors {
 }
 
 impl Doors {
-    /// Out of the links shown.
-    pub(super) fn of(links: &[(String, String)]) -> anyhow::Result<Arc<Self>> {
-        let door = |service: &str| {
-            let link = links.iter().find(|(name, _)| name == service).map(|(_, link)| link);
-            let authority = link.and_then(|link| http::authority(link));
-            authority.map(str::to_owned).with_context(|| format!("the bank has no service {service}"))
-        };
-        Ok(Arc::new(Self { users: door("users")?, accounts: door("accounts")?, transactions: door("transactions")? }))
+    /// Those of the demo's processes.
+    pub(super) fn of(instances: &Instances) -> anyhow::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            users: instances.door(users::NAME)?,
+            accounts: instances.door(accounts::NAME)?,
+            transactions: instances.door(transactions::NAME)?,
+        }))
     }
 }
 

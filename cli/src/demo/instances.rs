@@ -1,58 +1,106 @@
-//! The services of the demo, each instance connected to the bus over TCP as any other process would be.
+//! The processes of the demo: the bank's three services in Rust, nectar in Lua, and the page's follower.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
     time::Duration,
 };
 
-use dacapo_backends::server;
-use dacapo_core::InstanceName;
-use dacapo_properties::ServiceSpec;
+use anyhow::Context as _;
+use dacapo_bank::lua::NECTAR;
+use dacapo_properties::Scenario as _;
 use dacapo_service::{
-    InstanceConfig,
-    driver::{self, DriverError, TcpConnect},
+    InstanceConfig, Machine,
+    lua::{LuaMachine, LuaService, LuaSettings, StateAt},
 };
-use tokio::{sync::watch, task::JoinSet, time::timeout};
+use dacapo_web::{Books, follower};
+use futures_util::future::join_all;
 
-use crate::production;
+use super::process::{Make, Process};
 
-/// Running instances.
+/// Instances of nectar.
+const POINTERS: u16 = 2;
+
+/// The demo's processes.
 pub(super) struct Instances {
+    pub(super) processes: Vec<Process>,
     /// Each service, and where its first instance answers.
     pub(super) links: Vec<(String, String)>,
-    shutdown: watch::Sender<bool>,
-    tasks: JoinSet<Result<(), DriverError>>,
-}
-
-/// Starts them on this thread's local set.
-pub(super) async fn start(specs: &[ServiceSpec], bus: SocketAddr, first_port: u16) -> anyhow::Result<Instances> {
-    let (shutdown, asked) = watch::channel(false);
-    let mut instances = Instances { links: Vec::new(), shutdown, tasks: JoinSet::new() };
-    for (spec, next) in specs.iter().zip(0..) {
-        // 0 stands for any free port, for each.
-        let port = if first_port == 0 { 0 } else { first_port.saturating_add(next) };
-        let door = production::listen(SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port)).await?;
-        instances.links.push((spec.name.to_string(), format!("http://{}", door.local_addr()?)));
-        let mut door = Some(door);
-        for number in 1..=spec.instances {
-            let name = format!("{}-{number}", spec.name);
-            let world = production::world(&name);
-            let machine = (spec.make)(InstanceConfig::new(InstanceName::of(name), world.entropy.next_u64()));
-            let connector = TcpConnect::new(bus.to_string());
-            let listener = door.take().map(server::tcp);
-            instances.tasks.spawn_local(driver::run(machine, connector, listener, world, asked.clone()));
-        }
-    }
-    Ok(instances)
 }
 
 impl Instances {
-    /// Asks them to say good-bye, and waits a little for it.
-    pub(super) async fn stop(mut self, within: Duration) {
-        self.shutdown.send_replace(true);
-        let all = async { while self.tasks.join_next().await.is_some() {} };
-        if timeout(within, all).await.is_err() {
-            tracing::warn!("some services did not say good-bye in time");
+    /// Starts them on this thread's local set. Files are kept beside `db`.
+    pub(super) fn start(books: &Arc<Books>, bus: SocketAddr, first_port: u16, db: &Path) -> anyhow::Result<Self> {
+        let mut instances = Self { processes: Vec::new(), links: Vec::new() };
+        let mut port = first_port;
+        // 0 stands for any free port, for each.
+        let mut next = || {
+            let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+            port = if port == 0 { 0 } else { port.saturating_add(1) };
+            address
+        };
+        for spec in dacapo_bank::bank().services() {
+            let address = next();
+            for number in 1..=spec.instances {
+                let make = Arc::clone(&spec.make);
+                let make: Make = Arc::new(move |config| Ok(make(config)));
+                let process = Process::new(spec.name.as_str(), format!("{}-{number}", spec.name), make, bus);
+                instances.add(if number == 1 { process.listening(address)? } else { process })?;
+            }
         }
+        let address = next();
+        for number in 1..=POINTERS {
+            let name = format!("{NECTAR}-{number}");
+            let state = db.with_extension(format!("{name}.state.db"));
+            let kept = state.clone();
+            let make: Make = Arc::new(move |config| nectar(&kept, config));
+            let process = Process::new(NECTAR, name, make, bus).keeping(state);
+            instances.add(if number == 1 { process.listening(address)? } else { process })?;
+        }
+        let books = Arc::clone(books);
+        let make: Make = Arc::new(move |config| Ok(follower::machine(&books, config)));
+        instances.add(Process::new(follower::NAME, format!("{}-1", follower::NAME), make, bus))?;
+        Ok(instances)
     }
+
+    fn add(&mut self, mut process: Process) -> anyhow::Result<()> {
+        process.start()?;
+        if let Some(door) = process.door() {
+            self.links.push((process.service.clone(), format!("http://{door}")));
+        }
+        self.processes.push(process);
+        Ok(())
+    }
+
+    /// The process of this name.
+    ///
+    /// # Panics
+    /// When there is none: names come from here.
+    pub(super) fn of(&mut self, name: &str) -> &mut Process {
+        self.processes.iter_mut().find(|process| process.name == name).expect("names come from the processes")
+    }
+
+    /// Where a service answers, as `host:port`.
+    pub(super) fn door(&self, service: &str) -> anyhow::Result<String> {
+        let mut doors = self.processes.iter().filter(|process| process.service == service).filter_map(Process::door);
+        doors.next().with_context(|| format!("the bank has no service {service}"))
+    }
+
+    /// Asks them to say good-bye, and waits a little for it.
+    pub(super) async fn stop(&mut self, within: Duration) {
+        join_all(self.processes.iter_mut().map(|process| process.stop(within))).await;
+    }
+}
+
+/// The script, going on from what its file has kept.
+fn nectar(state: &Path, config: InstanceConfig) -> anyhow::Result<Box<dyn Machine>> {
+    let script = dacapo_bank::lua::script(NECTAR).context("the bank has this script")?;
+    let service = LuaService::load(&script, &LuaSettings::default())?;
+    let at = StateAt::Sqlite(state.to_owned());
+    let service = match at.open(NECTAR, config.name.as_str(), dacapo_service::Service::code(&service))? {
+        Some(opened) => service.kept_in(opened.snapshot, opened.store),
+        None => service,
+    };
+    Ok(Box::new(LuaMachine::new(service, config)))
 }

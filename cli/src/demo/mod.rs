@@ -1,30 +1,37 @@
 //! `dacapo demo`: the whole bank in one process, on a SQLite file, with customers at work.
 //!
 //! Nothing is simulated here: the bus listens on TCP, each service runs as the instances that its scenario asks for, and
-//! the first instance of each answers HTTP on a port of its own. Kill it at any moment and start it again: the log goes on
-//! where it ended.
+//! the first instance of each answers HTTP on a port of its own. The bank's page asks them, and follows the bus. Kill it at
+//! any moment and start it again: the log goes on where it ended. With `--chaos`, parts of it are killed while it runs; at
+//! the end the log is audited.
 
+mod audit;
+mod chaos;
 mod customers;
 mod instances;
+mod line;
+mod page;
+mod process;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use dacapo_backends::server::Trigger;
+use dacapo_backends::server::{self, Tokens, Trigger};
 use dacapo_core::Limits;
-use dacapo_properties::Scenario as _;
+use dacapo_web::{Books, weather::weather};
 use serde::Serialize;
 use tokio::{
     task::{JoinSet, LocalSet},
     time::sleep,
 };
 
+use self::{audit::Audit, chaos::Chaos, instances::Instances, page::Page};
 use crate::{
     arguments::DemoArguments,
     exit::Exit,
     http,
     interrupt::Interrupt,
     logging, production,
-    terminal::{Terminal, count, faint, label},
+    terminal::{Terminal, count, faint, label, strong},
     view,
 };
 
@@ -37,6 +44,7 @@ const FAREWELL: Duration = Duration::from_secs(3);
 
 #[derive(Serialize)]
 struct Links {
+    page: String,
     bus: String,
     viewer: String,
     db: String,
@@ -45,7 +53,7 @@ struct Links {
 
 /// Runs until Ctrl-C, or for the time that was asked for.
 pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Result<Exit> {
-    let store = production::open(&arguments.db)?;
+    let store = production::open(&arguments.db, false)?;
     logging::start();
     let interrupt = Interrupt::listen()?;
     let runtime = production::runtime()?;
@@ -54,7 +62,13 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Res
         let listener = production::listen(arguments.listen).await?;
         let bus = listener.local_addr()?;
         let (trigger, shutdown) = Trigger::new();
-        let mut bus_task = tokio::task::spawn_local(production::serve(listener, store, Limits::default(), shutdown));
+        let mut bus_task = tokio::task::spawn_local(production::serve(
+            server::tcp(listener),
+            store,
+            Limits::default(),
+            Tokens::Kept,
+            shutdown,
+        ));
         tokio::select! {
             biased;
             ended = &mut bus_task => {
@@ -63,13 +77,30 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Res
             }
             ready = ready(bus) => ready?,
         }
-        let services = instances::start(&dacapo_bank::bank().services(), bus, arguments.service_port).await?;
+        let books = Books::new();
+        let mut instances = Instances::start(&books, bus, arguments.service_port, &arguments.db)?;
         let (viewer, at) = view::spawn_beside(&arguments.db, arguments.viewer).await?;
-        links(terminal, arguments, &format!("http://{bus}"), &format!("http://{at}/"), &services.links);
+        let seen = format!("http://{at}");
+        let (weather, maker) = weather();
+        let weather = arguments.chaos.then_some(weather);
+        let page =
+            Page::serve(books, &instances, bus.to_string(), &arguments.db, arguments.page, seen.clone(), weather)
+                .await?;
+        tell(
+            terminal,
+            arguments,
+            &Links {
+                page: format!("{}/", page.link),
+                bus: format!("http://{bus}"),
+                viewer: format!("{seen}/"),
+                db: arguments.db.display().to_string(),
+                services: instances.links.clone(),
+            },
+        );
 
         let mut at_work = JoinSet::new();
         for number in 0..arguments.customers {
-            at_work.spawn(customers::work(number, customers::Doors::of(&services.links)?));
+            at_work.spawn(customers::work(number, customers::Doors::of(&instances)?));
         }
         let time = async {
             match arguments.time {
@@ -77,6 +108,11 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Res
                 None => std::future::pending().await,
             }
         };
+        let seed = arguments.chaos_seed.map_or_else(|| production::world("chaos").entropy.next_u64(), |seed| seed.0);
+        if arguments.chaos {
+            terminal.note(faint(format_args!("chaos: seed {seed}; again with --chaos-seed {seed}")));
+        }
+        let mut chaos = Chaos::new(terminal, &mut instances, Arc::clone(&page.site), maker, bus.to_string(), seed);
         tokio::select! {
             biased;
             ended = &mut bus_task => {
@@ -85,10 +121,15 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Res
             }
             () = interrupt.wait() => {}
             () = time => {}
+            failed = chaos.run(), if arguments.chaos => failed?,
         }
+        chaos.heal()?;
+        page.close();
         viewer.abort();
         at_work.shutdown().await;
-        services.stop(FAREWELL).await;
+        let mut audit: Audit = chaos.into_audit();
+        let is_right = audit.conclude(terminal).await?;
+        instances.stop(FAREWELL).await;
         trigger.pull();
         bus_task.await??;
         terminal.line(format_args!(
@@ -96,7 +137,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Res
             arguments.db.display(),
             arguments.db.display()
         ));
-        Ok(Exit::Passed)
+        Ok(if is_right { Exit::Passed } else { Exit::Violated })
     })
 }
 
@@ -111,20 +152,18 @@ async fn ready(bus: SocketAddr) -> anyhow::Result<()> {
     }
 }
 
-fn links(terminal: &Terminal, arguments: &DemoArguments, bus: &str, viewer: &str, services: &[(String, String)]) {
-    terminal.line(format_args!("{} {viewer}", label("viewer", WIDTH)));
-    terminal.line(format_args!("{} {bus}/v1/services", label("bus", WIDTH)));
-    for (name, link) in services {
+fn tell(terminal: &Terminal, arguments: &DemoArguments, links: &Links) {
+    terminal.line(format_args!("{} {}", label("page", WIDTH), strong(&links.page)));
+    terminal.line(format_args!("{} {}", label("viewer", WIDTH), links.viewer));
+    terminal.line(format_args!("{} {}/v1/services", label("bus", WIDTH), links.bus));
+    for (name, link) in &links.services {
         terminal.line(format_args!("{} {link}", label(name, WIDTH)));
     }
-    terminal.line(format_args!("{} {}", label("log", WIDTH), arguments.db.display()));
+    terminal.line(format_args!("{} {}", label("log", WIDTH), links.db));
     terminal.line(faint(format_args!(
-        "{} at work; look on with `dacapo events --bus {bus} --follow`; Ctrl-C ends",
-        count(u64::from(arguments.customers), "customer", "customers")
+        "{} at work; look on with `dacapo events --bus {} --follow`; Ctrl-C ends",
+        count(u64::from(arguments.customers), "customer", "customers"),
+        links.bus
     )));
-    let db = arguments.db.display().to_string();
-    terminal.object(
-        "listening",
-        &Links { bus: bus.to_owned(), viewer: viewer.to_owned(), db, services: services.to_vec() },
-    );
+    terminal.object("listening", links);
 }

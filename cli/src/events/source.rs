@@ -1,8 +1,8 @@
 //! Where events are read from: a store's file, or a bus's `GET /v1/events`.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use dacapo_backends::SqliteReader;
 use dacapo_core::{
     CorrelationId, Event, EventId, Key, Position, Source as EventSource,
@@ -10,11 +10,7 @@ use dacapo_core::{
 };
 use serde::Deserialize;
 
-use crate::{
-    arguments::EventsArguments,
-    exit::Usage,
-    http::{self, authority},
-};
+use crate::{arguments::EventsArguments, client::Bus, exit::Usage, http::percent_encode};
 
 /// A page of an answer.
 #[derive(Debug, Deserialize)]
@@ -32,18 +28,15 @@ pub(crate) struct Page {
 pub(crate) enum Source {
     /// A store's file, on a connection that cannot write.
     Store(Box<SqliteReader>),
-    /// A bus, by host and port.
-    Bus(String),
+    /// A running bus.
+    Bus(Bus),
 }
 
 impl Source {
     /// The one that the command line names.
     pub(crate) fn of(arguments: &EventsArguments) -> anyhow::Result<Self> {
         if let Some(url) = &arguments.bus {
-            let authority = authority(url).ok_or_else(|| {
-                Usage::error(format!("{url:?} is no address of a bus; give something like http://127.0.0.1:7171"))
-            })?;
-            return Ok(Self::Bus(authority.to_owned()));
+            return Ok(Self::Bus(Bus::of(url, &arguments.client)?));
         }
         let path = arguments.db.as_deref().context("clap demands --db or --bus")?;
         let reader = SqliteReader::open_read_only(path).map_err(|error| match error {
@@ -60,14 +53,7 @@ impl Source {
                 let answer = reader.query(query)?;
                 Ok(Page { events: answer.events, next: answer.next, read_at: answer.read_at })
             }
-            Self::Bus(authority) => {
-                let reply = http::send(authority, "GET", &path_of(query), &[], String::new()).await?;
-                if reply.status != 200 {
-                    bail!("the bus at {authority} answered {}: {}", reply.status, reply.body);
-                }
-                serde_json::from_str(&reply.body)
-                    .with_context(|| format!("what listens at {authority} is no bus of ours"))
-            }
+            Self::Bus(bus) => bus.ask("GET", &path_of(query), String::new()).await,
         }
     }
 }
@@ -111,16 +97,6 @@ fn path_of(query: &Query) -> String {
         put("order", "desc");
     }
     path
-}
-
-fn percent_encode(text: &str, out: &mut String) {
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
-            // Writing to a text cannot fail.
-            byte => drop(write!(out, "%{byte:02X}")),
-        }
-    }
 }
 
 #[cfg(test)]

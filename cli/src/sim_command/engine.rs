@@ -69,7 +69,7 @@ impl Order {
 
     /// The marks that a campaign of this kind and length should reach; none: as many seeds as it takes.
     pub(crate) fn reachable_marks(&self, seeds: Option<u64>) -> anyhow::Result<Vec<String>> {
-        if !scenarios::reaches_all_marks(&self.scenario) {
+        if !scenarios::named(&self.scenario)?.leads_everywhere() {
             return Ok(Vec::new());
         }
         let families = profile_named(&self.profile)?.families.into_keys();

@@ -3,6 +3,8 @@
 //! It wants a Chromium on the path (or in `DACAPO_BROWSER`). Where there is none, a suite says that it was skipped, unless
 //! `DACAPO_DEMAND_BROWSER` is set: then its lack is a failure.
 
+#![allow(dead_code, reason = "each suite uses its own part of this")]
+
 use std::{
     env, fs,
     io::{BufRead as _, BufReader},
@@ -172,6 +174,20 @@ impl Browser {
         fs::write(directory.join(format!("{name}.png")), bytes).expect("can be written");
     }
 
+    /// A picture of the window for the documents, which is written there if that was asked for.
+    pub(crate) async fn picture(&mut self, name: &str) {
+        // A colour that is changing still is no picture.
+        self.eval("Promise.all(document.getAnimations().map(animation => animation.finished.catch(() => {})))").await;
+        let picture = self.call("Page.captureScreenshot", json!({"format": "webp", "quality": 82})).await;
+        let bytes = base64(picture["data"].as_str().expect("a picture"));
+        assert!(bytes.len() < 100 << 10, "{name} has {} bytes", bytes.len());
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../docs/pictures/{name}.webp"));
+        if env::var_os("DACAPO_UPDATE_README").is_some() {
+            fs::write(&path, bytes).expect("can be written");
+        }
+        assert!(path.is_file(), "DACAPO_UPDATE_README=1 makes {}", path.display());
+    }
+
     /// What went wrong on the page since it was opened: exceptions, and errors on its console.
     pub(crate) fn errors(&self) -> Vec<String> {
         let is_error = |event: &&Value| match event["method"].as_str() {
@@ -181,6 +197,31 @@ impl Browser {
             _ => false,
         };
         self.events.iter().filter(is_error).map(|event| event["params"].to_string()).collect()
+    }
+
+    /// The same, without those that say one of these words: what a story brings about on purpose.
+    pub(crate) fn errors_but(&self, expected: &[&str]) -> Vec<String> {
+        let is_other = |error: &String| !expected.iter().any(|word| error.contains(word));
+        self.errors().into_iter().filter(is_other).collect()
+    }
+
+    /// Takes the network away, or gives it back.
+    pub(crate) async fn offline(&mut self, offline: bool) {
+        let nothing = json!({"offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1});
+        self.call("Network.emulateNetworkConditions", nothing).await;
+    }
+
+    /// What the page was told over sockets since it was opened, or since this was asked before.
+    pub(crate) async fn heard(&mut self) -> Vec<Value> {
+        // Whatever has come is taken in with the answer to any question.
+        self.eval("0").await;
+        let (told, kept) = std::mem::take(&mut self.events)
+            .into_iter()
+            .partition(|event| event["method"] == "Network.webSocketFrameReceived");
+        self.events = kept;
+        let told: Vec<Value> = told;
+        let payload = |event: &Value| serde_json::from_str(event["params"]["response"]["payloadData"].as_str()?).ok();
+        told.iter().filter_map(payload).collect()
     }
 
     /// What the page has asked for since it was opened.

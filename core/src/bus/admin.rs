@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Admin, AdminAnswer, Bus, ConnId, InstanceStatus, LaneStatus, Output, ServiceStatus,
+    audit::say_who,
     deliver::{Ending, Lost},
     reads::Purpose,
     service::{Lane, Service, sorted},
@@ -12,32 +13,33 @@ use super::{
 use crate::{
     limits::{PAGE_EVENTS_MAX, TYPES_PER_SERVICE_MAX},
     marks::bus as marks,
-    names::{EventType, Key, Position, ServiceName, Version},
+    names::{EventType, Key, Position, ServiceName, TokenName, Version},
     store::{LaneChange, Page, Read, Taken},
     wire::{Error, ErrorCode, Start},
 };
 
 impl Bus {
-    pub(super) fn admin(&mut self, conn: ConnId, admin: Admin) {
+    pub(super) fn admin(&mut self, conn: ConnId, admin: Admin, by: Option<TokenName>) {
         let answer = match admin {
             Admin::Services => AdminAnswer::Services(self.services.values().map(service_status).collect()),
             Admin::Lanes { service, parked, after, limit } => match self.services.get(&service) {
                 Some(service) => AdminAnswer::Lanes(lanes(service, parked, after.as_ref(), limit)),
                 None => no_such_service(&service),
             },
-            Admin::Retry { service, key } => return self.read_parked(conn, service, key, false),
-            Admin::Skip { service, key } => return self.read_parked(conn, service, key, true),
-            Admin::ChangeTypes { service, types, start } => self.change_types(&service, types, start),
+            Admin::Retry { service, key } => return self.read_parked(conn, service, key, false, by),
+            Admin::Skip { service, key } => return self.read_parked(conn, service, key, true, by),
+            Admin::ChangeTypes { service, types, start } => self.change_types(&service, types, start, by.as_ref()),
+            Admin::Audit(event) => return self.audit(conn, event),
         };
         self.answer(conn, answer);
     }
 
-    fn answer(&mut self, conn: ConnId, answer: AdminAnswer) {
+    pub(super) fn answer(&mut self, conn: ConnId, answer: AdminAnswer) {
         self.outbox.say(self.gather.barrier(), Output::Answer { conn, answer });
     }
 
     /// Retry and skip are audited with their cause, so the parked event is read first.
-    pub(super) fn read_parked(&mut self, conn: ConnId, name: ServiceName, key: Key, skip: bool) {
+    pub(super) fn read_parked(&mut self, conn: ConnId, name: ServiceName, key: Key, skip: bool, by: Option<TokenName>) {
         let Some(service) = self.services.get(&name) else { return self.answer(conn, no_such_service(&name)) };
         let Some(lane) = service.lanes.get(&key).filter(|lane| lane.parked.is_some()) else {
             return self.answer(conn, not_parked(&name, &key));
@@ -46,10 +48,17 @@ impl Bus {
         let (through, types) = (self.knowledge.durable, service.types.clone());
         let read =
             Read::Lane { service: name.clone(), key: key.clone(), after, through, types: types.clone(), limit: 1 };
-        self.begin_read(read, Purpose::Parked { conn, service: name, key, types, skip });
+        self.begin_read(read, Purpose::Parked { conn, service: name, key, types, skip, by });
     }
 
-    pub(super) fn parked_read(&mut self, conn: ConnId, name: &ServiceName, key: &Key, skip: bool, page: Page) {
+    pub(super) fn parked_read(
+        &mut self,
+        conn: ConnId,
+        (name, key): (&ServiceName, &Key),
+        skip: bool,
+        by: Option<&TokenName>,
+        page: Page,
+    ) {
         let Page::Undone { events, .. } = page else { panic!("a lane read was answered with {page:?}") };
         let Some(lane) = self.lane_mut(name, key).filter(|lane| lane.parked.is_some()) else {
             return self.answer(conn, not_parked(name, key));
@@ -62,9 +71,10 @@ impl Bus {
         lane.disconnects = 0;
         let cause = first.as_ref().map(|first| (first.event.id.clone(), first.event.correlation.clone()));
         let position = first.as_ref().map(|first| first.event.position);
-        let data = serde_json::json!({
+        let mut data = serde_json::json!({
             "service": name, "key": key, "position": position, "failures": failures, "parked_because": reason,
         });
+        say_who(&mut data, by);
         if skip && let Some(first) = first {
             let Some(service) = self.services.get_mut(name) else { return };
             let Some(lane) = service.lanes.get_mut(key) else { return };
@@ -91,7 +101,13 @@ impl Bus {
     }
 
     /// The service takes other types from now on; its instances must come back with these.
-    fn change_types(&mut self, name: &ServiceName, types: Vec<EventType>, start: Start) -> AdminAnswer {
+    fn change_types(
+        &mut self,
+        name: &ServiceName,
+        types: Vec<EventType>,
+        start: Start,
+        by: Option<&TokenName>,
+    ) -> AdminAnswer {
         let types = sorted(types);
         if types.len() > TYPES_PER_SERVICE_MAX {
             let message = format!("{} types are more than {TYPES_PER_SERVICE_MAX}", types.len());
@@ -115,7 +131,8 @@ impl Bus {
         let rewinds = added && start == Start::Beginning;
         self.begin_anew(name, taken, rewinds);
         self.mark(marks::TYPES_CHANGED);
-        let data = serde_json::json!({ "service": name, "types": types, "start": start });
+        let mut data = serde_json::json!({ "service": name, "types": types, "start": start });
+        say_who(&mut data, by);
         let audited = self.system_event(name, "$TypesChanged", None, &data);
         AdminAnswer::Done(audited)
     }
@@ -169,7 +186,7 @@ impl Bus {
     }
 }
 
-fn error(code: ErrorCode, message: String, help: &str) -> AdminAnswer {
+pub(super) fn error(code: ErrorCode, message: String, help: &str) -> AdminAnswer {
     AdminAnswer::Error(Error { code, message, help: help.to_owned(), request: None })
 }
 

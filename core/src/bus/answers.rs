@@ -81,8 +81,11 @@ impl Bus {
             }
             return;
         }
-        let origin =
-            Origin { service: Some(service), cause: Some((first.event.id.clone(), first.event.correlation.clone())) };
+        let origin = Origin {
+            service: Some(service),
+            cause: Some((first.event.id.clone(), first.event.correlation.clone())),
+            is_bus: false,
+        };
         let (epoch, attempt) = (token.epoch, token.attempt);
         if self.config.planted.is(Bug::CompletionApart) && !complete.events.is_empty() {
             let ending = Ending { ended: Ended::Completed, instance: Some(instance), epoch, attempt, produced: &[] };

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::Bus;
 use crate::{
     event::{Event, Expectation, Guard, NewEvent, Refusal},
-    limits::{BATCH_EVENTS_MAX, BATCH_GUARDS_MAX, DATA_BYTES_MAX, TYPES_PER_KEY_MAX},
+    limits::{BATCH_EVENTS_MAX, BATCH_GUARDS_MAX, DATA_BYTES_MAX, DATA_DEPTH_MAX, TYPES_PER_KEY_MAX},
     names::{CorrelationId, EventId, Key, ServiceName, Source},
     planted::Bug,
     store::KeyHead,
@@ -38,6 +38,8 @@ pub(super) struct Origin<'a> {
     pub(super) service: Option<&'a ServiceName>,
     /// The event whose handling produced it.
     pub(super) cause: Option<(EventId, CorrelationId)>,
+    /// The bus itself, to which reserved names belong.
+    pub(super) is_bus: bool,
 }
 
 /// What becomes of a batch.
@@ -155,7 +157,7 @@ impl Bus {
         let mut settled: Vec<(Source, CorrelationId, Option<EventId>)> = Vec::with_capacity(events.len());
         let mut earlier: BTreeMap<&EventId, usize> = BTreeMap::new();
         for (index, event) in events.iter().enumerate() {
-            if event.id.is_reserved() || event.key.is_reserved() || event.event_type.is_reserved() {
+            if !origin.is_bus && (event.id.is_reserved() || event.key.is_reserved() || event.event_type.is_reserved()) {
                 let message = format!(
                     "{} ({} on {}) has a name that begins with `$`, which belongs to the bus; choose another",
                     event.id, event.event_type, event.key
@@ -170,6 +172,13 @@ impl Bus {
                 );
                 return Err((Refusal::DataTooLarge, message));
             }
+            if event.data.is_deeper_than(DATA_DEPTH_MAX) {
+                let message = format!(
+                    "the data of {} is nested deeper than {DATA_DEPTH_MAX} levels; flatten it, or send it as a text",
+                    event.id
+                );
+                return Err((Refusal::DataTooDeep, message));
+            }
             let source = match (origin.service, &event.source) {
                 (Some(service), None) => Source::from(service.clone()),
                 (Some(service), Some(source)) if source.as_str() == service.as_str() => source.clone(),
@@ -177,7 +186,7 @@ impl Bus {
                     let message = format!("{service} may not publish as {source}; leave the source out");
                     return Err((Refusal::Source, message));
                 }
-                (None, Some(source)) if !source.is_reserved() => source.clone(),
+                (None, Some(source)) if origin.is_bus || !source.is_reserved() => source.clone(),
                 (None, Some(_)) => {
                     return Err((
                         Refusal::Reserved,
@@ -296,7 +305,7 @@ impl Bus {
                 }
                 facts.heads.insert(event.key.clone(), self.head_of(&event.key, &Facts::default()));
             }
-            self.admit_batch(&events, &[], &facts, &Origin { service: Some(&service), cause });
+            self.admit_batch(&events, &[], &facts, &Origin { service: Some(&service), cause, is_bus: false });
         }
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    names::{EventType, InstanceName, Key, Position, ServiceName, Term, Version},
-    store::{Commit, Found, LookUp, Page, Read, StoreError, Taken},
+    names::{EventType, InstanceName, Key, Position, ServiceName, Term, TokenName, Version},
+    store::{Commit, Found, LookUp, Page, Read, StoreError, SystemEvent, Taken},
     trace::What,
     wire::{self, FromBus, Start, ToBus},
 };
@@ -56,6 +56,8 @@ pub enum Admin {
         /// Where the added ones begin.
         start: Start,
     },
+    /// Put an event of the bus's own into the log, which tells of an act outside of the machine.
+    Audit(SystemEvent),
 }
 
 /// The answer to an [`Admin`].
@@ -171,6 +173,8 @@ pub enum Input {
         conn: ConnId,
         /// What.
         admin: Admin,
+        /// The token of who asks, where tokens are demanded. It stands in the audit event.
+        by: Option<TokenName>,
     },
     /// The commit is durable.
     Committed {

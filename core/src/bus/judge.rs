@@ -53,6 +53,10 @@ pub(super) enum Message {
         speaker: Option<ServiceName>,
         publish: Publish,
     },
+    /// An event of the bus's own, as a batch of one.
+    Audit {
+        publish: Publish,
+    },
     Complete {
         service: ServiceName,
         instance: InstanceName,
@@ -108,7 +112,7 @@ impl Bus {
         let mut facts = Facts::default();
         let mut wanted = false;
         let (events, guards) = match &message {
-            Message::Publish { publish, .. } => (&publish.events, &publish.guards),
+            Message::Publish { publish, .. } | Message::Audit { publish } => (&publish.events, &publish.guards),
             Message::Complete { complete, .. } => (&complete.events, &complete.guards),
         };
         for id in events.iter().flat_map(|event| std::iter::once(&event.id).chain(&event.causation)) {
@@ -176,7 +180,7 @@ impl Bus {
             waiting.look_up = None;
             let facts = &mut waiting.facts;
             let (events, guards) = match &waiting.message {
-                Message::Publish { publish, .. } => (&publish.events, &publish.guards),
+                Message::Publish { publish, .. } | Message::Audit { publish } => (&publish.events, &publish.guards),
                 Message::Complete { service, complete, .. } => {
                     if let Some(produced) = found.completions.get(&(service.clone(), complete.position)) {
                         facts.completed = Some(produced.as_slice().into());
@@ -208,6 +212,7 @@ impl Bus {
             any = true;
             match message {
                 Message::Publish { speaker, publish } => self.judge_publish(conn, speaker.as_ref(), &publish, &facts),
+                Message::Audit { publish } => self.judge_audit(conn, &publish, &facts),
                 Message::Complete { service, instance, complete } => {
                     self.judge_complete(conn, &service, instance, &complete, &facts);
                 }
@@ -224,7 +229,7 @@ impl Bus {
     }
 
     fn judge_publish(&mut self, conn: ConnId, speaker: Option<&ServiceName>, publish: &Publish, facts: &Facts) {
-        let origin = Origin { service: speaker, cause: None };
+        let origin = Origin { service: speaker, cause: None, is_bus: false };
         let receipts = match self.admit_batch(&publish.events, &publish.guards, facts, &origin) {
             Outcome::Accepted(produced) => {
                 let accepted =

@@ -17,6 +17,7 @@
 
 mod admin;
 mod answers;
+mod audit;
 mod batch;
 mod deliver;
 mod digest;
@@ -164,7 +165,7 @@ impl Bus {
             Input::Connected { conn } => self.connected(conn),
             Input::Frame { conn, frame } => self.frame(conn, frame),
             Input::Disconnected { conn } => self.disconnected(conn),
-            Input::Admin { conn, admin } => self.admin(conn, admin),
+            Input::Admin { conn, admin, by } => self.admin(conn, admin, by),
             Input::Committed { sequence } => self.committed(sequence),
             Input::CommitFailed { error, .. } => self.commit_failed(&error),
             Input::LookedUp { id, found: Ok(found) } => self.looked_up(id, &found),
@@ -365,8 +366,7 @@ impl Bus {
         cause: Option<(EventId, CorrelationId)>,
         data: &serde_json::Value,
     ) -> Position {
-        self.system_events += 1;
-        let id = EventId::of(format!("$bus/{}/{}", self.term, self.system_events));
+        let id = self.system_event_id();
         let (causation, correlation) = match cause {
             Some((id, correlation)) => (Some(id), correlation),
             None => (None, CorrelationId::of(id.as_str().to_owned())),
@@ -392,6 +392,11 @@ impl Bus {
         let position = event.position;
         self.append(event, before, head);
         position
+    }
+
+    fn system_event_id(&mut self) -> EventId {
+        self.system_events += 1;
+        EventId::of(format!("$bus/{}/{}", self.term, self.system_events))
     }
 
     /// Records that an interesting place was reached.

@@ -10,7 +10,7 @@ use crate::{
     event::Event,
     limits::PAGE_BYTES_MAX,
     marks::bus as marks,
-    names::{EventType, Key, Position, ServiceName},
+    names::{EventType, Key, Position, ServiceName, TokenName},
     planted::Bug,
     store::{Commit, Page, Read as StoreRead, Taken, Undone},
     wire::{ErrorCode, Events, Head, Read, ReadWhat, Rebuild, Rebuilt},
@@ -28,7 +28,7 @@ pub(super) enum Purpose {
     /// The next page of a stream.
     Stream { conn: ConnId, request: u64 },
     /// The first event of a parked lane, for an administrator's retry or skip, as of what the service took then.
-    Parked { conn: ConnId, service: ServiceName, key: Key, types: Vec<Taken>, skip: bool },
+    Parked { conn: ConnId, service: ServiceName, key: Key, types: Vec<Taken>, skip: bool, by: Option<TokenName> },
 }
 
 #[derive(Debug, Clone)]
@@ -83,11 +83,11 @@ impl Bus {
             Purpose::Lane(name, key) => self.lane_read(&name, &key, id, page),
             Purpose::Page { conn, request, key } => self.page_read(conn, request, key, page),
             Purpose::Stream { conn, request } => self.stream_read(conn, request, id, page),
-            Purpose::Parked { conn, service, key, types, skip } => {
+            Purpose::Parked { conn, service, key, types, skip, by } => {
                 if self.services.get(&service).is_some_and(|service| service.types != types) {
-                    return self.read_parked(conn, service, key, skip); // Another event may be the first now.
+                    return self.read_parked(conn, service, key, skip, by); // Another event may be the first now.
                 }
-                self.parked_read(conn, &service, &key, skip, page);
+                self.parked_read(conn, (&service, &key), skip, by.as_ref(), page);
             }
         }
     }

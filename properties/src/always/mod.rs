@@ -1,4 +1,4 @@
-//! What must hold at every step: the bus's promises 1 to 11, 14 and 15, one file each.
+//! What must hold at every step: the bus's promises 1 to 11 and 14 to 16, one file each.
 
 pub mod bounded;
 pub mod cause_precedes_effect;
@@ -12,6 +12,7 @@ pub mod one_owner_per_lane;
 pub mod publishing_is_idempotent;
 pub mod rebuild_equals_live;
 pub mod shown_is_durable;
+pub mod tokens_are_obeyed;
 pub mod versions_are_gap_free;
 
 pub use bounded::Bounded;
@@ -26,4 +27,5 @@ pub use one_owner_per_lane::OneOwnerPerLane;
 pub use publishing_is_idempotent::PublishingIsIdempotent;
 pub use rebuild_equals_live::RebuildEqualsLive;
 pub use shown_is_durable::ShownIsDurable;
+pub use tokens_are_obeyed::TokensAreObeyed;
 pub use versions_are_gap_free::VersionsAreGapFree;

@@ -32,7 +32,7 @@ impl Model {
                 theirs.for_each(|delivery| delivery.holds = false);
                 self.nacked.retain(|(theirs, _), _| theirs != service);
             }
-            Admin::Services | Admin::Lanes { .. } => {}
+            Admin::Services | Admin::Lanes { .. } | Admin::Audit(_) => {}
         }
     }
 

@@ -181,7 +181,7 @@ impl Model {
                 self.heard(*conn);
                 self.frame(*conn, frame);
             }
-            Input::Admin { conn, admin } => {
+            Input::Admin { conn, admin, .. } => {
                 self.arrivals += 1;
                 self.admin(*conn, admin);
             }

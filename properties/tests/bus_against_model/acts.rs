@@ -178,7 +178,7 @@ impl World {
     pub(crate) fn admin(&mut self, admin: Admin) -> Judged {
         let conn = self.connect_unseen()?;
         if self.model.connections().contains_key(&conn) {
-            self.feed(Input::Admin { conn, admin })?;
+            self.feed(Input::Admin { conn, admin, by: None })?;
         }
         Ok(())
     }

@@ -268,7 +268,7 @@ impl World {
 
     pub(crate) fn admin(&mut self, admin: Admin) -> AdminAnswer {
         let conn = self.connect();
-        self.input(Input::Admin { conn, admin });
+        self.input(Input::Admin { conn, admin, by: None });
         self.answers.pop().expect("an administrator is answered")
     }
 

@@ -4,8 +4,10 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::Desk;
 
+/// The tokens of colour and type, light and dark; other pages of the house begin their stylesheets with them.
+pub const TOKENS: &str = include_str!("../../assets/tokens.css");
 /// The stylesheet.
-pub const STYLE: &str = include_str!("../../assets/viewer.css");
+pub const STYLE: &str = concat!(include_str!("../../assets/tokens.css"), include_str!("../../assets/viewer.css"));
 /// The script.
 pub const SCRIPT: &str = include_str!("../../assets/viewer.js");
 
@@ -123,7 +125,7 @@ pub(crate) fn meta(title: &str) -> Markup {
 }
 
 /// The sign at the end of a piece that sends the player back to its beginning.
-pub(crate) fn brand() -> Markup {
+pub fn brand() -> Markup {
     html! {
         svg.logo width="22" height="22" viewBox="0 0 24 24" aria-hidden="true" {
             path d="M4 4v16M8 4v16M8 12h0" {}

@@ -33,8 +33,8 @@ impl Moment {
         let alive = rows.lives.iter().find(|life| life.node == *node && life.from <= step && step < life.to);
         // A life that the run ends with is not over at its last step.
         let last = records.last().map_or(0, |record| record.step);
-        let alive = alive
-            .or_else(|| rows.lives.iter().find(|life| life.node == *node && life.to == last && step == last));
+        let alive =
+            alive.or_else(|| rows.lives.iter().find(|life| life.node == *node && life.to == last && step == last));
         let mut log: BTreeMap<&Key, Known> = BTreeMap::new();
         let mut balances: BTreeMap<(&Key, Version), i128> = BTreeMap::new();
         let mut knew: BTreeMap<&Key, Known> = BTreeMap::new();

@@ -351,6 +351,7 @@ fn loud(what: &What) -> bool {
             ),
         },
         What::Connected { .. }
+        | What::Showed { .. }
         | What::Sizes { .. }
         | What::Mark { .. }
         | What::Viewed { .. }
@@ -371,7 +372,7 @@ fn quiet_name(what: &What) -> &'static str {
     match what {
         What::FrameSent { .. } => "frame sent",
         What::FrameReceived { .. } => "received",
-        What::Connected { .. } => "connection",
+        What::Connected { .. } | What::Showed { .. } => "connection",
         What::Sizes { .. } => "sizes told",
         What::Mark { .. } => "mark",
         What::Viewed { .. } => "view brought up",
@@ -393,6 +394,7 @@ fn kind(what: &What) -> RowKind {
         | What::Stopped { .. }
         | What::Recovered { .. }
         | What::Connected { .. }
+        | What::Showed { .. }
         | What::Disconnected { .. } => RowKind::Life,
         What::CommitSubmitted { .. } | What::CommitDurable { .. } | What::CommitFailed { .. } => RowKind::Commit,
         What::OperationSent { .. }

@@ -15,8 +15,12 @@ mod run;
 mod socket;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use connect::{CONNECT_DEADLINE, Connect, TcpConnect};
 pub use http::{HTTP_REQUESTS_MAX, POSITION_HEADER};
 pub use points::{identity_of_request, point_of};
 pub use run::{DriverError, run};
+#[cfg(feature = "tls")]
+pub use tls::{BusConnect, BusStream, TlsError, TlsRoots};

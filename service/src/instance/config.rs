@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use dacapo_core::{Event, InstanceName, planted::Planted};
+use dacapo_core::{Event, InstanceName, access::Secret, planted::Planted};
 
 use crate::service::HandlerFault;
 
@@ -16,6 +16,8 @@ pub struct InstanceConfig {
     pub name: InstanceName,
     /// This life of it, drawn anew at each start.
     pub incarnation: u64,
+    /// The token that it shows, where the bus demands one.
+    pub bearer: Option<Secret>,
     /// Deliveries that may be open at once.
     pub credit: u32,
     /// States kept in memory; the least recently used are forgotten beyond.
@@ -52,6 +54,7 @@ impl InstanceConfig {
         Self {
             name,
             incarnation,
+            bearer: None,
             credit: 64,
             states_max: 65_536,
             state_fresh_for: Duration::ZERO,

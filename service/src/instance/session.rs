@@ -131,7 +131,7 @@ impl<S: Service> Instance<S> {
             types: self.types.clone(),
             start: self.service.start(),
             credit: self.config.credit,
-            bearer: None,
+            bearer: self.config.bearer.clone(),
         });
     }
 
@@ -287,6 +287,7 @@ fn is_lasting(code: ErrorCode) -> bool {
         code,
         ErrorCode::TypesDiffer
             | ErrorCode::Unauthorized
+            | ErrorCode::Forbidden
             | ErrorCode::Reserved
             | ErrorCode::Malformed
             | ErrorCode::UnknownKind

@@ -162,7 +162,9 @@ impl<S: Service> Instance<S> {
 
     /// The stream, or a probe, has played the past.
     pub(super) fn view_met_present(&mut self, request: u64, position: Position) {
-        self.view.met_present = true;
+        if !std::mem::replace(&mut self.view.met_present, true) {
+            self.service.caught_up(position);
+        }
         if self.view.probe == Some(request) {
             self.view.probe = None;
             self.questions.end(request);

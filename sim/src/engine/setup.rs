@@ -8,8 +8,12 @@ use std::{
     time::Duration,
 };
 
-use dacapo_backends::server::ServerConfig;
-use dacapo_core::{Event, InstanceName, NodeName, ServiceName, planted::Planted};
+use dacapo_backends::server::{ServerConfig, Tokens};
+use dacapo_core::{
+    Event, InstanceName, NodeName, ServiceName, TokenName, Version, WallTime,
+    access::{Glob, PublishRight, Rights, Secret, Token, TokenBook},
+    planted::Planted,
+};
 use dacapo_service::{HandlerFault, InstanceConfig, instance::HandlerFaults};
 
 use crate::{engine::chance::Chance, fault::Harm, plan::Plan};
@@ -18,12 +22,44 @@ pub(crate) fn planted(plan: &Plan) -> Planted {
     plan.bug.map_or(Planted::NONE, Planted::bug)
 }
 
+/// The token of all instances, of the administrator, of the stranger.
+pub(crate) const INSTANCES: &str = "instances";
+pub(crate) const ADMINISTRATOR: &str = "administrator";
+pub(crate) const STRANGER: &str = "stranger";
+
+/// The secret of a token; in a simulation nobody has to be kept from guessing it.
+pub(crate) fn secret(name: &str) -> Secret {
+    let mut random = [0; 32];
+    random.iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
+    Secret::of(random)
+}
+
+/// What a bus that demands tokens knows.
+pub(crate) fn tokens() -> TokenBook {
+    let services = Rights { read: false, administer: false, ..Rights::all() };
+    let administrator = Rights { administer: true, ..Rights::default() };
+    // What nobody takes, on keys that nobody looks at: so that something of his is let in as well.
+    let (types, keys) = (Glob::of("Rumour"), Glob::of("rumour-*"));
+    let stranger = Rights { publish: vec![PublishRight { types, keys }], ..Rights::default() };
+    let token = |(name, rights): (&'static str, Rights)| Token {
+        name: TokenName::of(name),
+        hash: secret(name).hash(),
+        rights,
+        expires: None,
+        made: WallTime(0),
+        revoked: false,
+        version: Version(1),
+    };
+    [(INSTANCES, services), (ADMINISTRATOR, administrator), (STRANGER, stranger)].map(token).into_iter().collect()
+}
+
 /// The server's limits and patience: short waits, so that minutes of trouble fit into seconds.
 pub(crate) fn server_config(plan: &Plan) -> ServerConfig {
     let settings = &plan.settings;
     ServerConfig {
         limits: settings.limits.clone(),
         planted: planted(plan),
+        tokens: if settings.guarded { Tokens::Fixed(Arc::new(tokens())) } else { Tokens::Ignored },
         request_deadline: Duration::from_micros(settings.request_deadline_us),
         header_deadline: Duration::from_secs(2),
         close_deadline: Duration::from_millis(200),
@@ -55,6 +91,7 @@ pub(crate) fn instance_config(
         rebuild_at_start: rebuild || drawn,
         reconcile_every: Some(Duration::from_micros(settings.reconcile_every_us)),
         record: true,
+        bearer: settings.guarded.then(|| secret(INSTANCES)),
         planted: planted(plan),
         handler_faults,
         ..InstanceConfig::new(InstanceName::of(host.as_str()), incarnation)

@@ -118,7 +118,7 @@ fn of(record: &Record) -> Vec<Subject> {
             of_frame(frame, &mut about);
             about.push(Subject::Connection(node.clone(), *connection));
         }
-        What::Connected { connection } | What::Disconnected { connection } => {
+        What::Connected { connection } | What::Showed { connection, .. } | What::Disconnected { connection } => {
             about.push(Subject::Connection(node.clone(), *connection));
         }
         What::CommitSubmitted { sequence, .. } | What::CommitFailed { sequence, .. } => {

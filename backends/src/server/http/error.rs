@@ -5,12 +5,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use dacapo_core::{
+    access::Denied,
     store::StoreError,
     wire::{self, ErrorCode},
 };
 use serde::Serialize;
 
-use crate::server::shared::Unanswered;
+use crate::server::{pace::TooMany, shared::Unanswered};
 
 /// An answer that is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +60,18 @@ impl From<StoreError> for HttpError {
     }
 }
 
+impl From<Denied> for HttpError {
+    fn from(denied: Denied) -> Self {
+        denied.to_frame(None).into()
+    }
+}
+
+impl From<TooMany> for HttpError {
+    fn from(error: TooMany) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string(), "close some, or use a token for each program")
+    }
+}
+
 impl From<Unanswered> for HttpError {
     fn from(unanswered: Unanswered) -> Self {
         let help = "send it again with the same ids: what is in the log already is answered as a duplicate";
@@ -85,6 +98,7 @@ impl From<wire::Error> for HttpError {
             ErrorCode::NotFound => StatusCode::NOT_FOUND,
             ErrorCode::LimitReached => StatusCode::TOO_MANY_REQUESTS,
             ErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,
+            ErrorCode::Forbidden => StatusCode::FORBIDDEN,
             ErrorCode::Unavailable | ErrorCode::Silent | ErrorCode::SlowReader => StatusCode::SERVICE_UNAVAILABLE,
             ErrorCode::OutOfTurn | ErrorCode::TypesDiffer | ErrorCode::InstanceAlive | ErrorCode::Superseded => {
                 StatusCode::CONFLICT
@@ -102,6 +116,9 @@ impl IntoResponse for HttpError {
             help: &'a str,
         }
         let mut response = super::json(self.status, &Body { error: &self.error, help: &self.help });
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
+    Extension,
     extract::{Path, State, rejection::PathRejection},
     http::{HeaderMap, StatusCode, Uri, header},
     response::Response,
@@ -16,7 +17,7 @@ use dacapo_core::{
 use serde::Serialize;
 
 use super::{
-    HttpError,
+    HttpError, Permit,
     fields::{Fields, of_number},
     follow, json, path, wall_time,
 };
@@ -28,6 +29,7 @@ const FIELDS: &[&str] =
 /// A page of the events for which every given condition holds; or, on request, a stream of them.
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
+    Extension(permit): Extension<Permit>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, HttpError> {
@@ -40,7 +42,7 @@ pub(super) async fn list(
     let fields = Fields::of(&uri, FIELDS)?;
     let query = query(&fields)?;
     if fields.flag("follow")? || wants_stream(&headers) {
-        return follow::stream(shared, &fields, query, &headers);
+        return follow::stream(shared, permit, &fields, query, &headers);
     }
     let newest_first = query.newest_first;
     let answer = shared.port.query(query).await?;

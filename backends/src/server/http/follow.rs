@@ -19,7 +19,10 @@ use super::{
     HttpError,
     fields::{Fields, of_number},
 };
-use crate::server::shared::{Phase, Shared};
+use crate::server::{
+    accept::Permit,
+    shared::{Phase, Shared},
+};
 
 /// Events that a follower holds at most.
 const PAGE_EVENTS: usize = 128;
@@ -27,6 +30,7 @@ const PAGE_EVENTS: usize = 128;
 /// Streams the events of `query`: after `Last-Event-ID`, else after the cursor, else from now on.
 pub(super) fn stream(
     shared: Arc<Shared>,
+    permit: Permit,
     fields: &Fields,
     query: Query,
     headers: &HeaderMap,
@@ -46,6 +50,7 @@ pub(super) fn stream(
         query,
         page: VecDeque::new(),
         failed: false,
+        permit,
         shared,
     };
     let interval = follower.shared.config.limits.heartbeat_deadline / 3;
@@ -58,6 +63,7 @@ pub(super) fn stream(
 
 struct Follower {
     shared: Arc<Shared>,
+    permit: Permit,
     query: Query,
     /// Everything up to here has been looked at.
     after: Position,
@@ -69,6 +75,9 @@ impl Follower {
     /// The next event; none when the stream ends.
     async fn next(&mut self) -> Option<sse::Event> {
         loop {
+            if !self.shared.access.may_read(&self.shared, &self.permit.speaker) {
+                return None;
+            }
             if let Some(event) = self.page.pop_front() {
                 return Some(encode(&event));
             }

@@ -8,9 +8,11 @@ pub(super) mod error;
 mod events;
 mod fields;
 mod follow;
+mod identify;
 mod keys;
 mod publish;
 mod services;
+mod tokens;
 mod wall_time;
 
 use std::sync::Arc;
@@ -25,7 +27,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post, put},
+    routing::{delete, get, post, put},
 };
 use dacapo_core::{limits, names::NameError, wire};
 use serde::Serialize;
@@ -58,6 +60,9 @@ const ROUTES: &[&str] = &[
     "POST /v1/services/{service}/lanes/{key}/retry",
     "POST /v1/services/{service}/lanes/{key}/skip",
     "PUT /v1/services/{service}/types",
+    "GET /v1/tokens",
+    "POST /v1/tokens",
+    "DELETE /v1/tokens/{name}",
 ];
 
 /// All routes.
@@ -73,11 +78,17 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/services/{service}/lanes/{key}/retry", post(services::retry))
         .route("/v1/services/{service}/lanes/{key}/skip", post(services::skip))
         .route("/v1/services/{service}/types", put(services::change_types))
+        .route("/v1/tokens", get(tokens::list).post(tokens::make))
+        .route("/v1/tokens/{name}", delete(tokens::revoke))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), identify::identify))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), gate));
+    let told = Router::new()
+        .route("/metrics", get(metrics))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), identify::identify));
     Router::new()
         .route("/healthz", get(async || json(StatusCode::OK, &Health { status: "ok" })))
         .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
+        .merge(told)
         .merge(bus)
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)

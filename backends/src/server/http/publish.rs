@@ -10,7 +10,7 @@ use axum::{
 };
 use dacapo_core::{
     digest::digest_of,
-    event::{Guard, NewEvent, Receipt},
+    event::{Guard, NewEvent, Receipt, Refusal},
     wire::Publish,
 };
 use serde::{Deserialize, Serialize, de::IgnoredAny};
@@ -105,6 +105,11 @@ fn verdict(receipts: &[Receipt]) -> (StatusCode, Option<&'static str>, Option<&'
             StatusCode::CONFLICT,
             Some("an expectation or a guard did not hold; nothing was accepted"),
             Some("read the key up to its head, decide again, and publish with the new version"),
+        ),
+        Some(Receipt::Refused { reason: Refusal::Forbidden, .. }) => (
+            StatusCode::FORBIDDEN,
+            Some("the token does not allow these events; nothing was accepted"),
+            Some("use a token with that right, or have an administrator make one"),
         ),
         Some(Receipt::Throttled) => (
             StatusCode::TOO_MANY_REQUESTS,

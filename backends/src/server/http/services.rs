@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{HttpError, Permit, body, fields::Fields, json, name, parse, path};
 use crate::server::shared::Shared;
 
-type Parts<T> = Result<Path<T>, PathRejection>;
+pub(super) type Parts<T> = Result<Path<T>, PathRejection>;
 
 /// All services with their instances.
 pub(super) async fn list(

@@ -12,6 +12,7 @@ use std::{
 
 use dacapo_backends::server::{ServerConfig, points, weight_of};
 use dacapo_core::{
+    access::{Judgement, Speaker, TokenBook},
     bus::{self, Admin, AdminAnswer, Bus, ConnId, Input, Output},
     hashed::Hashed,
     hooks::{Identity, Point, Verdict},
@@ -92,6 +93,9 @@ pub(super) struct BusProcess {
     number: u64,
     /// Connections that the bus knows. What comes from others is left over from a former one.
     conns: BTreeMap<ConnId, ConnectionId>,
+    /// The tokens, where they are demanded, and who speaks on each connection.
+    tokens: Option<TokenBook>,
+    speakers: BTreeMap<ConnId, Speaker>,
     /// The numbers of all connections that are open.
     numbers: BTreeMap<ConnectionId, ConnId>,
     last_conn: u64,
@@ -126,6 +130,8 @@ impl BusProcess {
             began_us: 0,
             number: 0,
             conns: BTreeMap::new(),
+            tokens: stage.plan.settings.guarded.then(setup::tokens),
+            speakers: BTreeMap::new(),
             numbers: BTreeMap::new(),
             last_conn: 0,
             questions: BTreeMap::new(),
@@ -302,6 +308,7 @@ impl BusProcess {
         self.bus = None;
         self.number += 1;
         self.conns.clear();
+        self.speakers.clear();
         self.caused.clear();
         self.answers.clear();
         self.answers_due = 0;
@@ -411,21 +418,50 @@ impl BusProcess {
             Arrival::Connected(conn, connection) => {
                 self.conns.insert(conn, connection);
                 stage.record(self.host, What::Connected { connection: conn.0 });
+                if self.tokens.is_some() && !self.questions.contains_key(&conn) {
+                    self.speakers.insert(conn, Speaker::Nobody);
+                }
                 Some(Input::Connected { conn })
             }
             Arrival::Frame(conn, frame) => {
                 self.conns.get(&conn)?;
                 let recorded = Frame::ToBus(frame.clone());
                 stage.record(self.host, What::FrameReceived { connection: conn.0, frame: recorded });
-                Some(Input::Frame { conn, frame: frame.into_inner() })
+                let frame = frame.into_inner();
+                match self.judge(stage, conn, &frame) {
+                    Judgement::Pass => return Some(Input::Frame { conn, frame }),
+                    Judgement::Answer(frame) => self.send(stage, conn, frame),
+                    Judgement::End(error) => {
+                        let reason = error.message.clone();
+                        self.send(stage, conn, error.into());
+                        self.send(stage, conn, Closing { reason }.into());
+                        self.close(stage, conn);
+                    }
+                }
+                None
             }
-            Arrival::Admin(conn, admin) => self.conns.contains_key(&conn).then_some(Input::Admin { conn, admin }),
+            Arrival::Admin(conn, admin) => {
+                self.conns.contains_key(&conn).then_some(Input::Admin { conn, admin, by: None })
+            }
             Arrival::Disconnected(conn) => {
                 self.conns.remove(&conn)?;
+                self.speakers.remove(&conn);
                 stage.record(self.host, What::Disconnected { connection: conn.0 });
                 Some(Input::Disconnected { conn })
             }
         }
+    }
+
+    /// Asks whether the sender's token allows the frame, as the server's driver does.
+    fn judge(&mut self, stage: &mut Stage, conn: ConnId, frame: &ToBus) -> Judgement {
+        let (Some(book), Some(speaker)) = (&self.tokens, self.speakers.get_mut(&conn)) else { return Judgement::Pass };
+        let judgement = speaker.hear(book, frame, stage.clock(self.host).wall);
+        if matches!(frame, ToBus::Hello(_))
+            && let Some(what) = speaker.recorded(conn.0)
+        {
+            stage.record(self.host, what);
+        }
+        judgement
     }
 
     /// Takes note of an answer of the store on its way to the machine.

@@ -12,7 +12,10 @@ use super::{
     net::BUS_PORT,
     stage::{Life, Stage},
 };
-use crate::{cast, engine::asking};
+use crate::{
+    cast,
+    engine::{asking, setup},
+};
 
 /// How long the administrator leaves a lane alone before retrying it once more.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -36,6 +39,7 @@ pub(super) async fn run(stage: Arc<Stage>, life: Arc<Life>) {
                 body: "",
                 idempotency_key: None,
                 at_least: None,
+                secret: stage.plan.settings.guarded.then(|| setup::secret(setup::ADMINISTRATOR)),
             };
             // Whatever the answer is, the log will tell whether the lane is still parked.
             let _ = timeout(deadline, http::ask(&stage, &life, &asking)).await;

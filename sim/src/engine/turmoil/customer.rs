@@ -102,6 +102,7 @@ fn ask_twice(
             body: &operation.body,
             idempotency_key: Some(asking::idempotency_key(operation.id)),
             at_least: None,
+            secret: None,
         };
         drop(timeout(deadline, http::ask(&stage, &life, &asking)).await);
     });
@@ -133,6 +134,7 @@ async fn attempt(stage: &Arc<Stage>, life: &Arc<Life>, operation: &Operation, se
         body: &operation.body,
         idempotency_key: Some(asking::idempotency_key(operation.id)),
         at_least,
+        secret: None,
     };
     let deadline = Duration::from_micros(settings.attempt_deadline_us);
     if stage.faults().duplicates(operation.id, attempt) {

@@ -18,6 +18,7 @@ use super::{
     network::{HostId, Reachable},
     processes,
     stage::{Life, Stage},
+    stranger,
 };
 use crate::engine::{
     faults::Down,
@@ -46,6 +47,8 @@ pub(super) enum Role {
     Customer { number: u32 },
     /// Comes when all is healed.
     Administrator,
+    /// Tries what nobody may, until all is healed.
+    Stranger,
 }
 
 /// Asks a process to end: bus and instance hear it each in their own way.
@@ -186,7 +189,7 @@ impl Host {
         let kind = match &self.role {
             Role::Bus => Kind::Bus,
             Role::Instance { extra, first, .. } => Kind::Instance { extra: *extra, first: *first },
-            Role::Customer { .. } => Kind::Customer,
+            Role::Customer { .. } | Role::Stranger => Kind::Customer,
             Role::Administrator => Kind::Administrator,
         };
         lives::wanted(&stage.faults(), stage.plan.settings.survivors, kind, &self.name, now_us)
@@ -217,7 +220,7 @@ impl Host {
     /// Its process has ended by itself.
     fn returned(&mut self, stage: &Stage, leaving: bool, now_us: u64) {
         let Some(process) = self.process.take() else { return };
-        let is_customer = matches!(self.role, Role::Customer { .. });
+        let is_customer = matches!(self.role, Role::Customer { .. } | Role::Stranger);
         let stays_down_us = if leaving || is_customer {
             0
         } else {
@@ -295,6 +298,10 @@ async fn live(
         }
         Role::Administrator => {
             administrator::run(stage, life).await;
+            None
+        }
+        Role::Stranger => {
+            stranger::run(stage, life).await;
             None
         }
     };

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use dacapo_core::{NodeName, Position};
+use dacapo_core::{NodeName, Position, access::Secret};
 use dacapo_service::{Method, driver::routing::method_name};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Request, client::conn::http1};
@@ -38,6 +38,8 @@ pub(super) struct Asking<'a> {
     pub(super) idempotency_key: Option<String>,
     /// Only an answer that has seen this position will do.
     pub(super) at_least: Option<Position>,
+    /// The token to show.
+    pub(super) secret: Option<Secret>,
 }
 
 /// Sends a request and reads the answer: status and body.
@@ -79,6 +81,9 @@ fn request(life: &Life, asking: &Asking<'_>) -> Result<Request<Full<Bytes>>, hyp
         .header("caller", life.host.as_str());
     if let Some(key) = &asking.idempotency_key {
         request = request.header("idempotency-key", key);
+    }
+    if let Some(secret) = &asking.secret {
+        request = request.header("authorization", format!("Bearer {}", secret.reveal()));
     }
     if !asking.body.is_empty() {
         request = request.header("content-type", "application/json");

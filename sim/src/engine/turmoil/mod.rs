@@ -19,6 +19,7 @@
 //! | `net` | the network as processes see it |
 //! | `port` | the store, with simulated time |
 //! | `customer`, `http` | what customers do |
+//! | `stranger` | who tries what nobody may |
 //! | `administrator` | what a person mends at the end |
 //!
 //! # Why the network is our own
@@ -40,6 +41,7 @@ mod network;
 mod port;
 mod processes;
 mod stage;
+mod stranger;
 mod world;
 
 use std::{
@@ -116,7 +118,8 @@ fn runtime() -> Runtime {
 /// others where they were.
 fn names(cast: &Cast, plan: &Plan) -> Vec<NodeName> {
     let extra = plan.extra_instances().into_iter().map(|(_, host)| host);
-    cast.hosts().into_iter().chain([cast::administrator()]).chain(extra).collect()
+    let stranger = plan.settings.guarded.then(cast::stranger);
+    cast.hosts().into_iter().chain([cast::administrator()]).chain(extra).chain(stranger).collect()
 }
 
 fn add_hosts(scenario: &dyn Scenario, plan: &Plan, hosts: &mut Hosts) {
@@ -136,6 +139,9 @@ fn add_hosts(scenario: &dyn Scenario, plan: &Plan, hosts: &mut Hosts) {
         if let Some(service) = services.iter().find(|service| service.name == name) {
             hosts.add(host, Role::Instance { service: service.clone(), extra: true, first: false });
         }
+    }
+    if plan.settings.guarded {
+        hosts.add(cast::stranger(), Role::Stranger);
     }
 }
 

@@ -161,7 +161,7 @@ impl World {
     fn admin(&mut self, admin: Admin) -> Input {
         self.left.retries -= 1;
         self.admins += 1;
-        Input::Admin { conn: ConnId(1_000 + self.admins), admin }
+        Input::Admin { conn: ConnId(1_000 + self.admins), admin, by: None }
     }
 
     /// A customer asks an instance: the first its own, then another at every attempt.

@@ -1,12 +1,12 @@
-//! `dacapo doctor`: what this machine and this build are like, and whether that will do.
+//! `dacapo doctor`: what this machine, this build and these settings are like, and whether that will do.
+//!
+//! It looks and changes nothing; a bus may run meanwhile, and is then asked for nothing but its port.
 
-use std::{
-    fs::{self, File},
-    io::Write as _,
-    path::{Path, PathBuf},
-};
+mod disk;
+mod reach;
+mod store;
 
-use dacapo_backends::{SqliteReader, clock::SystemClock};
+use dacapo_backends::clock::SystemClock;
 use dacapo_core::{WallTime, hooks::Clock as _, planted};
 use dacapo_reporting::calendar;
 use rustix::process::{Resource, getrlimit};
@@ -17,15 +17,11 @@ use crate::{
     exit::Exit,
     provenance::Provenance,
     seed::Seed,
+    settings::{self, Settings, Valued},
     sim_command::{Order, run_seed},
-    stopwatch::Stopwatch,
-    terminal::{Terminal, bad, good, strong},
+    terminal::{Terminal, bad, faint, good, strong},
 };
 
-/// Writes that are timed; the median of so many is stable on a disk that does something else too.
-const PROBES: usize = 50;
-/// An honest disk needs longer than this to make a write durable; less smells of a cache that lies, or a memory disk.
-const FSYNC_US_PLAUSIBLE: u64 = 20;
 /// The bus takes 16,384 connections by default.
 const DESCRIPTORS_WANTED: u64 = 16_384 + 256;
 /// 2025; events bear the wall clock's time, and a clock that was never set shows.
@@ -57,13 +53,39 @@ impl Finding {
     }
 }
 
+#[derive(Serialize)]
+struct Setting<'a> {
+    name: &'a str,
+    #[serde(flatten)]
+    valued: &'a Valued,
+}
+
 /// Checks everything; a bad finding is an exit code of its own.
-pub(crate) fn run(terminal: &Terminal, arguments: &DoctorArguments) -> Exit {
-    let checks: [fn(&DoctorArguments) -> Finding; 8] =
-        [build, sqlite, store, disk, descriptors, clock, bugs, determinism];
+pub(crate) fn run(terminal: &Terminal, arguments: &DoctorArguments) -> anyhow::Result<Exit> {
+    let settings = settings::read(&arguments.settings)?;
+    for (name, valued) in &settings.shown {
+        terminal.object("setting", &Setting { name, valued });
+        terminal.line(format_args!("      {name:<36} {:<24} {}", valued.value.to_string(), faint(&valued.origin)));
+    }
+    let checks: [fn(&Settings) -> Finding; 14] = [
+        build,
+        sqlite,
+        store::store,
+        store::permissions,
+        disk::syncs,
+        disk::space,
+        descriptors,
+        clock,
+        reach::guarded,
+        reach::tokens,
+        reach::port,
+        reach::certificate,
+        bugs,
+        determinism,
+    ];
     let mut worst = Health::Good;
     for check in checks {
-        let finding = check(arguments);
+        let finding = check(&settings);
         let word = match finding.health {
             Health::Good => good("good"),
             Health::Mind => strong("mind"),
@@ -75,76 +97,20 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DoctorArguments) -> Exit {
             worst = Health::Bad;
         }
     }
-    if worst == Health::Bad { Exit::Failed } else { Exit::Passed }
+    Ok(if worst == Health::Bad { Exit::Failed } else { Exit::Passed })
 }
 
-fn build(_: &DoctorArguments) -> Finding {
+fn build(_: &Settings) -> Finding {
     let kind = if cfg!(debug_assertions) { "with debug assertions" } else { "without debug assertions" };
     let sentence = format!("dacapo {} {kind}; here: {}", env!("CARGO_PKG_VERSION"), Provenance::here());
     Finding::new("build", Health::Good, sentence)
 }
 
-fn sqlite(_: &DoctorArguments) -> Finding {
+fn sqlite(_: &Settings) -> Finding {
     Finding::new("sqlite", Health::Good, format!("SQLite {}, compiled in", dacapo_backends::sqlite::version()))
 }
 
-fn store(arguments: &DoctorArguments) -> Finding {
-    let db = &arguments.db;
-    if !db.exists() {
-        return Finding::new("store", Health::Good, format!("{} is not there yet; `serve` will make it", db.display()));
-    }
-    match SqliteReader::open_read_only(db) {
-        Ok(_) => Finding::new("store", Health::Good, format!("{} is a store", db.display())),
-        Err(error) => Finding::new("store", Health::Bad, error.to_string()),
-    }
-}
-
-fn disk(arguments: &DoctorArguments) -> Finding {
-    let directory = match arguments.db.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    match probe(&directory) {
-        Err(error) => {
-            let sentence =
-                format!("cannot write in {}: {error}; choose another directory for --db", directory.display());
-            Finding::new("disk", Health::Bad, sentence)
-        }
-        Ok(median_us) if median_us < FSYNC_US_PLAUSIBLE => {
-            let sentence = format!(
-                "fsync in {} takes {median_us} µs, faster than any disk: it is memory, or its cache lies about durability",
-                directory.display()
-            );
-            Finding::new("disk", Health::Mind, sentence)
-        }
-        Ok(median_us) => {
-            let sentence = format!("fsync in {} takes {median_us} µs (median of {PROBES})", directory.display());
-            Finding::new("disk", Health::Good, sentence)
-        }
-    }
-}
-
-/// Median microseconds of a small write made durable.
-fn probe(directory: &Path) -> std::io::Result<u64> {
-    let path = directory.join(format!(".dacapo-probe-{}", std::process::id()));
-    let result = (|| {
-        let mut file = File::create(&path)?;
-        let mut durations_us = Vec::with_capacity(PROBES);
-        for _ in 0..PROBES {
-            let watch = Stopwatch::start();
-            file.write_all(&[0; 4_096])?;
-            file.sync_data()?;
-            durations_us.push(u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX));
-        }
-        durations_us.sort_unstable();
-        Ok(durations_us[PROBES / 2])
-    })();
-    // If it could not be made, there is nothing to remove.
-    let _ = fs::remove_file(&path);
-    result
-}
-
-fn descriptors(_: &DoctorArguments) -> Finding {
+fn descriptors(_: &Settings) -> Finding {
     match getrlimit(Resource::Nofile).current {
         Some(limit) if limit < DESCRIPTORS_WANTED => Finding::new(
             "descriptors",
@@ -156,7 +122,7 @@ fn descriptors(_: &DoctorArguments) -> Finding {
     }
 }
 
-fn clock(_: &DoctorArguments) -> Finding {
+fn clock(_: &Settings) -> Finding {
     let wall = SystemClock::new().now().wall;
     let shown = calendar::show(wall);
     if wall < CLOCK_MIN {
@@ -166,7 +132,7 @@ fn clock(_: &DoctorArguments) -> Finding {
     }
 }
 
-fn bugs(_: &DoctorArguments) -> Finding {
+fn bugs(_: &Settings) -> Finding {
     if planted::BUILT_IN {
         Finding::new("bugs", Health::Mind, "this build carries the planted bugs: simulate with it, never deploy it")
     } else {
@@ -174,7 +140,7 @@ fn bugs(_: &DoctorArguments) -> Finding {
     }
 }
 
-fn determinism(_: &DoctorArguments) -> Finding {
+fn determinism(_: &Settings) -> Finding {
     let order = match Order::new("bank", "swarm", None, false) {
         Ok(order) => order,
         Err(error) => return Finding::new("determinism", Health::Bad, error.to_string()),
