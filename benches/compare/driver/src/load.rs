@@ -20,6 +20,8 @@ pub(crate) const PUBLISHERS: u32 = 32;
 const KEYS: u64 = 100;
 /// Before publishing is measured.
 const WARM_UP: Duration = Duration::from_secs(1);
+/// So long, and at most a quarter of what was published, is consumed with one delivery open.
+const ONE_OPEN: Duration = Duration::from_millis(1_500);
 /// Consuming ends then, even if something is left.
 const CONSUMING: Duration = Duration::from_secs(15);
 /// With nothing new for so long, nothing more comes.
@@ -50,6 +52,8 @@ impl Latencies {
 /// What one turn of one system measured.
 pub(crate) struct Turn {
     pub(crate) published_per_s: f64,
+    /// With one delivery open at each consumer.
+    pub(crate) one_open_per_s: f64,
     pub(crate) consumed_per_s: f64,
     pub(crate) latencies: Latencies,
     /// Events that came before an earlier one of their key, though nothing failed.
@@ -61,9 +65,12 @@ pub(crate) struct Turn {
 /// Publishes for so long and then consumes what was published.
 pub(crate) fn turn(client: &dyn Client, time: Duration) -> Result<Turn> {
     let (published, latencies, in_all) = publish(client, time)?;
-    let (consumed_per_s, out_of_order) = consume(client, in_all)?;
+    let of_one = consume(client, 1, in_all / 4, ONE_OPEN)?;
+    let consumed = consume(client, WINDOW, in_all - of_one.events, CONSUMING)?;
     let published_per_s = published as f64 / time.as_secs_f64();
-    Ok(Turn { published_per_s, consumed_per_s, latencies, out_of_order, sync_ms: [0.0; 2] })
+    let (one_open_per_s, consumed_per_s) = (of_one.per_s, consumed.per_s);
+    let out_of_order = of_one.out_of_order + consumed.out_of_order;
+    Ok(Turn { published_per_s, one_open_per_s, consumed_per_s, latencies, out_of_order, sync_ms: [0.0; 2] })
 }
 
 /// How many were published while it was measured, how long each took, and how many were published at all.
@@ -107,8 +114,14 @@ fn publish(client: &dyn Client, time: Duration) -> Result<(u64, Latencies, u64)>
     Ok((published, latencies, in_all))
 }
 
-/// Acknowledgements per second, and how many events came too early.
-fn consume(client: &dyn Client, expected: u64) -> Result<(f64, u64)> {
+struct Consumed {
+    events: u64,
+    per_s: f64,
+    out_of_order: u64,
+}
+
+/// Consumes so many events, or for so long.
+fn consume(client: &dyn Client, window: u32, expected: u64, limit: Duration) -> Result<Consumed> {
     let acknowledged = AtomicU64::new(0);
     let barrier = Barrier::new(HALVES as usize + 1);
     let each = |mut consumer: Box<dyn Consumer>| -> Result<(u64, Instant)> {
@@ -116,7 +129,7 @@ fn consume(client: &dyn Client, expected: u64) -> Result<(f64, u64)> {
         barrier.wait();
         let since = Instant::now();
         let mut last = since;
-        while acknowledged.load(SeqCst) < expected && since.elapsed() < CONSUMING && last.elapsed() < QUIET {
+        while acknowledged.load(SeqCst) < expected && since.elapsed() < limit && last.elapsed() < QUIET {
             let deliveries = consumer.receive()?;
             for Delivery { event, .. } in &deliveries {
                 match heads.get_mut(&event.key) {
@@ -137,7 +150,7 @@ fn consume(client: &dyn Client, expected: u64) -> Result<(f64, u64)> {
         consumer.settle()?;
         Ok((out_of_order, if last.elapsed() < QUIET { Instant::now() } else { last }))
     };
-    let consumers = (0..HALVES).map(|half| client.consumer(Source::Half(half), WINDOW)).collect::<Result<Vec<_>>>()?;
+    let consumers = (0..HALVES).map(|half| client.consumer(Source::Half(half), window)).collect::<Result<Vec<_>>>()?;
     thread::scope(|scope| {
         let threads: Vec<_> = consumers.into_iter().map(|consumer| scope.spawn(|| each(consumer))).collect();
         barrier.wait();
@@ -148,7 +161,8 @@ fn consume(client: &dyn Client, expected: u64) -> Result<(f64, u64)> {
             out_of_order += early;
             end = end.max(at);
         }
-        Ok((acknowledged.load(SeqCst) as f64 / (end - begun).as_secs_f64(), out_of_order))
+        let events = acknowledged.load(SeqCst);
+        Ok(Consumed { events, per_s: events as f64 / (end - begun).as_secs_f64(), out_of_order })
     })
 }
 

@@ -63,8 +63,10 @@ impl Row {
 impl Report {
     pub(crate) fn text(&self) -> String {
         let mut text = format!("{}\n\n", self.machine);
-        let mut figures =
-            vec![["system", "publish/s", "consume+ack/s", "p50 ms", "p99 ms", "sync ms", "early"].map(str::to_owned)];
+        let mut figures = vec![
+            ["system", "publish/s", "consume+ack/s", "one open/s", "p50 ms", "p99 ms", "sync ms", "early"]
+                .map(str::to_owned),
+        ];
         for row in self.rows.iter().filter(|row| !row.turns.is_empty()) {
             let latencies = row.latencies();
             let [least, greatest] = row.sync_ms();
@@ -72,6 +74,7 @@ impl Report {
                 format!("{} {}{}", row.name, row.version, if row.compares { "" } else { " (no CAS)" }),
                 format!("{:.0}", row.published()),
                 format!("{:.0}", row.consumed()),
+                format!("{:.0}", median(row.turns.iter().map(|turn| turn.one_open_per_s))),
                 format!("{:.2}", latencies.at(0.5)),
                 format!("{:.2}", latencies.at(0.99)),
                 format!("{least:.2}-{greatest:.2}"),
@@ -136,6 +139,7 @@ impl Report {
                     "turns": row.turns.iter().map(|turn| json!({
                         "published_per_s": turn.published_per_s,
                         "consumed_per_s": turn.consumed_per_s,
+                        "consumed_one_open_per_s": turn.one_open_per_s,
                         "sync_ms": turn.sync_ms,
                     })).collect::<Vec<_>>(),
                     "order_after_failure": order,
