@@ -34,7 +34,7 @@ pub(crate) struct Dacapo;
 /// The binary that `run` has built, or the one that DACAPO names.
 pub(crate) fn program() -> Option<PathBuf> {
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../target/release/dacapo");
-    env::var_os("DACAPO").map(PathBuf::from).into_iter().chain([built]).find(|path| path.exists())
+    Some(env::var_os("DACAPO").map_or(built, PathBuf::from)).filter(|path| path.exists())
 }
 
 impl Peer for Dacapo {
