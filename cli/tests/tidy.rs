@@ -27,7 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Packages that are no members of the workspace: what they are compared with must not come into its lock file.
-const APART: &str = "benches/peers";
+const APART: &[&str] = &["benches/peers", "benches/compare"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace is above").to_owned()
@@ -114,7 +114,7 @@ fn only_the_binary_forwards_the_planted_bugs() {
 fn there_is_one_binary_and_no_build_script() {
     let mains: Vec<PathBuf> = files()
         .into_iter()
-        .filter(|path| !path.starts_with(APART))
+        .filter(|path| APART.iter().all(|apart| !path.starts_with(apart)))
         .filter(|path| path.ends_with("src/main.rs") || path.to_string_lossy().contains("src/bin/"))
         .collect();
     assert_eq!(mains, [PathBuf::from("cli/src/main.rs")]);
@@ -153,7 +153,7 @@ fn every_file_is_reached_from_its_crate() {
             [_, "src", "lib.rs" | "main.rs"]
             | ["fuzz", "fuzz_targets", _]
             | [_, "tests", _, "main.rs"]
-            | ["benches", "peers", _, "src", "main.rs"] => true,
+            | ["benches", "peers" | "compare", _, "src", "main.rs"] => true,
             _ => false,
         }
     });

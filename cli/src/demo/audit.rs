@@ -233,6 +233,7 @@ mod tests {
             time: WallTime::default(),
             source: Source::of("accounts"),
             data: Data::of(data),
+            attributes: dacapo_core::Attributes::default(),
         })
     }
 

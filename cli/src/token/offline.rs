@@ -90,6 +90,7 @@ impl Offline {
             time: SystemClock::new().now().wall,
             source: Source::of("$bus"),
             data,
+            attributes: dacapo_core::Attributes::default(),
         };
         self.position = event.position;
         let commit = Commit { sequence: 1, term: self.term, events: vec![Arc::new(event)], ..Commit::default() };

@@ -26,6 +26,7 @@ impl Story {
             time: WallTime(position),
             source: Source::of("test"),
             data: Data::of(data),
+            attributes: dacapo_core::Attributes::default(),
         };
         self.ledger.take(&event);
         self.events.push(event);
