@@ -57,8 +57,12 @@ impl<'a> Desk<'a> {
                 self.shared.world.record(What::Connected { connection: conn.0 });
                 self.conns.insert(conn, outbox);
             }
-            Arrival::Frame { conn, frame, room } => {
+            Arrival::Frame { conn, mut frame, room } => {
                 drop(room);
+                if let ToBus::Hello(hello) = &mut frame {
+                    // Nothing is answered here that a token would have to allow, and no record may hold one.
+                    hello.bearer = None;
+                }
                 if self.conns.contains_key(&conn) {
                     self.shared.metrics.received(&frame);
                     if self.shared.world.hooks.recording() {
