@@ -196,6 +196,7 @@ for number, to in enumerate((to_binary_event, to_structured_event), 1):
 print("both modes there and back")
 "#;
 
+#[expect(clippy::disallowed_methods, reason = "a real process is waited for, and nothing is simulated")]
 #[tokio::test]
 async fn what_the_python_sdk_sends_it_reads_again() {
     let python = std::env::var("DACAPO_PYTHON").unwrap_or_else(|_| "python3".to_owned());

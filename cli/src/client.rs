@@ -23,7 +23,7 @@ const CONNECT_DEADLINE: Duration = dacapo_service::driver::CONNECT_DEADLINE;
 /// What is the same for every verb that talks to a bus.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct ClientArguments {
-    /// A file that holds the token to show to the bus; if left out, the variable DACAPO_TOKEN is looked at
+    /// A file that holds the token to show to the bus; if left out, the variable `DACAPO_TOKEN` is looked at
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
     /// Trust a bus whose certificate is signed by one of these, in PEM; if left out, those that the system trusts

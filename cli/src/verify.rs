@@ -58,7 +58,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &VerifyArguments) -> anyhow::R
         (Some(position), Some(why)) => terminal.line(format_args!("{} at position {position}: {why}", bad("altered"))),
         (None, Some(why)) => terminal.line(format_args!("{}: {why}", bad("damaged"))),
         (_, None) => {
-            terminal.line(format_args!("{} {} events follow from each other", good("whole"), report.head.position))
+            terminal.line(format_args!("{} {} events follow from each other", good("whole"), report.head.position));
         }
     }
     terminal.line(format_args!("{} {head}", strong("head ")));

@@ -21,11 +21,16 @@ pub(crate) fn misfits(document: &Value, schema: &Value, value: &Value, at: &str)
                     found.push(format!("{at}: {value} is no {rule}"));
                 }
             }
-            "const" if value != rule => found.push(format!("{at}: {value} is not {rule}")),
-            "enum" if !rule.as_array().expect("is a list").contains(value) => {
-                found.push(format!("{at}: {value} is none of {rule}"));
+            "const" => {
+                if value != rule {
+                    found.push(format!("{at}: {value} is not {rule}"));
+                }
             }
-            "const" | "enum" => {}
+            "enum" => {
+                if !rule.as_array().expect("is a list").contains(value) {
+                    found.push(format!("{at}: {value} is none of {rule}"));
+                }
+            }
             "minimum" => {
                 if value.as_u64().is_none_or(|number| number < numbers(rule)) && value.is_number() {
                     found.push(format!("{at}: {value} is less than {rule}"));

@@ -4,6 +4,11 @@
 //! installed), but it runs everywhere. Each target gets a second; `DACAPO_FUZZ_SECONDS=600 cargo test --test fuzz` gives it ten
 //! minutes. What fails is printed with its number, which repeats it: `DACAPO_FUZZ_FROM=n`.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "nonsense is tried for as long as there is time, and nothing is simulated"
+)]
+
 mod targets;
 
 use std::{

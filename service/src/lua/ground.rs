@@ -16,6 +16,7 @@ use super::{
     calls::{Left, told},
     gathered::Gathered,
     glob,
+    memo::After,
     run::{Doing, Sent, Written},
     store::Change,
     vm::{Called, Ended, Look},
@@ -105,7 +106,7 @@ impl LuaService {
     /// Takes the next event of the log into what gathers over keys.
     pub(super) fn gather(&self, event: &Event) -> Change {
         let own = self.gathered().value(event.key.as_str());
-        if let Some(value) = self.remembered(event, own.as_ref()) {
+        if let Some(After(value)) = self.remembered(event, own.as_ref()) {
             let written = Written { value, line: String::new() };
             return self.gathered().take(event, [(event.key.as_str().to_owned(), written)].into());
         }
@@ -130,7 +131,7 @@ impl LuaService {
     }
 
     /// What the handler made of the event's key, if it was asked before.
-    pub(super) fn remembered(&self, event: &Event, before: Option<&Arc<Value>>) -> Option<Option<Arc<Value>>> {
+    pub(super) fn remembered(&self, event: &Event, before: Option<&Arc<Value>>) -> Option<After> {
         self.memo.lock().unwrap_or_else(PoisonError::into_inner).after(event.position, before)
     }
 

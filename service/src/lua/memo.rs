@@ -14,6 +14,10 @@ const EVENTS_MAX: usize = 256;
 
 type Found = Option<Arc<Value>>;
 
+/// What a handler is known to have made of a value: another one, or nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct After(pub(super) Found);
+
 /// The latest calls.
 #[derive(Debug, Default)]
 pub(super) struct Memo(VecDeque<Made>);
@@ -27,14 +31,14 @@ struct Made {
 
 impl Memo {
     /// What an event's handler made of its key's value, if it was asked about this very value.
-    pub(super) fn after(&self, position: Position, before: Option<&Arc<Value>>) -> Option<Found> {
+    pub(super) fn after(&self, position: Position, before: Option<&Arc<Value>>) -> Option<After> {
         let is_same = |made: &Made| match (&made.before, before) {
             (Some(former), Some(before)) => Arc::ptr_eq(former, before),
             (None, None) => true,
             _ => false,
         };
         let made = self.0.iter().rev().find(|made| made.position == position && is_same(made))?;
-        Some(made.after.clone())
+        Some(After(made.after.clone()))
     }
 
     pub(super) fn keep(&mut self, position: Position, before: Found, after: Found) {
@@ -56,7 +60,7 @@ mod tests {
         let mut memo = Memo::default();
         let (before, after) = (Arc::new(json!(1)), Arc::new(json!(2)));
         memo.keep(Position(7), Some(Arc::clone(&before)), Some(Arc::clone(&after)));
-        assert_eq!(memo.after(Position(7), Some(&before)), Some(Some(after)));
+        assert_eq!(memo.after(Position(7), Some(&before)), Some(After(Some(after))));
         assert_eq!(memo.after(Position(8), Some(&before)), None);
         assert_eq!(memo.after(Position(7), None), None);
         assert_eq!(memo.after(Position(7), Some(&Arc::new(json!(1)))), None, "only as old as the other, not the same");
@@ -69,6 +73,6 @@ mod tests {
             memo.keep(Position(position), None, None);
         }
         assert_eq!(memo.after(Position(1), None), None);
-        assert_eq!(memo.after(Position(2), None), Some(None));
+        assert_eq!(memo.after(Position(2), None), Some(After(None)));
     }
 }

@@ -24,7 +24,7 @@ use super::{
     gathered::Gathered,
     ground::Ground,
     limits::LuaLimits,
-    memo::Memo,
+    memo::{After, Memo},
     run::{Doing, Run},
     script::{Script, ScriptError},
     sent_from::SentFrom,
@@ -203,7 +203,7 @@ impl Service for LuaService {
         if state.broken.is_some() {
             return;
         }
-        if let Some(after) = self.remembered(event, state.value.as_ref()) {
+        if let Some(After(after)) = self.remembered(event, state.value.as_ref()) {
             state.step(event, after);
             return;
         }

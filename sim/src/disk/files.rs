@@ -55,7 +55,7 @@ impl Files for Beside {
     fn sync(&self, path: &Path) -> io::Result<()> {
         let name = name(path)?;
         let how = How { is_log: name.ends_with("-wal"), ..How::default() };
-        with(&mut self.0.model(), &name, how, |model, handle| model.sync(handle)).map_err(told)
+        with(&mut self.0.model(), &name, how, Model::sync).map_err(told)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
