@@ -124,7 +124,7 @@ async fn nobody_is_let_in_without_a_token_that_counts_and_the_living_are_told_so
         let (status, head, body) = ask(&server, None, method, path, &event("Deposited", "acc-1")).await;
         assert_eq!(status, 401, "{method} {path}: {body}");
         assert!(head.contains("www-authenticate: bearer"), "{head}");
-        assert!(body["error"].as_str().is_some_and(|error| error.contains("demands a token")), "{body}");
+        assert!(body["detail"].as_str().is_some_and(|error| error.contains("demands a token")), "{body}");
         assert_eq!(
             ask(&server, Some([9; 32]), method, path, "{}").await.0,
             401,
@@ -275,7 +275,7 @@ async fn what_is_revoked_counts_no_more_from_the_answer_on_and_its_connections_a
     timeout(PATIENCE, ends).await.expect("a follower whose token was revoked is cut");
 
     let (_, _, again) = ask(&server, Some(OPS), "DELETE", "/v1/tokens/reader", "").await;
-    assert!(again["error"].as_str().is_some_and(|error| error.contains("no token reader that counts")), "{again}");
+    assert!(again["detail"].as_str().is_some_and(|error| error.contains("no token reader that counts")), "{again}");
     let (_, _, list) = ask(&server, Some(OPS), "GET", "/v1/tokens", "").await;
     assert!(!list.to_string().contains("hash"), "a list tells no hashes: {list}");
     server.shut_down().await;

@@ -151,7 +151,10 @@ fn a_file_from_before_the_chain_is_brought_up_to_date_and_its_old_events_are_cov
     fill(&old, 1, 20);
     fill(&new, 1, 30);
     // As the schema before had it.
-    old.tamper("DROP TABLE chain; ALTER TABLE events DROP COLUMN chain; PRAGMA user_version = 2;");
+    old.tamper(
+        "DROP TABLE chain; ALTER TABLE events DROP COLUMN chain; ALTER TABLE events DROP COLUMN attributes;
+         PRAGMA user_version = 2;",
+    );
     let refused = SqliteReader::open_read_only(old.path()).expect_err("readers do not migrate").to_string();
     assert!(refused.contains("older Dacapo") && refused.contains("dacapo serve"), "{refused}");
     fill(&old, 21, 30);
