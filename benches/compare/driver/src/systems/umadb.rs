@@ -292,9 +292,12 @@ struct Reader {
 impl Reader {
     fn append(&mut self, events: Vec<WireEvent>, last: &Delivery) -> Result<()> {
         let tracking_info = Some(TrackingInfo { source: self.tag.clone(), position: last.tag.parse()? });
-        self.connection
-            .call::<_, AppendResponse>("Append", AppendRequest { events, condition: None, tracking_info })?;
-        Ok(())
+        let request = AppendRequest { events, condition: None, tracking_info };
+        match self.connection.call::<_, AppendResponse>("Append", request) {
+            // Refused as a whole: the last word of a consumer that was killed came first, its effect with it.
+            Err(status) if status.code() == Code::FailedPrecondition => Ok(()),
+            other => Ok(other.map(drop)?),
+        }
     }
 }
 
