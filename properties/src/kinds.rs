@@ -11,106 +11,112 @@ use dacapo_core::{
 pub struct Kinds(u64);
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// The place of each kind in a set: no two have the same.
+        #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "they are the names of the constants")]
+        enum Place {
+            $($name,)*
+        }
+
         impl Kinds {
-            $($(#[$doc])* pub const $name: Self = Self(1 << $number);)*
+            $($(#[$doc])* pub const $name: Self = Self(1 << Place::$name as u8);)*
         }
     };
 }
 
 kinds! {
     /// [`What::Started`]
-    STARTED = 0,
+    STARTED,
     /// [`What::Stopped`]
-    STOPPED = 1,
+    STOPPED,
     /// [`What::Draining`]
-    DRAINING = 44,
+    DRAINING,
     /// [`What::OperationSent`]
-    OPERATION_SENT = 2,
+    OPERATION_SENT,
     /// [`What::OperationAnswered`]
-    OPERATION_ANSWERED = 3,
+    OPERATION_ANSWERED,
     /// [`What::OperationUnknown`]
-    OPERATION_UNKNOWN = 4,
+    OPERATION_UNKNOWN,
     /// [`What::OperationSkipped`]
-    OPERATION_SKIPPED = 5,
+    OPERATION_SKIPPED,
     /// [`What::Connected`]
-    CONNECTED = 6,
+    CONNECTED,
     /// [`What::Disconnected`]
-    DISCONNECTED = 7,
+    DISCONNECTED,
     /// [`What::CommitSubmitted`]
-    COMMIT_SUBMITTED = 8,
+    COMMIT_SUBMITTED,
     /// [`What::CommitDurable`]
-    COMMIT_DURABLE = 9,
+    COMMIT_DURABLE,
     /// [`What::CommitFailed`]
-    COMMIT_FAILED = 10,
+    COMMIT_FAILED,
     /// [`What::Recovered`]
-    RECOVERED = 11,
+    RECOVERED,
     /// [`What::HandlerBegun`] and [`What::HandlerEnded`]
-    HANDLER = 12,
+    HANDLER,
     /// [`What::Applied`]
-    APPLIED = 13,
+    APPLIED,
     /// [`What::Forgotten`]
-    FORGOTTEN = 14,
+    FORGOTTEN,
     /// [`What::Viewed`]
-    VIEWED = 15,
+    VIEWED,
     /// [`What::RebuildBegun`] and [`What::RebuildEnded`]
-    REBUILD_AT_INSTANCE = 16,
+    REBUILD_AT_INSTANCE,
     /// [`What::Sizes`]
-    SIZES = 17,
+    SIZES,
     /// [`What::FaultBegun`], [`What::FaultEnded`] and [`What::FaultNeverFired`]
-    FAULT = 18,
+    FAULT,
     /// [`What::Healed`]
-    HEALED = 19,
+    HEALED,
     /// [`What::Mark`]
-    MARK = 20,
+    MARK,
     /// A bus has received a `hello`.
-    HELLO = 21,
+    HELLO,
     /// A bus has received a `publish`.
-    PUBLISH = 22,
+    PUBLISH,
     /// A bus has received a `complete`.
-    COMPLETE = 23,
+    COMPLETE,
     /// A bus has received a `nack`.
-    NACK = 24,
+    NACK,
     /// A bus has received an `extend`.
-    EXTEND = 25,
+    EXTEND,
     /// A bus has received a `rebuild`.
-    REBUILD = 26,
+    REBUILD,
     /// A bus has received a `credit`.
-    CREDIT = 27,
+    CREDIT,
     /// A bus has received a `bye`.
-    BYE = 28,
+    BYE,
     /// A bus has received a `ready`, `read` or `ping`.
-    HEARD_OTHER = 29,
+    HEARD_OTHER,
     /// A bus has sent a `welcome`.
-    WELCOME = 30,
+    WELCOME,
     /// A bus has sent a `receipts`.
-    RECEIPTS = 31,
+    RECEIPTS,
     /// A bus has sent a `deliver`.
-    DELIVER = 32,
+    DELIVER,
     /// A bus has sent a `completed`.
-    COMPLETED = 33,
+    COMPLETED,
     /// A bus has sent a `conflict`.
-    CONFLICT = 34,
+    CONFLICT,
     /// A bus has sent a `fenced`.
-    FENCED = 35,
+    FENCED,
     /// A bus has sent a `rejected`.
-    REJECTED = 36,
+    REJECTED,
     /// A bus has sent an `events`.
-    EVENTS = 37,
+    EVENTS,
     /// A bus has sent a `rebuilt`.
-    REBUILT = 38,
+    REBUILT,
     /// A bus has sent an `error`.
-    ERROR = 39,
+    ERROR,
     /// A bus has sent a `closing`.
-    CLOSING = 40,
+    CLOSING,
     /// A bus has sent a `resume` or `pong`.
-    SAID_OTHER = 41,
+    SAID_OTHER,
     /// A frame has left or reached the other end of a connection.
-    FRAME_AT_PEER = 42,
+    FRAME_AT_PEER,
     /// [`What::HandlerChecked`]
-    CHECKED = 43,
+    CHECKED,
     /// [`What::Showed`]
-    SHOWED = 44,
+    SHOWED,
 }
 
 impl Kinds {
