@@ -59,15 +59,13 @@ impl LogLength {
         if pages < self.checkpoint_pages {
             return Ok(());
         }
-        if let Some(mark) = &self.mark {
-            mark.begin(u64::from(pages))?;
-        }
+        let begun = self.mark.as_ref().map(|mark| mark.begin(u64::from(pages))).transpose()?;
         let (there, taken): (i64, i64) = connection
             .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get(1)?, row.get(2)?)))
             .map_err(error::map)?;
         // Readers that are in the way are no failure: the log goes on growing, and the next commit tries again.
-        match &self.mark {
-            Some(mark) if there == taken => mark.end(u64::from(pages)),
+        match begun {
+            Some(begun) if there == taken => begun.end(),
             _ => Ok(()),
         }
     }

@@ -6,7 +6,7 @@
 use std::{
     fmt,
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, ErrorKind, Read as _, Write as _},
+    io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _},
     path::Path,
     sync::Arc,
 };
@@ -16,8 +16,8 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// The content of a file; none if there is no such file.
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>>;
 
-    /// The first bytes of a file, or all if it has fewer; none if there is no such file.
-    fn read_beginning(&self, path: &Path, length: usize) -> io::Result<Option<Vec<u8>>>;
+    /// So many bytes of a file from there on, or fewer if it ends before; none if there is no such file.
+    fn read_at(&self, path: &Path, at: u64, length: usize) -> io::Result<Option<Vec<u8>>>;
 
     /// Writes over the beginning of a file, which is made if there is none. What lies behind stays.
     fn overwrite(&self, path: &Path, content: &[u8]) -> io::Result<()>;
@@ -60,10 +60,11 @@ impl Files for SystemFiles {
         }
     }
 
-    fn read_beginning(&self, path: &Path, length: usize) -> io::Result<Option<Vec<u8>>> {
+    fn read_at(&self, path: &Path, at: u64, length: usize) -> io::Result<Option<Vec<u8>>> {
         match File::open(path) {
-            Ok(file) => {
+            Ok(mut file) => {
                 let mut content = Vec::with_capacity(length);
+                file.seek(SeekFrom::Start(at))?;
                 file.take(length as u64).read_to_end(&mut content)?;
                 Ok(Some(content))
             }

@@ -5,13 +5,20 @@
 /// Bytes before the first frame.
 pub(super) const HEADER: usize = 32;
 /// Bytes before a frame's page.
-const FRAME_HEADER: usize = 24;
+pub(super) const FRAME_HEADER: usize = 24;
 /// Of the first four bytes; the last bit tells how checksums take their numbers.
 const MAGIC: u32 = 0x377f_0682;
 
 /// Two numbers that SQLite draws whenever it begins the log anew; each frame repeats them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Salt(pub(super) [u8; 8]);
+
+impl Salt {
+    /// Of the log that a frame was written to.
+    pub(super) fn of_frame(head: &[u8]) -> Option<Self> {
+        Some(Self(head.get(8..16)?.try_into().ok()?))
+    }
+}
 
 /// What a log's bytes hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +36,7 @@ impl Log {
         let mut frames = 0;
         for (number, frame) in (1..).zip(content.get(HEADER..)?.chunks_exact(FRAME_HEADER + header.page_size)) {
             let (head, page) = frame.split_at_checked(FRAME_HEADER)?;
-            if head.get(8..16) != Some(&header.salt.0[..]) {
+            if Salt::of_frame(head) != Some(header.salt) {
                 break;
             }
             sum = header.add(header.add(sum, head.get(..8)?), page);
@@ -42,23 +49,21 @@ impl Log {
         }
         Some(Self { salt: header.salt, frames })
     }
-
-    /// Which log begins so.
-    pub(super) fn salt_of(beginning: &[u8]) -> Option<Salt> {
-        Header::read(beginning).map(|header| header.salt)
-    }
 }
 
-struct Header {
+/// How a log begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Header {
     /// Checksums take numbers with the first byte as the highest.
     big_endian: bool,
     page_size: usize,
-    salt: Salt,
+    pub(super) salt: Salt,
     sum: (u32, u32),
 }
 
 impl Header {
-    fn read(content: &[u8]) -> Option<Self> {
+    /// None if it does not hold.
+    pub(super) fn read(content: &[u8]) -> Option<Self> {
         let magic = number_at(content, 0)?;
         let header = Self {
             big_endian: magic & 1 == 1,
@@ -68,6 +73,11 @@ impl Header {
         };
         let holds = magic & !1 == MAGIC && header.add((0, 0), content.get(..24)?) == header.sum;
         (holds && header.page_size.is_power_of_two()).then_some(header)
+    }
+
+    /// Where a frame begins; the first one is 1.
+    pub(super) fn start_of(&self, frame: u64) -> u64 {
+        HEADER as u64 + frame.saturating_sub(1) * (FRAME_HEADER + self.page_size) as u64
     }
 
     /// Goes on with the checksum over more bytes, a multiple of eight.
@@ -116,7 +126,12 @@ mod tests {
         let (log, frames) = written("as-sqlite");
         assert!(frames >= 3);
         assert_eq!(Log::read(&log).unwrap().frames, frames);
-        assert_eq!(Some(Log::read(&log).unwrap().salt), Log::salt_of(&log[..HEADER]));
+        let header = Header::read(&log[..HEADER]).unwrap();
+        assert_eq!(Log::read(&log).unwrap().salt, header.salt);
+        for frame in 1..=frames {
+            assert_eq!(Salt::of_frame(&log[header.start_of(frame) as usize..]), Some(header.salt), "frame {frame}");
+        }
+        assert_eq!(header.start_of(frames + 1), log.len() as u64);
     }
 
     #[test]

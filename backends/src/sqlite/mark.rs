@@ -17,7 +17,7 @@ use dacapo_core::store::StoreError;
 
 use super::{
     files::Files,
-    log::{self, Log, Salt},
+    log::{self, Header, Log, Salt},
     spare::{beside, checksum, told},
 };
 
@@ -53,25 +53,28 @@ impl Mark {
 
     /// Before a checkpoint, of a log with so many frames. The last one may fill up a sector behind a commit, and SQLite
     /// has not synced that.
-    pub(super) fn begin(&self, frames: u64) -> Result<(), StoreError> {
+    pub(super) fn begin(&self, frames: u64) -> Result<Begun<'_>, StoreError> {
         self.files.sync(&self.log).map_err(|error| told(&self.log, &error))?;
-        self.put(frames, false)
-    }
-
-    /// After a checkpoint that has brought so many frames into the file, and there are no more.
-    pub(super) fn end(&self, frames: u64) -> Result<(), StoreError> {
-        self.put(frames, true)
+        let taken = self.log_with(frames)?.map(|salt| Taken { salt, frames, all: false });
+        match taken {
+            Some(taken) => self.write(&taken.encode())?,
+            None => self.clear()?,
+        }
+        Ok(Begun { mark: self, taken })
     }
 
     /// Nothing is expected of the log any more.
     pub(super) fn clear(&self) -> Result<(), StoreError> {
-        self.write(&[0; LENGTH])
+        match self.taken() {
+            Ok(None) => Ok(()),
+            // What cannot be read is written over.
+            Ok(Some(_)) | Err(_) => self.write(&[0; LENGTH]),
+        }
     }
 
     /// Refuses a log that has less in it than was taken from it.
     pub(super) fn check(&self, content: &[u8]) -> Result<(), StoreError> {
-        let mark = self.files.read(&self.path).map_err(|error| told(&self.path, &error))?;
-        let Some(taken) = mark.as_deref().and_then(Taken::decode) else { return Ok(()) };
+        let Some(taken) = self.taken()? else { return Ok(()) };
         let frames = match Log::read(content) {
             Some(log) if log.salt == taken.salt => log.frames,
             // It was begun anew, for all of the former one is in the file.
@@ -91,17 +94,44 @@ impl Mark {
         )))
     }
 
-    fn put(&self, frames: u64, all: bool) -> Result<(), StoreError> {
-        let header = self.files.read_beginning(&self.log, log::HEADER).map_err(|error| told(&self.log, &error))?;
-        // None: another process has begun the log anew this very moment, and nothing can be said of it.
-        match header.as_deref().and_then(Log::salt_of) {
-            Some(salt) => self.write(&Taken { salt, frames, all }.encode()),
-            None => self.clear(),
-        }
+    /// The log as it is now, if it has so many frames. It has not where another process has begun it anew since they were
+    /// counted, and then nothing can be said of it.
+    fn log_with(&self, frames: u64) -> Result<Option<Salt>, StoreError> {
+        let Some(header) = Header::read(&self.log_at(0, log::HEADER)?) else { return Ok(None) };
+        let last = self.log_at(header.start_of(frames), log::FRAME_HEADER)?;
+        Ok(Salt::of_frame(&last).filter(|salt| *salt == header.salt))
+    }
+
+    fn log_at(&self, at: u64, length: usize) -> Result<Vec<u8>, StoreError> {
+        let part = self.files.read_at(&self.log, at, length).map_err(|error| told(&self.log, &error))?;
+        Ok(part.unwrap_or_default())
+    }
+
+    /// None where there is no mark, or it does not hold.
+    fn taken(&self) -> Result<Option<Taken>, StoreError> {
+        let mark = self.files.read(&self.path).map_err(|error| told(&self.path, &error))?;
+        Ok(mark.as_deref().and_then(Taken::decode))
     }
 
     fn write(&self, content: &[u8; LENGTH]) -> Result<(), StoreError> {
         self.files.overwrite(&self.path, content).map_err(|error| told(&self.path, &error))
+    }
+}
+
+/// A checkpoint is under way.
+#[derive(Debug)]
+#[must_use = "once all of the log is in the file, that is to be said"]
+pub(super) struct Begun<'a> {
+    mark: &'a Mark,
+    /// None if nothing could be said.
+    taken: Option<Taken>,
+}
+
+impl Begun<'_> {
+    /// All of the frames are in the file. Of which log they are was read before: by now it may have been begun anew.
+    pub(super) fn end(self) -> Result<(), StoreError> {
+        let Some(taken) = self.taken else { return Ok(()) };
+        self.mark.write(&Taken { all: true, ..taken }.encode())
     }
 }
 

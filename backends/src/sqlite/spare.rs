@@ -16,7 +16,7 @@
 
 use std::{
     hash::Hasher as _,
-    io,
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -125,7 +125,8 @@ pub(super) fn beside(store: &Path, ending: &str) -> PathBuf {
 }
 
 pub(super) fn told(path: &Path, error: &io::Error) -> StoreError {
-    StoreError::Io(format!("{}: {error}; see to the disk and start again", path.display()))
+    let told = format!("{}: {error}; see to the disk and start again", path.display());
+    if error.kind() == ErrorKind::StorageFull { StoreError::Full(told) } else { StoreError::Io(told) }
 }
 
 fn rotten(copy: &Path) -> StoreError {

@@ -25,14 +25,15 @@ impl fmt::Debug for Beside {
 
 impl Files for Beside {
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
-        self.read_beginning(path, usize::MAX)
+        self.read_at(path, 0, usize::MAX)
     }
 
-    fn read_beginning(&self, path: &Path, length: usize) -> io::Result<Option<Vec<u8>>> {
+    fn read_at(&self, path: &Path, at: u64, length: usize) -> io::Result<Option<Vec<u8>>> {
         let name = name(path)?;
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
         match with(&mut self.0.model(), &name, How::default(), |model, handle| {
-            let mut content = vec![0; model.file_size(handle)?.min(length)];
-            model.read(handle, &mut content, 0)?;
+            let mut content = vec![0; model.file_size(handle)?.saturating_sub(at).min(length)];
+            model.read(handle, &mut content, at)?;
             Ok(content)
         }) {
             Ok(content) => Ok(Some(content)),
