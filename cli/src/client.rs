@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, time::Duration};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use dacapo_core::{access::Secret, wire};
-use dacapo_service::driver::{BusConnect, Connect as _, TlsRoots};
+use dacapo_service::driver::{BusConnect, Connect, TlsRoots};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
@@ -91,26 +91,27 @@ impl Bus {
 
     /// Sends one request and reads the whole answer.
     pub(crate) async fn send(&self, method: &str, path: &str, body: String) -> anyhow::Result<Reply> {
-        let host = self.connector.host();
-        let stream = timeout(CONNECT_DEADLINE, self.connector.connect())
+        let bearer = self.bearer();
+        http::send_over(self.open().await?, self.connector.host(), method, path, &headers(bearer.as_deref()), body)
             .await
-            .with_context(|| format!("{host} did not answer within {} s", CONNECT_DEADLINE.as_secs()))?
-            .with_context(|| format!("cannot reach {host}; is the bus running there?"))?;
-        let bearer = self.secret.as_ref().map(|secret| format!("Bearer {}", secret.reveal()));
-        let headers: Vec<(&str, &str)> = bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
-        http::send_over(stream, host, method, path, &headers, body).await
     }
 
     /// Writes an answer's body into a file, however long it takes, and returns the value of one of its headers.
     pub(crate) async fn download(&self, path: &str, header: &str, to: &mut fs::File) -> anyhow::Result<String> {
+        let bearer = self.bearer();
+        http::download(self.open().await?, self.connector.host(), path, &headers(bearer.as_deref()), header, to).await
+    }
+
+    async fn open(&self) -> anyhow::Result<<BusConnect as Connect>::Io> {
         let host = self.connector.host();
-        let stream = timeout(CONNECT_DEADLINE, self.connector.connect())
+        timeout(CONNECT_DEADLINE, self.connector.connect())
             .await
             .with_context(|| format!("{host} did not answer within {} s", CONNECT_DEADLINE.as_secs()))?
-            .with_context(|| format!("cannot reach {host}; is the bus running there?"))?;
-        let bearer = self.secret.as_ref().map(|secret| format!("Bearer {}", secret.reveal()));
-        let headers: Vec<(&str, &str)> = bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
-        http::download(stream, host, path, &headers, header, to).await
+            .with_context(|| format!("cannot reach {host}; is the bus running there?"))
+    }
+
+    fn bearer(&self) -> Option<String> {
+        self.secret.as_ref().map(|secret| format!("Bearer {}", secret.reveal()))
     }
 
     /// Sends one request, where anything but success is an error that says what the bus said.
@@ -122,6 +123,10 @@ impl Bus {
         }
         serde_json::from_str(&reply.body).with_context(|| format!("what listens at {host} is no bus of ours"))
     }
+}
+
+fn headers(bearer: Option<&str>) -> Vec<(&str, &str)> {
+    bearer.iter().map(|bearer| ("authorization", *bearer)).collect()
 }
 
 /// The sentences of an error, or all of what came.

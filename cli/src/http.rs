@@ -5,11 +5,16 @@ use std::{fmt::Write as _, io::Write as _, time::Duration};
 
 use anyhow::{Context as _, bail};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::{Request, body::Bytes, client::conn::http1};
+use hyper::{
+    Request, Response,
+    body::{Bytes, Incoming},
+    client::conn::http1,
+};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
+    task::JoinSet,
     time::timeout,
 };
 
@@ -63,23 +68,9 @@ async fn exchange(
     headers: &[(&str, &str)],
     body: String,
 ) -> anyhow::Result<Reply> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let connection = tokio::spawn(connection);
-    let mut request = Request::builder().method(method).uri(path).header("host", authority);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    if !body.is_empty() {
-        request = request.header("content-type", "application/json");
-    }
-    let response = sender.send_request(request.body(Full::new(Bytes::from(body)))?).await?;
+    let (response, _connection) = ask(stream, authority, method, path, headers, body).await?;
     let status = response.status().as_u16();
-    let bytes = match Limited::new(response.into_body(), BODY_BYTES_MAX).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) => bail!("the answer of {authority} broke off: {error}"),
-    };
-    connection.abort();
-    Ok(Reply { status, body: String::from_utf8_lossy(&bytes).into_owned() })
+    Ok(Reply { status, body: text(response.into_body(), authority).await? })
 }
 
 /// Writes an answer's body into a file, however long it takes, and returns the value of one of its headers.
@@ -91,20 +82,12 @@ pub(crate) async fn download(
     header: &str,
     to: &mut std::fs::File,
 ) -> anyhow::Result<String> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let connection = tokio::spawn(connection);
-    let mut request = Request::builder().uri(path).header("host", authority);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let response = sender.send_request(request.body(Full::new(Bytes::new()))?).await?;
+    let (response, _connection) = ask(stream, authority, "GET", path, headers, String::new()).await?;
     let status = response.status().as_u16();
     let value = response.headers().get(header).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let mut body = response.into_body();
     if status != 200 {
-        let text = Limited::new(body, BODY_BYTES_MAX).collect().await.map(http_body_util::Collected::to_bytes);
-        let text = text.unwrap_or_default();
-        bail!("{authority} answered {status}: {}", String::from_utf8_lossy(&text));
+        bail!("{authority} answered {status}: {}", text(body, authority).await?);
     }
     while let Some(frame) = body.frame().await {
         let frame = frame.with_context(|| format!("the answer of {authority} broke off"))?;
@@ -112,8 +95,37 @@ pub(crate) async fn download(
             to.write_all(&piece)?;
         }
     }
-    connection.abort();
     value.with_context(|| format!("what listens at {authority} is no bus of ours"))
+}
+
+/// Sends a request; the answer's head, and the connection that its body comes over while this is held.
+async fn ask(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    authority: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: String,
+) -> anyhow::Result<(Response<Incoming>, JoinSet<hyper::Result<()>>)> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let mut held = JoinSet::new();
+    held.spawn(connection);
+    let mut request = Request::builder().method(method).uri(path).header("host", authority);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    if !body.is_empty() {
+        request = request.header("content-type", "application/json");
+    }
+    let response = sender.send_request(request.body(Full::new(Bytes::from(body)))?).await?;
+    Ok((response, held))
+}
+
+async fn text(body: Incoming, authority: &str) -> anyhow::Result<String> {
+    match Limited::new(body, BODY_BYTES_MAX).collect().await {
+        Ok(body) => Ok(String::from_utf8_lossy(&body.to_bytes()).into_owned()),
+        Err(error) => bail!("the answer of {authority} broke off: {error}"),
+    }
 }
 
 /// A text as one segment of a path, or one value of a query.

@@ -39,6 +39,12 @@ pub struct Message {
     pub fate: Fate,
 }
 
+/// Who received what was sent at a step, or was to. The messages are in the order of their sending.
+pub(super) fn receiver(messages: &[Message], sent: u64) -> Option<&NodeName> {
+    let index = messages.binary_search_by_key(&sent, |message| message.sent).ok()?;
+    messages[index].to.as_ref()
+}
+
 /// An end of a connection.
 type End = (NodeName, u64);
 

@@ -10,7 +10,7 @@ use dacapo_core::{
     wire::FromBus,
 };
 
-use super::{Message, rows::service_of};
+use super::{Message, messages::receiver, rows::service_of};
 
 /// A key of a service, in one instance's hands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +39,7 @@ pub fn owners(records: &[Record], messages: &[Message], keys: &[Key]) -> Vec<Own
             What::FrameSent { frame: Frame::FromBus(frame), .. } => {
                 let FromBus::Deliver(deliver) = &**frame else { continue };
                 let Some(key) = keys.iter().find(|key| **key == deliver.event.key) else { continue };
-                let message = messages.binary_search_by_key(&record.step, |message| message.sent).ok();
-                let Some(node) = message.and_then(|index| messages[index].to.clone()) else { continue };
+                let Some(node) = receiver(messages, record.step).cloned() else { continue };
                 let lane = (service_of(&node), key);
                 let epoch = deliver.token.epoch;
                 if owned.get(&lane).is_some_and(|owner| owner.node == node && owner.epoch == epoch) {

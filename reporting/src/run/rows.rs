@@ -8,7 +8,11 @@ use dacapo_core::{
     wire::{FromBus, ToBus},
 };
 
-use super::{Fate, Knew, Message, Owner, Run, messages, owners::owners};
+use super::{
+    Fate, Knew, Message, Owner, Run,
+    messages::{messages, receiver},
+    owners::owners,
+};
 
 /// A pause longer than this is told, in microseconds.
 const PAUSE_US: u64 = 150_000;
@@ -243,7 +247,7 @@ impl Rows {
                 What::FrameSent { frame: Frame::FromBus(frame), .. } => {
                     if let FromBus::Deliver(deliver) = &**frame {
                         // To whichever instance: the message tells to whom, and services are apart by their instances' names.
-                        let service = self.service_of(step);
+                        let service = receiver(&self.messages, step).map_or_else(|| NodeName::of("nobody"), service_of);
                         match delivered.get(&(service.clone(), deliver.event.position)) {
                             Some(first) => drop(self.again.insert(step, *first)),
                             None => drop(delivered.insert((service, deliver.event.position), step)),
@@ -285,13 +289,6 @@ impl Rows {
             let (node, class, _) = key;
             self.open.push(Open { node, from, to, class, text });
         }
-    }
-
-    /// The service of the node that a frame was sent to: its name without the number.
-    fn service_of(&self, sent: u64) -> NodeName {
-        let message =
-            self.messages.binary_search_by_key(&sent, |message| message.sent).ok().map(|index| &self.messages[index]);
-        message.and_then(|message| message.to.as_ref()).map_or_else(|| NodeName::of("nobody"), service_of)
     }
 }
 
