@@ -404,7 +404,7 @@ pub(crate) struct EventsArguments {
     /// Which events; all conditions must hold
     #[arg(value_name = "FILTER")]
     pub(crate) filter: Vec<String>,
-    /// A store, read directly; the bus need not run
+    /// A store or a recorded run, read directly; the bus need not run
     #[arg(long, value_name = "FILE", conflicts_with = "bus", required_unless_present = "bus")]
     pub(crate) db: Option<PathBuf>,
     /// A running bus, such as `http://127.0.0.1:7171`

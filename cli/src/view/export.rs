@@ -96,7 +96,7 @@ fn of_run(run: &Run, arguments: &ExportArguments, format: Format) -> anyhow::Res
         Format::JsonLines => lines::records(run),
         Format::Dot => {
             let steps: Vec<u64> = run.manifest.violation.iter().flat_map(|violation| violation.steps.clone()).collect();
-            let mut log = Log::open(&run.log())?;
+            let mut log = Log::of_run(run)?;
             let mut events: Vec<Arc<Event>> = Vec::new();
             for position in Knew::positions_of(&run.records, &steps) {
                 if let Some(event) = log.at(position)? {

@@ -52,7 +52,6 @@ pub fn graph(graph: &Graph, cast: &Cast, fares: &Fares) -> String {
         folded: &folded,
         cast,
         fares,
-        conflicts: &std::collections::BTreeMap::new(),
         event: &|_| None,
         open: &|_| None,
         selected: None,
