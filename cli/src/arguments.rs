@@ -509,7 +509,7 @@ pub(crate) struct ExportArguments {
     /// The directory of a recorded run, its name below .dacapo/runs, or a store's file
     #[arg(value_name = "RUN|DB")]
     pub(crate) what: PathBuf,
-    /// Which events of a store; all conditions must hold
+    /// Which events, all conditions must hold; without one, a run is exported whole
     #[arg(value_name = "FILTER")]
     pub(crate) filter: Vec<String>,
     /// The file; its end says what it is to be: .html, .svg, .dot or .jsonl

@@ -193,7 +193,8 @@ async fn sound(browser: &mut Browser, url: &str) {
     for (what, selector) in [("main", "main"), ("h1", "h1"), ("language", "html[lang]"), ("title", "head > title")] {
         assert_eq!(number(browser, selector).await, 1, "{url} has one {what}");
     }
-    let twice = "[...document.querySelectorAll('[id]')].map((one) => one.id).filter((id, at, all) => all.indexOf(id) !== at)";
+    let twice =
+        "[...document.querySelectorAll('[id]')].map((one) => one.id).filter((id, at, all) => all.indexOf(id) !== at)";
     assert_eq!(browser.eval(twice).await, json!([]), "{url}: an id names one thing");
     let blocking = "document.querySelectorAll('script:not([type=module], [type*=json]), link[rel=stylesheet] ~ link[rel=stylesheet]').length";
     assert_eq!(browser.eval(blocking).await, json!(0), "{url}: no script blocks, one stylesheet");

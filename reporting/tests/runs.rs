@@ -5,8 +5,8 @@ mod support;
 use std::sync::Arc;
 
 use dacapo_core::{
-    CorrelationId, Data, Event, EventId, EventType, Expectation, Key, NewEvent, NodeName, Position, Receipt, Source, Term,
-    Timestamp, Version, WallTime,
+    CorrelationId, Data, Event, EventId, EventType, Expectation, Key, NewEvent, NodeName, Position, Receipt, Source,
+    Term, Timestamp, Version, WallTime,
     store::Commit,
     trace::{Frame, Record, What},
     wire::{Complete, Conflict, Deliver, FromBus, Publish, Receipts, ToBus, Token},
@@ -332,7 +332,9 @@ fn what_a_node_knew_is_laid_side_by_side_from_where_two_runs_part() {
     assert!(later.contains("It knows different things of 1 key") && later.contains("differs</td>"));
     assert!(later.contains(&format!("step={}&amp;node=accounts-0&amp;key=acc-alice#state", rows[1].step + 1)));
     let of_the_bus = page(&mut site, "/compare?a=one&b=two&node=bus&key=");
-    assert!(of_the_bus.contains("It knows the state of no key, in either run.") && !of_the_bus.contains("What was known"));
+    assert!(
+        of_the_bus.contains("It knows the state of no key, in either run.") && !of_the_bus.contains("What was known")
+    );
     assert_eq!(get(&mut site, "/compare?a=one&b=two&node=nobody").status, 400);
     assert_eq!(get(&mut site, "/compare?a=one&b=two&step=soon").status, 400);
     assert_eq!(page(&mut site, "/compare?a=one&b=two&step=18446744073709551615").matches("id=\"state\"").count(), 1);

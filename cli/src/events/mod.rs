@@ -8,12 +8,7 @@ mod source;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use dacapo_core::{Event, EventId, Position, store::Query};
-use dacapo_reporting::{
-    calendar,
-    filter::Filter,
-    graph::Graph,
-    tree,
-};
+use dacapo_reporting::{calendar, filter::Filter, graph::Graph, tree};
 use source::Source;
 
 use crate::{

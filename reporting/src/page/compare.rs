@@ -71,12 +71,7 @@ pub fn show(a: &Run, b: &Run, declared: Option<&Declared>, ask: &Ask) -> Result<
 }
 
 /// What the address asks for; where it says nothing, what tells the difference first.
-fn look<'a>(
-    runs: [&'a Run; 2],
-    declared: Option<&'a Declared>,
-    at: usize,
-    ask: &Ask,
-) -> Result<Look<'a>, PageError> {
+fn look<'a>(runs: [&'a Run; 2], declared: Option<&'a Declared>, at: usize, ask: &Ask) -> Result<Look<'a>, PageError> {
     let first = at as u64 + 1;
     let step: u64 = match ask.get("step") {
         Some(text) => text.parse().map_err(|_| PageError::Asked(format!("{text:?} is no step; give a number")))?,

@@ -58,7 +58,7 @@ pub fn fared(handlings: &[Handling]) -> Markup {
 /// How often an event met a conflict, if it did.
 pub fn conflicts(times: u64) -> Markup {
     html! {
-        @if times > 0 { span.chip.warn title="what it depended on had changed" { "conflict ×" (times) } " " }
+        @if times > 0 { " " span.chip.warn title="what it depended on had changed" { "conflict ×" (times) } " " }
     }
 }
 
