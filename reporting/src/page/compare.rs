@@ -61,12 +61,14 @@ pub fn show(a: &Run, b: &Run, declared: Option<&Declared>, ask: &Ask) -> Result<
         @match at {
             None => div.card.good { h3 { "They are the same" } p { (grouped(a.records.len() as u64)) " records, fingerprint " span.mono { (a.manifest.fingerprint) } } },
             Some(0) => p { "They differ from their first record on." },
-            Some(at) => p { "They are the same for " (grouped(at as u64)) " records. " a href="#first" { "Step " (at + 1) } " is the first that differs." },
+            Some(at) => p { "They are the same for " (count(at as u64, "record", "records")) ". " a href="#first" { "Step " (at + 1) } " is the first that differs." },
         }
         div.sides { (verdict(a)) (verdict(b)) }
         @if let Some(look) = &look { (records(look)) (states(look)) }
-        h2 { "The stories" }
-        div.sides { (story(a)) (story(b)) }
+        @if a.manifest.violation.is_some() || b.manifest.violation.is_some() {
+            h2 { "The stories" }
+            div.sides { (story(a)) (story(b)) }
+        }
     })
 }
 
@@ -152,7 +154,7 @@ fn key_states(look: &Look<'_>, key: &Key) -> Markup {
                 tr {
                     th scope="col" rowspan="2" .number { "After step" }
                     @for run in look.runs { th scope="colgroup" colspan=(2 + usize::from(node.is_some())) { (run.manifest.name) } }
-                    th scope="col" rowspan="2" { "Knowledge" }
+                    th scope="col" rowspan="2" { "Compared" }
                 }
                 tr { @for _ in look.runs {
                     th scope="col" .number { "Time" } th scope="col" .number { "In the log" } @if let Some(node) = node { th scope="col" .number { (node) } }
