@@ -330,6 +330,8 @@ fn what_a_node_knew_is_laid_side_by_side_from_where_two_runs_part() {
     }
     let later = page(&mut site, &format!("/compare?a=one&b=two&step={}&node=accounts-0&key=acc-alice", rows[1].step));
     assert!(later.contains("It knows different things of 1 key") && later.contains("differs</td>"));
+    let first_link = format!("step={first}&amp;node=accounts-0&amp;key=acc-alice#first");
+    assert!(later.contains(&first_link), "the way back, wherever one is");
     assert!(later.contains(&format!("step={}&amp;node=accounts-0&amp;key=acc-alice#state", rows[1].step + 1)));
     let of_the_bus = page(&mut site, "/compare?a=one&b=two&node=bus&key=");
     assert!(

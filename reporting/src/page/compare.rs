@@ -58,10 +58,10 @@ pub fn show(a: &Run, b: &Run, declared: Option<&Declared>, ask: &Ask) -> Result<
     let look = at.map(|at| look([a, b], declared, at, ask)).transpose()?;
     Ok(html! {
         h1 { (a.manifest.name) " " span.faint { "beside" } " " (b.manifest.name) }
-        @match at {
+        @match &look {
             None => div.card.good { h3 { "They are the same" } p { (grouped(a.records.len() as u64)) " records, fingerprint " span.mono { (a.manifest.fingerprint) } } },
-            Some(0) => p { "They differ from their first record on." },
-            Some(at) => p { "They are the same for " (count(at as u64, "record", "records")) ". " a href="#first" { "Step " (at + 1) } " is the first that differs." },
+            Some(look) if look.first == 1 => p { "They differ from their first record on." },
+            Some(look) => p { "They are the same for " (count(look.first - 1, "record", "records")) ". " a href=(look.address(look.first, "first")) { "Step " (look.first) } " is the first that differs." },
         }
         div.sides { (verdict(a)) (verdict(b)) }
         @if let Some(look) = &look { (records(look)) (states(look)) }
