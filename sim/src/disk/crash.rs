@@ -534,8 +534,10 @@ mod tests {
     #[test]
     fn syncs_that_fail_take_nothing_that_was_acknowledged() {
         let mut harm = 0;
-        // These lose something without the spare, or when it is not put in its log's place.
-        let telling = [433, 865, 1015, 1091, 1121, 1243, 1388, 1937, 2228, 2238];
+        // These lose something without the spare: a sync of the log fails, the process dies before it recovers, the next one
+        // brings into the file what only the cache has, and the power goes. Where a store writes otherwise, others do:
+        // an opening that makes no spare and `dacapo crash --disk failing --runs 4000` tell which.
+        let telling = [317, 469, 1100, 1159, 1387, 1436, 1514, 1578, 1802];
         for seed in (1..=300).chain(telling) {
             let outcome = crash_run(seed, Medium::Failing);
             assert_eq!(outcome.verdict, Verdict::Kept, "seed {seed}");
