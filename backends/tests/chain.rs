@@ -152,7 +152,7 @@ fn a_file_from_before_the_chain_is_brought_up_to_date_and_its_old_events_are_cov
     fill(&new, 1, 30);
     // As the schema before had it.
     old.tamper(
-        "DROP TABLE chain; ALTER TABLE events DROP COLUMN chain; ALTER TABLE events DROP COLUMN attributes;
+        "DROP TABLE chain; ALTER TABLE meta DROP COLUMN begun; ALTER TABLE events DROP COLUMN chain; ALTER TABLE events DROP COLUMN attributes;
          PRAGMA user_version = 2;",
     );
     let refused = SqliteReader::open_read_only(old.path()).expect_err("readers do not migrate").to_string();

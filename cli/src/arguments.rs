@@ -404,7 +404,7 @@ pub(crate) struct EventsArguments {
     /// Which events; all conditions must hold
     #[arg(value_name = "FILTER")]
     pub(crate) filter: Vec<String>,
-    /// A store, read directly; the bus need not run
+    /// A store or a recorded run, read directly; the bus need not run
     #[arg(long, value_name = "FILE", conflicts_with = "bus", required_unless_present = "bus")]
     pub(crate) db: Option<PathBuf>,
     /// A running bus, such as `http://127.0.0.1:7171`
@@ -509,7 +509,7 @@ pub(crate) struct ExportArguments {
     /// The directory of a recorded run, its name below .dacapo/runs, or a store's file
     #[arg(value_name = "RUN|DB")]
     pub(crate) what: PathBuf,
-    /// Which events of a store; all conditions must hold
+    /// Which events, all conditions must hold; without one, a run is exported whole
     #[arg(value_name = "FILTER")]
     pub(crate) filter: Vec<String>,
     /// The file; its end says what it is to be: .html, .svg, .dot or .jsonl

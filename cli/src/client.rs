@@ -4,10 +4,11 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use dacapo_backends::server::RECOVERING;
 use dacapo_core::{access::Secret, wire};
 use dacapo_service::driver::{BusConnect, Connect, TlsRoots};
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     exit::Usage,
@@ -19,6 +20,10 @@ pub(crate) const TOKEN_VARIABLE: &str = "DACAPO_TOKEN";
 
 /// As long as an instance waits for a bus.
 const CONNECT_DEADLINE: Duration = dacapo_service::driver::CONNECT_DEADLINE;
+
+/// How often a bus that recovers is asked, and how long after the time before: ten seconds together.
+const RECOVERY_LOOKS: u32 = 100;
+const RECOVERY_LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What is the same for every verb that talks to a bus.
 #[derive(Debug, Clone, Default, Args)]
@@ -89,11 +94,19 @@ impl Bus {
         Ok(Self { connector: arguments.connector(url)?, secret: arguments.secret()? })
     }
 
-    /// Sends one request and reads the whole answer.
+    /// Sends one request and reads the whole answer. A bus that recovers, as every one does when it starts, is waited for.
     pub(crate) async fn send(&self, method: &str, path: &str, body: String) -> anyhow::Result<Reply> {
         let bearer = self.bearer();
-        http::send_over(self.open().await?, self.connector.host(), method, path, &headers(bearer.as_deref()), body)
-            .await
+        let (host, headers) = (self.connector.host(), headers(bearer.as_deref()));
+        let mut looks = 0..RECOVERY_LOOKS;
+        loop {
+            let reply = http::send_over(self.open().await?, host, method, path, &headers, body.clone()).await?;
+            let recovers = reply.status == 503 && reply.body.contains(RECOVERING);
+            if !recovers || looks.next().is_none() {
+                return Ok(reply);
+            }
+            sleep(RECOVERY_LOOK_EVERY).await;
+        }
     }
 
     /// Writes an answer's body into a file, however long it takes, and returns the value of one of its headers.

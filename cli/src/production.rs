@@ -2,7 +2,7 @@
 //!
 //! The start-up function is the server's own; the simulator passes other things into the very same one.
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{net::SocketAddr, num::NonZero, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use axum::serve::Listener;
@@ -17,7 +17,10 @@ use dacapo_core::{
     hooks::{Clock as _, NoHooks, World},
     store::StoreError,
 };
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, Runtime},
+};
 
 use crate::{exit::Usage, token};
 
@@ -70,7 +73,15 @@ pub(crate) async fn serve<L: Listener>(
     Ok(())
 }
 
-/// A multi-threaded runtime: the bus's machine is one task, its connections are many.
-pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the threads of the runtime")
+/// The runtime of a bus: its machine is one task, its connections are many. The store's threads do the rest, so that where
+/// there are two cores, one thread is enough: handing each frame from thread to thread costs more there than it gains.
+pub(crate) fn runtime() -> anyhow::Result<Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let mut builder = if cores <= 2 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    builder.enable_all().build().context("cannot start the threads of the runtime")
+}
+
+/// The runtime of a bus with all its services in one process.
+pub(crate) fn shared_runtime() -> anyhow::Result<Runtime> {
+    Builder::new_multi_thread().enable_all().build().context("cannot start the threads of the runtime")
 }

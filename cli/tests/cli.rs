@@ -183,7 +183,7 @@ fn what_cannot_be_shown_or_written_is_refused_with_a_sentence() {
         (&["export", "nothing", "-o", "x.html"], "neither a file nor a recorded run"),
         (&["export", ".", "-o", "x.txt"], ".html, .svg, .dot or .jsonl"),
         (&["diff", "one", "other"], "neither a file nor a recorded run"),
-        (&["events", "--db", "x.db", "status:parked"], "answered by the viewer"),
+        (&["events", "--bus", "http://127.0.0.1:1", "status:parked"], "a bus does not tell how services fared"),
     ] {
         let output = run(scratch.path(), arguments);
         assert_eq!(code(&output), 2, "{arguments:?}: {output:?}");

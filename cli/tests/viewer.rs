@@ -159,6 +159,7 @@ fn a_run_is_stepped_through_and_its_pages_are_sound() {
             format!("{log}/service/accounts"),
             format!("{log}/trace-money"),
             format!("{}/help", viewer.url),
+            format!("{run}?step=200&node=accounts-0"),
         ];
         for (number, url) in pages.iter().enumerate() {
             for (look, width, dark) in [("wide-light", 1_440, false), ("phone-dark", 360, true)] {
@@ -193,6 +194,9 @@ async fn sound(browser: &mut Browser, url: &str) {
     for (what, selector) in [("main", "main"), ("h1", "h1"), ("language", "html[lang]"), ("title", "head > title")] {
         assert_eq!(number(browser, selector).await, 1, "{url} has one {what}");
     }
+    let twice =
+        "[...document.querySelectorAll('[id]')].map((one) => one.id).filter((id, at, all) => all.indexOf(id) !== at)";
+    assert_eq!(browser.eval(twice).await, json!([]), "{url}: an id names one thing");
     let blocking = "document.querySelectorAll('script:not([type=module], [type*=json]), link[rel=stylesheet] ~ link[rel=stylesheet]').length";
     assert_eq!(browser.eval(blocking).await, json!(0), "{url}: no script blocks, one stylesheet");
     // The order of the keyboard is the order of the page.
@@ -331,6 +335,27 @@ fn the_first_difference_of_two_runs_is_shown() {
         let viewer = Viewer::start(scratch.path(), &["view", ".dacapo/runs", "--listen", "127.0.0.1:0"]);
         browser.go(&format!("{}/compare?a=replay-{SEED}&b=replay-5", viewer.url)).await;
         assert_eq!(number(browser, "#first").await, 1);
+
+        // What a node knew of a key, in both: chosen for whoever asks nothing, and stepped through.
+        let look = "[...document.querySelectorAll('form.moment input[type=number], form.moment select, form.moment input[name=key]')]\
+                    .map((one) => one.value)";
+        let chosen = browser.eval(look).await;
+        let [step, node, key] = [0, 1, 2].map(|at| chosen[at].as_str().expect("a value").to_owned());
+        assert!(!node.is_empty() && !key.is_empty(), "a node and a key are chosen: {chosen}");
+        assert!(number(browser, "table.states tr.differs").await > 0, "they come to know different things");
+        browser.press("ArrowRight").await;
+        browser.loaded().await;
+        let next = step.parse::<u64>().expect("a step") + 1;
+        assert_eq!(browser.eval(look).await, json!([next.to_string(), node, key]), "a step on, the same node and key");
+        follow(browser, "table.states tr.differs a").await;
+        assert_eq!(number(browser, "table.states tbody tr:first-child.differs").await, 1);
+        for (look, width, dark) in [("wide-light", 1_440, false), ("phone-dark", 360, true)] {
+            browser.look(width, 800, dark).await;
+            let url = format!("{}/compare?a=replay-{SEED}&b=replay-5", viewer.url);
+            browser.go(&url).await;
+            sound(browser, &url).await;
+            browser.keep(&format!("compare-{look}")).await;
+        }
         browser.go(&format!("{}/compare?a=replay-{SEED}&b=replay-{SEED}", viewer.url)).await;
         let text = browser.eval("document.body.innerText").await;
         assert!(text.as_str().is_some_and(|text| text.contains("They are the same")));

@@ -248,6 +248,13 @@ if (packed) {
   for (const chunk of all(".chunk.packed", space)) seen.observe(chunk);
 }
 
+// Steps that are pages of their own: of a diagram's next window, or of two runs side by side.
+function follow(by) {
+  const link = one(`[data-step-link="${by}"]`);
+  if (link) location.href = link.href;
+}
+if (one("[data-step-link]")) stepping = follow;
+
 // Stepping through a run: the next row, and what was known at it.
 const space = one(".space");
 if (space) {
@@ -283,8 +290,7 @@ if (space) {
       return stepping(by);
     }
     if (next) return go(next);
-    const link = one(`[data-step-link="${by}"]`);
-    if (link && !packed) location.href = link.href;
+    if (!packed) follow(by);
   };
   const goTo = (step) => {
     const chunk = all(".chunk.packed", space).find(({ dataset }) => Number(dataset.first) <= step && step <= Number(dataset.last));

@@ -1,7 +1,7 @@
 //! How services fared with events: done, at which attempt and by whom; parked; still to do.
 //!
 //! It is told from completions and the list of lanes alone. A store does not know of deliveries that came to nothing; a
-//! recorded run does, and adds them ([`crate::run`]).
+//! recorded run does, and adds them ([`crate::run`]), and so it does with conflicts.
 
 use std::collections::BTreeMap;
 
@@ -105,19 +105,34 @@ impl Handling {
 
 /// How services fared with several events, by position.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Fares(BTreeMap<Position, Vec<Handling>>);
+pub struct Fares {
+    handlings: BTreeMap<Position, Vec<Handling>>,
+    conflicts: BTreeMap<Position, u64>,
+}
 
 impl Fares {
     /// Notes an event's.
     pub fn put(&mut self, position: Position, handlings: Vec<Handling>) {
         if !handlings.is_empty() {
-            self.0.insert(position, handlings);
+            self.handlings.insert(position, handlings);
         }
     }
 
     /// Of one event, by service.
     pub fn of(&self, position: Position) -> &[Handling] {
-        self.0.get(&position).map_or(&[], Vec::as_slice)
+        self.handlings.get(&position).map_or(&[], Vec::as_slice)
+    }
+
+    /// Notes how often an event met a conflict.
+    pub fn put_conflicts(&mut self, position: Position, times: u64) {
+        if times > 0 {
+            self.conflicts.insert(position, times);
+        }
+    }
+
+    /// How often an event met a conflict, as far as a trace tells.
+    pub fn conflicts(&self, position: Position) -> u64 {
+        self.conflicts.get(&position).copied().unwrap_or(0)
     }
 
     /// As the filter language asks.
@@ -125,7 +140,12 @@ impl Fares {
         let of = self.of(position);
         Fared {
             services: of.iter().map(|handling| handling.service.to_string()).collect(),
-            statuses: of.iter().flat_map(Handling::statuses).copied().collect(),
+            statuses: of
+                .iter()
+                .flat_map(Handling::statuses)
+                .copied()
+                .chain((self.conflicts(position) > 0).then_some(Status::Conflict))
+                .collect(),
         }
     }
 }

@@ -13,12 +13,13 @@ use dacapo_backends::{SqliteReader, Standing};
 use dacapo_core::{
     CorrelationId, Event, EventId, Key, Position, Version, WallTime,
     limits::PAGE_EVENTS_MAX,
-    store::{Completion, LaneRecord, LookUp, Query, Reader as _, StoreError},
+    store::{Answer, Completion, LaneRecord, LookUp, Query, Reader as _, StoreError},
 };
 
 use crate::{
     fared::{Fares, Handling},
     filter::{Filter, NoFilter},
+    run::{Run, conflicts},
 };
 
 /// Events that one page of the table looks at, when a filter wants few of them: about a tenth of a second.
@@ -85,12 +86,36 @@ pub struct Correlation {
 pub struct Log {
     reader: SqliteReader,
     first: Option<WallTime>,
+    /// What met a conflict, by position; none without a trace.
+    conflicts: Option<BTreeMap<Position, u64>>,
 }
 
 impl Log {
     /// Opens a store without ever writing to it, whether a bus runs on it or not.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { reader: SqliteReader::open_read_only(path)?, first: None })
+        Ok(Self { reader: SqliteReader::open_read_only(path)?, first: None, conflicts: None })
+    }
+
+    /// Opens the log of a recorded run, which knows of conflicts besides.
+    pub fn of_run(run: &Run) -> Result<Self, StoreError> {
+        Ok(Self { conflicts: Some(conflicts(&run.records)), ..Self::open(&run.log())? })
+    }
+
+    /// What met a conflict, and how often; none if there is no trace to tell.
+    pub fn conflicts(&self) -> Option<&BTreeMap<Position, u64>> {
+        self.conflicts.as_ref()
+    }
+
+    /// The filter with its times resolved, if this log knows what it asks for.
+    pub fn ready(&mut self, filter: &Filter) -> Result<Filter, LogError> {
+        if filter.needs_trace() && self.conflicts.is_none() {
+            return Err(NoFilter::Conflict.into());
+        }
+        let mut filter = filter.clone();
+        if filter.needs_first() {
+            filter.resolve(self.first()?);
+        }
+        Ok(filter)
     }
 
     /// What stands beside the log.
@@ -107,12 +132,25 @@ impl Log {
         Ok(self.first.unwrap_or_default())
     }
 
+    /// Answers a query, as a bus would.
+    pub fn ask(&mut self, query: &Query) -> Result<Answer, StoreError> {
+        self.reader.query(query)
+    }
+
+    /// Those of the events that a filter wants, which [`Log::ready`] has looked at.
+    pub fn wanted(&mut self, filter: &Filter, events: Vec<Arc<Event>>) -> Result<Vec<Arc<Event>>, StoreError> {
+        let fares = if filter.needs_fared() {
+            let standing = self.standing()?;
+            self.fares(&events, &standing)?
+        } else {
+            Fares::default()
+        };
+        Ok(events.into_iter().filter(|event| filter.matches(event, &fares.fared(event.position))).collect())
+    }
+
     /// A page of the events that a filter wants, newest first.
     pub fn page(&mut self, filter: &Filter, anchor: Anchor, limit: usize) -> Result<Found, LogError> {
-        let mut filter = filter.clone();
-        if filter.needs_first() {
-            filter.resolve(self.first()?);
-        }
+        let filter = self.ready(filter)?;
         let standing = self.standing()?;
         let (after, before) = filter.between();
         let forwards = matches!(anchor, Anchor::Oldest | Anchor::After(_));
@@ -165,20 +203,10 @@ impl Log {
         after: Position,
         limit: usize,
     ) -> Result<(Vec<Arc<Event>>, Position), LogError> {
-        let mut filter = filter.clone();
-        if filter.needs_first() {
-            filter.resolve(self.first()?);
-        }
+        let filter = self.ready(filter)?;
         let answer = self.reader.query(&Query { cursor: Some(after), limit, ..Query::default() })?;
         let reached = answer.events.last().map_or(after, |event| event.position);
-        let fares = if filter.needs_fared() {
-            let standing = self.standing()?;
-            self.fares(&answer.events, &standing)?
-        } else {
-            Fares::default()
-        };
-        let wanted = answer.events.into_iter().filter(|event| filter.matches(event, &fares.fared(event.position)));
-        Ok((wanted.collect(), reached))
+        Ok((self.wanted(&filter, answer.events)?, reached))
     }
 
     /// An event by its id.
@@ -280,6 +308,8 @@ impl Log {
                 }
             }
             fares.put(event.position, handlings);
+            let times = self.conflicts.as_ref().and_then(|conflicts| conflicts.get(&event.position));
+            fares.put_conflicts(event.position, times.copied().unwrap_or(0));
         }
         Ok(fares)
     }

@@ -222,7 +222,7 @@ impl Site {
                 self.runs.clear();
             }
             let run = Arc::new(Run::open(&path)?);
-            let log = Log::open(&run.log())?;
+            let log = Log::of_run(&run)?;
             self.runs.insert(id.to_owned(), Opened { run, log });
         }
         self.runs.get_mut(id).ok_or_else(missing)
@@ -258,7 +258,7 @@ impl Site {
         let (a, b) = (named("a")?, named("b")?);
         let one = Arc::clone(&self.opened(&a)?.run);
         let other = Arc::clone(&self.opened(&b)?.run);
-        Ok(Reply::page(frame::alone("Compare", &page::runs::compare(&one, &other))))
+        Ok(Reply::page(frame::alone("Compare", &page::compare::show(&one, &other, self.shown.declared.as_ref(), ask)?)))
     }
 
     /// What came into the log behind a position.
@@ -301,10 +301,8 @@ fn of_log(desk: &mut Desk<'_>, path: &[&str], ask: &Ask) -> Result<Reply, PageEr
 fn saved(desk: &mut Desk<'_>, id: &str, ask: &Ask) -> Result<Reply, PageError> {
     let missing = || PageError::Missing(format!("there is no correlation {id:?} in this log"));
     let correlation = CorrelationId::new(id.to_owned()).map_err(|_| missing())?;
-    let mut filter = Filter::parse(&[ask.get("q").unwrap_or_default()]).map_err(LogError::Filter)?;
-    if filter.needs_first() {
-        filter.resolve(desk.log.first()?);
-    }
+    let filter = Filter::parse(&[ask.get("q").unwrap_or_default()]).map_err(LogError::Filter)?;
+    let filter = desk.log.ready(&filter)?;
     let standing = desk.standing.clone();
     let mut events: Vec<Arc<Event>> = desk.log.correlation(&correlation)?.events;
     let fares = desk.log.fares(&events, &standing)?;

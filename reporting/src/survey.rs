@@ -115,6 +115,7 @@ impl Survey {
         }
         for event in &survey.newest {
             survey.fares.put(event.position, fares.of(event.position).to_vec());
+            survey.fares.put_conflicts(event.position, fares.conflicts(event.position));
         }
         Ok(survey)
     }

@@ -43,7 +43,6 @@ fn the_causation_graph_looks_like_this() {
         folded: &folded,
         cast: &Cast::of(["accounts", "transactions"]),
         fares: &fares,
-        conflicts: &std::collections::BTreeMap::new(),
         event: &|node| Some(format!("/event/{}", node.event.id)),
         open: &|_| None,
         selected: None,

@@ -5,16 +5,15 @@ mod support;
 use std::sync::Arc;
 
 use dacapo_core::{
-    CorrelationId, Data, Event, EventId, EventType, Key, NodeName, Position, Source, Term, Timestamp, Version,
-    WallTime,
+    CorrelationId, Data, Event, EventId, EventType, Expectation, Key, NewEvent, NodeName, Position, Receipt, Source,
+    Term, Timestamp, Version, WallTime,
     store::Commit,
     trace::{Frame, Record, What},
-    wire::{Complete, Deliver, FromBus, ToBus, Token},
+    wire::{Complete, Conflict, Deliver, FromBus, Publish, Receipts, ToBus, Token},
 };
 use dacapo_reporting::{
     export,
-    page::runs::divergence,
-    run::{self, Knew, Manifest, Moment, RowKind, Rows, Run, Violation},
+    run::{self, Beside, Knew, Manifest, Moment, RowKind, Rows, Run, Violation, conflicts, divergence},
     site::{Shown, Site},
 };
 use support::{Scratch, declared, get, page};
@@ -114,6 +113,43 @@ fn manifest(records: &[Record]) -> Manifest {
         blamed: Some(run::Blamed { step: 9, text: "from step 9 on, failure was all but inevitable".to_owned() }),
         ..Manifest::default()
     }
+}
+
+/// The same; the first event was published in vain before, and a completion of the third met a conflict.
+fn with_conflicts(commits: u64) -> Vec<Record> {
+    let bus = |what| Record { step: 0, at: Timestamp(0), node: NodeName::of("bus"), what };
+    let published = NewEvent {
+        id: EventId::of("e-1"),
+        event_type: EventType::of("ConfirmedCredit"),
+        key: Key::of("acc-alice"),
+        expectation: Expectation::Version(Version(0)),
+        correlation: None,
+        causation: None,
+        source: None,
+        data: Data::of(&serde_json::json!({})),
+        attributes: dacapo_core::Attributes::default(),
+    };
+    let publish = Publish { request: 7, events: vec![published], guards: Vec::new() };
+    let stale = Receipt::Inconsistent { key: Key::of("acc-alice"), head: Version(1), id: None };
+    let receipts = |connection| {
+        let frame = Frame::from(FromBus::from(Receipts { request: 7, receipts: vec![stale.clone()] }));
+        bus(What::FrameSent { connection, frame })
+    };
+    let token = Token { term: Term(1), session: 1, epoch: 1, attempt: 1 };
+    let conflict = Conflict { position: Position(3), token, heads: Vec::new() };
+    let mut all = records(commits);
+    let early = [
+        bus(What::FrameReceived { connection: 1, frame: Frame::from(ToBus::from(publish)) }),
+        receipts(1),
+        // Somebody else's request of the same number.
+        receipts(2),
+    ];
+    all.splice(3..3, early);
+    all.push(bus(What::FrameSent { connection: 1, frame: Frame::from(FromBus::from(conflict)) }));
+    for (step, record) in (1..).zip(&mut all) {
+        record.step = step;
+    }
+    all
 }
 
 fn recorded(scratch: &Scratch, name: &str, commits: u64) -> Run {
@@ -227,6 +263,83 @@ fn two_runs_part_where_their_records_differ() {
     other[7].at = Timestamp(1);
     assert_eq!(divergence(&one, &other), Some(7));
     assert_eq!(divergence(&one, &one[..9]), Some(9));
+}
+
+#[test]
+fn the_log_of_a_run_knows_what_met_a_conflict() {
+    let scratch = Scratch::new("conflicts");
+    let records = with_conflicts(4);
+    assert_eq!(conflicts(&records), [(Position(1), 1), (Position(3), 1)].into());
+    let run = run::write(&scratch.path("one"), &manifest(&records), records).expect("is written");
+    let shown = Shown { runs: Some(scratch.path("")), declared: Some(declared()), ..Shown::default() };
+    let mut site = Site::open(Arc::new(shown)).expect("opens");
+    let met = page(&mut site, "/in/one/events?q=status:conflict");
+    assert!(met.contains("data-p=\"1\"") && met.contains("data-p=\"3\"") && met.contains("conflict ×1"));
+    assert!(!met.contains("data-p=\"2\"") && !met.contains("data-p=\"4\""));
+    let others = page(&mut site, "/in/one/events?q=-status:conflict");
+    assert!(others.contains("data-p=\"2\"") && !others.contains("data-p=\"3\""));
+    let of_both = page(&mut site, "/in/one/events?q=status:conflict,redelivered+after:2");
+    assert!(of_both.contains("data-p=\"3\"") && !of_both.contains("data-p=\"1\""));
+    assert!(page(&mut site, "/in/one/overview").contains("2 events met a conflict"));
+    for target in ["/in/one/key/acc-alice", "/in/one/correlation/c-1", "/in/one/correlation/c-1?view=table"] {
+        assert_eq!(page(&mut site, target).matches(">conflict ×1<").count(), 2, "{target}");
+    }
+    assert!(page(&mut site, "/in/one/correlation/c-1?as=jsonl&q=status:conflict").lines().count() == 2);
+
+    // The same file without its trace.
+    let mut site = support::site(&run.log());
+    let refused = page(&mut site, "/events?q=status:conflict");
+    assert!(refused.contains("a conflict leaves nothing in the log") && refused.contains("replay SEED --view"));
+    assert!(page(&mut site, "/correlation/c-1?q=-status:conflict").contains("leaves nothing in the log"));
+    assert_eq!(get(&mut site, "/correlation/c-1?as=jsonl&q=status:conflict").status, 400);
+}
+
+#[test]
+fn what_a_node_knew_is_laid_side_by_side_from_where_two_runs_part() {
+    let scratch = Scratch::new("beside");
+    let one = recorded(&scratch, "one", 4);
+    // In the other one, the second event never reached the instance.
+    let (mut fewer, mut commits) = (Vec::new(), 0);
+    for record in records(4) {
+        commits += u64::from(matches!(record.what, What::CommitDurable { .. }));
+        if !(commits == 2 && matches!(record.what, What::Applied { .. } | What::FrameReceived { .. })) {
+            fewer.push(Record { step: fewer.len() as u64 + 1, ..record });
+        }
+    }
+    let other = run::write(&scratch.path("two"), &manifest(&fewer), fewer).expect("is written");
+    let first = divergence(&one.records, &other.records).expect("they differ") as u64 + 1;
+    let (key, node) = (Key::of("acc-alice"), NodeName::of("accounts-0"));
+    let rows = Beside::of([&one.records, &other.records], &key, Some(&node), first, Some(&declared()));
+    let versions = |row: &Beside| row.sides.map(|side| (side.log.version.0, side.node.map(|node| node.version.0)));
+    assert_eq!((rows[0].step, versions(&rows[0])), (first, [(2, Some(1)), (2, Some(1))]), "they part in what came");
+    assert!(rows[0].sides[0].knows_as(&rows[0].sides[1]));
+    assert_eq!(versions(&rows[1]), [(2, Some(2)), (2, Some(1))], "and then in what was known");
+    assert!(rows.windows(2).all(|pair| pair[0].step < pair[1].step));
+    let last = rows.last().expect("some");
+    assert_eq!(versions(last), [(4, Some(4)), (4, Some(4))]);
+
+    let shown = Shown { runs: Some(scratch.path("")), declared: Some(declared()), ..Shown::default() };
+    let mut site = Site::open(Arc::new(shown)).expect("opens");
+    let of_itself = page(&mut site, "/compare?a=one&b=two");
+    for text in [
+        "What was known of <span class=\"mono\">acc-alice</span>",
+        "<option value=\"accounts-0\" selected>",
+        "It knows the same in both: 1 key.",
+    ] {
+        assert!(of_itself.contains(text), "{text}");
+    }
+    let later = page(&mut site, &format!("/compare?a=one&b=two&step={}&node=accounts-0&key=acc-alice", rows[1].step));
+    assert!(later.contains("It knows different things of 1 key") && later.contains("differs</td>"));
+    let first_link = format!("step={first}&amp;node=accounts-0&amp;key=acc-alice#first");
+    assert!(later.contains(&first_link), "the way back, wherever one is");
+    assert!(later.contains(&format!("step={}&amp;node=accounts-0&amp;key=acc-alice#state", rows[1].step + 1)));
+    let of_the_bus = page(&mut site, "/compare?a=one&b=two&node=bus&key=");
+    assert!(
+        of_the_bus.contains("It knows the state of no key, in either run.") && !of_the_bus.contains("What was known")
+    );
+    assert_eq!(get(&mut site, "/compare?a=one&b=two&node=nobody").status, 400);
+    assert_eq!(get(&mut site, "/compare?a=one&b=two&step=soon").status, 400);
+    assert_eq!(page(&mut site, "/compare?a=one&b=two&step=18446744073709551615").matches("id=\"state\"").count(), 1);
 }
 
 #[test]

@@ -55,6 +55,7 @@ use crate::port::StorePort;
 
 pub use accept::tcp;
 pub use config::{ServerConfig, Tokens};
+pub use http::RECOVERING;
 pub use outbox::weight_of;
 pub use shutdown::{Shutdown, Trigger};
 

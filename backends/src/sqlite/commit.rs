@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, btree_map::Entry};
 
 use dacapo_core::{
-    CorrelationId, Event, EventId, Key, Position, ServiceName, Version, digest,
+    Event, EventId, Key, Position, ServiceName, Version, digest,
     store::{Commit, Completion, Ended, LaneChange, ServiceRecord, StoreError},
 };
 use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql, Transaction, TransactionBehavior};
 
 use super::{
-    Db, Snapshot, chain, error,
+    Db, Snapshot, chain, correlation, error,
     look_up::encode_produced,
     row::{self, Names, decode_by_type, encode_by_type},
     seal::{self, CompletionSeal},
@@ -100,6 +100,7 @@ impl Writer<'_> {
         let mut next_key = self.next_key()?;
         let mut keys = BTreeMap::new();
         let mut correlations = BTreeMap::new();
+        let mut begun = 0;
         for event in &commit.events {
             end = end.next();
             if event.position != end {
@@ -111,7 +112,7 @@ impl Writer<'_> {
             };
             let correlation = match correlations.entry(&event.correlation) {
                 Entry::Occupied(entry) => entry.into_mut(),
-                Entry::Vacant(entry) => entry.insert(self.correlation(&event.correlation)?),
+                Entry::Vacant(entry) => entry.insert(correlation::of(self.connection, event, &mut begun)?),
             };
             hash = chain::follow(&hash, event);
             self.append_event(event, key, *correlation, &hash)?;
@@ -119,7 +120,7 @@ impl Writer<'_> {
         for (name, key) in keys {
             self.put_key(name, &key)?;
         }
-        Ok(())
+        correlation::count(self.connection, begun)
     }
 
     fn append_event(
@@ -171,22 +172,6 @@ impl Writer<'_> {
             None => key.by_type.push((event_type, next)),
         }
         Ok(())
-    }
-
-    /// The number of a correlation, a new one if this is its first event.
-    fn correlation(&self, correlation: &CorrelationId) -> Result<i64, StoreError> {
-        let number: Option<i64> = self
-            .connection
-            .prepare_cached("SELECT id FROM correlations WHERE correlation = ?1")
-            .and_then(|mut statement| statement.query_row([correlation.as_str()], |row| row.get(0)).optional())
-            .map_err(error::map)?;
-        if let Some(number) = number {
-            return Ok(number);
-        }
-        self.connection
-            .prepare_cached("INSERT INTO correlations (correlation) VALUES (?1)")
-            .and_then(|mut statement| statement.insert([correlation.as_str()]))
-            .map_err(error::map)
     }
 
     /// The number that the next new key takes; keys are never removed.

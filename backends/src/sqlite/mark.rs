@@ -63,11 +63,11 @@ impl Mark {
         Ok(Begun { mark: self, taken })
     }
 
-    /// Nothing is expected of the log any more.
+    /// Nothing is expected of the log any more. A mark that says nothing is written again, for that may be in the system's
+    /// cache alone, after a sync that failed.
     pub(super) fn clear(&self) -> Result<(), StoreError> {
-        match self.taken() {
+        match self.files.read(&self.path) {
             Ok(None) => Ok(()),
-            // What cannot be read is written over.
             Ok(Some(_)) | Err(_) => self.write(&[0; LENGTH]),
         }
     }

@@ -28,6 +28,7 @@ mod backup;
 mod chain;
 mod checkpoint;
 mod commit;
+mod correlation;
 mod error;
 mod files;
 mod log;

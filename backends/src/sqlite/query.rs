@@ -1,13 +1,13 @@
 //! Questions from outside: the condition that leaves least leads, the others are looked at on the way.
 
 use dacapo_core::{
-    CorrelationId, EventId, Position,
+    EventId, Position,
     store::{Answer, Query, StoreError},
 };
 use rusqlite::OptionalExtension;
 
 use super::{
-    Snapshot, error,
+    Snapshot, correlation, error,
     scan::{Order, Scan, TAKEN, int},
 };
 use crate::page::{Room, page_limit};
@@ -50,18 +50,10 @@ impl Snapshot<'_> {
         } else if let Some(causation) = &query.causation {
             self.correlation_of(causation)?.map(|number| Scan::correlation(number, order))
         } else if let Some(correlation) = &query.correlation {
-            self.correlation_number(correlation)?.map(|number| Scan::correlation(number, order))
+            correlation::find(self.connection, correlation)?.map(|number| Scan::correlation(number, order))
         } else {
             Some(Scan::log(order))
         })
-    }
-
-    /// The number of a correlation; none if it has no event.
-    fn correlation_number(&self, correlation: &CorrelationId) -> Result<Option<i64>, StoreError> {
-        self.connection
-            .prepare_cached("SELECT id FROM correlations WHERE correlation = ?1")
-            .and_then(|mut statement| statement.query_row([correlation.as_str()], |row| row.get(0)).optional())
-            .map_err(error::map)
     }
 
     /// The number of an event's correlation; none if there is no such event.
@@ -82,7 +74,7 @@ impl Snapshot<'_> {
             scan = scan.and("events.key = ?", number);
         }
         if let Some(correlation) = &query.correlation {
-            let Some(number) = self.correlation_number(correlation)? else { return Ok(None) };
+            let Some(number) = correlation::find(self.connection, correlation)? else { return Ok(None) };
             scan = scan.and("events.correlation = ?", number);
         }
         if let Some(causation) = &query.causation {

@@ -99,11 +99,16 @@ impl Snapshot<'_> {
         let mut statement = self
             .connection
             .prepare_cached(
-                "SELECT events.id, type, keys.key, events.version, correlations.correlation, causation, source, time,
-                     data, events.checksum, attributes
+                "SELECT events.id, type, keys.key, events.version,
+                     CASE
+                         WHEN events.correlation = -position THEN events.id
+                         WHEN events.correlation < 0
+                             THEN (SELECT begun.id FROM events AS begun WHERE begun.position = -events.correlation)
+                         ELSE (SELECT correlation FROM correlations WHERE correlations.id = events.correlation)
+                     END,
+                     causation, source, time, data, events.checksum, attributes
                  FROM events
                  JOIN keys ON keys.id = events.key
-                 JOIN correlations ON correlations.id = events.correlation
                  WHERE position = ?1",
             )
             .map_err(error::map)?;

@@ -134,6 +134,22 @@ const MIGRATIONS: &[&str] = &[
     -- What else a publisher says of an event (traceparent and the like), as JSON; none for most.
     ALTER TABLE events ADD COLUMN attributes TEXT;
     ",
+    "
+    -- A correlation that bears the id of the event which began it has no row in `correlations`, whose index costs an append
+    -- a page: its number is that event's position, negative. So many there are.
+    ALTER TABLE meta ADD COLUMN begun INTEGER NOT NULL DEFAULT 0;
+    DROP VIEW log;
+    CREATE VIEW log AS
+        SELECT events.position, events.id, types.name AS type, keys.key, events.version,
+            coalesce(correlations.correlation, begun.id) AS correlation, events.causation,
+            sources.name AS source, strftime('%FT%TZ', events.time / 1000000, 'unixepoch') AS time, events.data
+        FROM events
+        JOIN keys ON keys.id = events.key
+        LEFT JOIN correlations ON correlations.id = events.correlation
+        LEFT JOIN events AS begun ON begun.position = -events.correlation
+        JOIN names AS types ON types.id = events.type
+        JOIN names AS sources ON sources.id = events.source;
+    ",
 ];
 
 /// The step with which an event has all that the chain is computed from, and with which it begins where there is none yet;

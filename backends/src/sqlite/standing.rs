@@ -40,7 +40,7 @@ fn standing(snapshot: &mut Snapshot<'_>) -> Result<Standing, StoreError> {
         term: snapshot.current_term()?,
         end: snapshot.end()?,
         keys: snapshot.numbered("SELECT coalesce(max(id), 0) FROM keys")?,
-        correlations: snapshot.numbered("SELECT coalesce(max(id), 0) FROM correlations")?,
+        correlations: snapshot.numbered("SELECT begun + (SELECT coalesce(max(id), 0) FROM correlations) FROM meta")?,
         types: snapshot.all_types()?,
         services: recover::services(snapshot.connection)?,
         lanes: recover::lanes(snapshot.connection)?,
@@ -48,7 +48,7 @@ fn standing(snapshot: &mut Snapshot<'_>) -> Result<Standing, StoreError> {
 }
 
 impl Snapshot<'_> {
-    /// Keys and correlations are numbered 1, 2, 3, …, and none ever goes.
+    /// Keys, and the correlations that have rows, are numbered 1, 2, 3, …, and none ever goes.
     fn numbered(&self, sql: &str) -> Result<u64, StoreError> {
         self.connection
             .prepare_cached(sql)

@@ -212,3 +212,46 @@ fn a_log_that_is_whole_is_taken_and_so_is_one_that_is_gone_after_its_checkpoint(
     let mut store = SqliteStore::open(&dead.path).unwrap();
     assert!(length(&mut store) > 3, "all of it is in the file");
 }
+
+#[test]
+fn a_correlation_that_bears_the_id_of_its_first_event_is_found_like_any_other() {
+    let directory = std::env::temp_dir().join(format!("dacapo-{}-begun", std::process::id()));
+    drop(std::fs::remove_dir_all(&directory));
+    std::fs::create_dir_all(&directory).unwrap();
+    let mut store = SqliteStore::open(directory.join("bank.db")).unwrap();
+    let term = store.recover().unwrap().term;
+    // (id, correlation): begun by its id, joined in the same commit and in a later one; a name that is given; an id that
+    // has been such a name before; an id that belongs elsewhere, and becomes a name later.
+    let commits = [
+        &[("a", "a"), ("b", "a"), ("c", "given")][..],
+        &[("d", "a"), ("given", "given"), ("e", "e")],
+        &[("f", "b"), ("g", "b"), ("h", "e")],
+    ];
+    let mut position = 0;
+    let mut all = Vec::new();
+    for events in commits {
+        let mut whole = Commit { sequence: 1, term, ..Commit::default() };
+        for (id, correlation) in events {
+            position += 1;
+            let template = commit(term, position, "x").events.remove(0);
+            let (id, correlation) = (EventId::of(*id), CorrelationId::of(*correlation));
+            whole.events.push(Arc::new(Event { id, correlation, ..(*template).clone() }));
+        }
+        store.commit(&whole).unwrap();
+        all.extend(whole.events);
+    }
+    assert_eq!(store.query(&Query::default()).unwrap().events, all);
+    for (correlation, ids) in
+        [("a", &["a", "b", "d"][..]), ("given", &["c", "given"]), ("e", &["e", "h"]), ("b", &["f", "g"]), ("c", &[])]
+    {
+        let query = Query { correlation: Some(CorrelationId::of(correlation)), ..Query::default() };
+        let found = store.query(&query).unwrap().events;
+        let found: Vec<_> = found.iter().map(|event| event.id.as_str()).collect();
+        assert_eq!(found, ids, "{correlation}");
+    }
+    store.check().unwrap();
+    let mut reader = super::SqliteReader::open_read_only(directory.join("bank.db")).unwrap();
+    assert_eq!(reader.standing().unwrap().correlations, 4);
+    drop((store, reader));
+    std::fs::remove_dir_all(directory).unwrap();
+}

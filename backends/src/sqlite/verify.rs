@@ -18,6 +18,7 @@ impl Db {
             snapshot.current_term()?;
             snapshot.verify_events()?;
             snapshot.verify_keys()?;
+            snapshot.verify_correlations()?;
             snapshot.verify_names()?;
             snapshot.verify_completions()?;
             recover::services(snapshot.connection)?;
@@ -74,6 +75,24 @@ impl Snapshot<'_> {
             }
         }
         Ok(())
+    }
+
+    /// As many bear the id of the event that began them as were counted.
+    fn verify_correlations(&mut self) -> Result<(), StoreError> {
+        let (counted, there): (i64, i64) = self
+            .connection
+            .query_row(
+                "SELECT begun, (SELECT count(*) FROM events WHERE correlation = -position) FROM meta",
+                [],
+                |row| row.try_into(),
+            )
+            .map_err(error::map)?;
+        if counted == there {
+            return Ok(());
+        }
+        Err(StoreError::Damaged(format!(
+            "{there} correlations bear the id of their first event, and {counted} were counted"
+        )))
     }
 
     fn verify_names(&mut self) -> Result<(), StoreError> {

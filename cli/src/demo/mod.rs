@@ -59,7 +59,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Res
     let store = production::open(&arguments.db, false)?;
     logging::start();
     let interrupt = Interrupt::listen()?;
-    let runtime = production::runtime()?;
+    let runtime = production::shared_runtime()?;
     // The bus's and the services' own tasks stay on this thread; connections use the others.
     LocalSet::new().block_on(&runtime, async {
         let listener = production::listen(arguments.listen).await?;

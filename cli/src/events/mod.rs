@@ -1,6 +1,6 @@
-//! `dacapo events`: looks into a store, whether a bus runs on it or not, or asks a running bus.
+//! `dacapo events`: looks into a store, whether a bus runs on it or not, or into a recorded run, or asks a running bus.
 //!
-//! Both are asked the same [`Query`], page by page with a cursor; following is asking again after the last position, so
+//! All are asked the same [`Query`], page by page with a cursor; following is asking again after the last position, so
 //! nothing is missed and nothing comes twice.
 
 mod source;
@@ -8,12 +8,7 @@ mod source;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use dacapo_core::{Event, EventId, Position, store::Query};
-use dacapo_reporting::{
-    calendar,
-    filter::{Fared, Filter},
-    graph::Graph,
-    tree,
-};
+use dacapo_reporting::{calendar, filter::Filter, graph::Graph, tree};
 use source::Source;
 
 use crate::{
@@ -31,19 +26,13 @@ const DATA_CHARS_MAX: usize = 100;
 /// Queries.
 pub(crate) fn run(terminal: &Terminal, arguments: &EventsArguments) -> anyhow::Result<Exit> {
     let filter = Filter::parse(&arguments.filter).map_err(|error| Usage::error(error.to_string()))?;
-    if filter.needs_fared() {
-        return Err(Usage::error("status: and service: are answered by the viewer: dacapo view DB"));
-    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(show(terminal, arguments, filter))
 }
 
-async fn show(terminal: &Terminal, arguments: &EventsArguments, mut filter: Filter) -> anyhow::Result<Exit> {
+async fn show(terminal: &Terminal, arguments: &EventsArguments, filter: Filter) -> anyhow::Result<Exit> {
     let mut source = Source::of(arguments)?;
-    if filter.needs_first() {
-        let first = source.ask(&Query { limit: 1, ..Query::default() }).await?;
-        filter.resolve(first.events.first().map(|event| event.time).unwrap_or_default());
-    }
+    let filter = source.ready(filter).await?;
     let query = filter.query(None).map_err(|error| Usage::error(error.to_string()))?;
     let (events, read_at) = match arguments.limit {
         Some(limit) => newest(&mut source, &filter, &query, limit as usize).await?,
@@ -86,8 +75,8 @@ async fn stream(
     let interrupt = if follow { Some(Interrupt::listen()?) } else { None };
     let mut shown = 0;
     loop {
-        let page = source.ask(&query).await?;
-        for event in page.events.iter().filter(|event| wanted(filter, event)) {
+        let page = source.wanted(&query, filter).await?;
+        for event in &page.events {
             one(terminal, event);
             shown += 1;
         }
@@ -107,11 +96,6 @@ async fn stream(
             }
         }
     }
-}
-
-/// Whether the filter wants the event. How services fared is the viewer's to tell, and was refused before.
-fn wanted(filter: &Filter, event: &Event) -> bool {
-    filter.matches(event, &Fared::default())
 }
 
 /// What caused what among the events; a cause that the filter hides, but that the log has, makes no orphan.
@@ -134,8 +118,8 @@ async fn all(source: &mut Source, filter: &Filter, query: &Query) -> anyhow::Res
     let mut query = query.clone();
     let mut found = Vec::new();
     loop {
-        let page = source.ask(&query).await?;
-        found.extend(page.events.into_iter().filter(|event| wanted(filter, event)));
+        let page = source.wanted(&query, filter).await?;
+        found.extend(page.events);
         match page.next {
             Some(next) => query.cursor = Some(next),
             None => return Ok((found, page.read_at)),
@@ -154,9 +138,9 @@ async fn newest(
     let mut found = Vec::new();
     let mut read_at = None;
     loop {
-        let page = source.ask(&query).await?;
+        let page = source.wanted(&query, filter).await?;
         let read_at = *read_at.get_or_insert(page.read_at);
-        found.extend(page.events.into_iter().filter(|event| wanted(filter, event)));
+        found.extend(page.events);
         match page.next {
             Some(next) if found.len() < limit => query.cursor = Some(next),
             _ => {

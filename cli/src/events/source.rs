@@ -1,12 +1,16 @@
-//! Where events are read from: a store's file, or a bus's `GET /v1/events`.
+//! Where events are read from: a store's file, the log of a recorded run, or a bus's `GET /v1/events`.
 
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use dacapo_backends::SqliteReader;
 use dacapo_core::{
     CorrelationId, Event, EventId, Key, Position, Source as EventSource,
-    store::{Query, Reader as _, StoreError},
+    store::{Query, StoreError},
+};
+use dacapo_reporting::{
+    filter::{Fared, Filter},
+    log::Log,
+    run::Run,
 };
 use serde::Deserialize;
 
@@ -26,8 +30,8 @@ pub(crate) struct Page {
 
 /// Where events are read from.
 pub(crate) enum Source {
-    /// A store's file, on a connection that cannot write.
-    Store(Box<SqliteReader>),
+    /// A store's file, on a connection that cannot write; if it is a recorded run's, its trace tells the rest.
+    Store(Box<Log>),
     /// A running bus.
     Bus(Bus),
 }
@@ -39,18 +43,51 @@ impl Source {
             return Ok(Self::Bus(Bus::of(url, &arguments.client)?));
         }
         let path = arguments.db.as_deref().context("clap demands --db or --bus")?;
-        let reader = SqliteReader::open_read_only(path).map_err(|error| match error {
+        let log = if Run::is_at(path) {
+            Log::of_run(&Run::open(path).map_err(|error| Usage::error(error.to_string()))?)
+        } else {
+            Log::open(path)
+        };
+        let log = log.map_err(|error| match error {
             StoreError::NotAStore(sentence) => Usage::error(sentence),
             error => anyhow::Error::new(error),
         })?;
-        Ok(Self::Store(Box::new(reader)))
+        Ok(Self::Store(Box::new(log)))
+    }
+
+    /// The filter with its times resolved, if this source knows what it asks for.
+    pub(crate) async fn ready(&mut self, mut filter: Filter) -> anyhow::Result<Filter> {
+        match self {
+            Self::Store(log) => return log.ready(&filter).map_err(|error| Usage::error(error.to_string())),
+            Self::Bus(_) if filter.needs_fared() => {
+                return Err(Usage::error(
+                    "a bus does not tell how services fared with events; read its store for status: and service:, with --db FILE",
+                ));
+            }
+            Self::Bus(_) => {}
+        }
+        if filter.needs_first() {
+            let first = self.ask(&Query { limit: 1, ..Query::default() }).await?;
+            filter.resolve(first.events.first().map(|event| event.time).unwrap_or_default());
+        }
+        Ok(filter)
+    }
+
+    /// Asks for one page, and keeps of it what the filter wants; it must be ready.
+    pub(crate) async fn wanted(&mut self, query: &Query, filter: &Filter) -> anyhow::Result<Page> {
+        let mut page = self.ask(query).await?;
+        match self {
+            Self::Store(log) => page.events = log.wanted(filter, page.events)?,
+            Self::Bus(_) => page.events.retain(|event| filter.matches(event, &Fared::default())),
+        }
+        Ok(page)
     }
 
     /// Asks for one page.
     pub(crate) async fn ask(&mut self, query: &Query) -> anyhow::Result<Page> {
         match self {
-            Self::Store(reader) => {
-                let answer = reader.query(query)?;
+            Self::Store(log) => {
+                let answer = log.ask(query)?;
                 Ok(Page { events: answer.events, next: answer.next, read_at: answer.read_at })
             }
             Self::Bus(bus) => bus.ask("GET", &path_of(query), String::new()).await,

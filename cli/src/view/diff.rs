@@ -1,6 +1,6 @@
 //! `dacapo diff`: where two recorded runs part.
 
-use dacapo_reporting::{page::runs::divergence, run::Run};
+use dacapo_reporting::run::{Run, divergence};
 use dacapo_sim::narrate;
 
 use super::export::found;

@@ -26,7 +26,7 @@ use crate::{
     terminal::Terminal,
 };
 
-/// Events that a file of a store holds at most; a filter makes it fewer.
+/// Events that a file of a log holds at most; a filter makes it fewer.
 const EVENTS_MAX: usize = 20_000;
 /// Events that are asked for at once.
 const PAGE: usize = 1_000;
@@ -60,12 +60,14 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ExportArguments) -> anyhow::R
     let format = Format::of(&arguments.output)?;
     let path = found(&arguments.what)?;
     let text = if Run::is_at(&path) {
-        if !arguments.filter.is_empty() {
-            return Err(Usage::error("a filter selects events of a store; a run is exported whole"));
+        let run = Run::open(&path).map_err(|error| Usage::error(error.to_string()))?;
+        if arguments.filter.is_empty() {
+            of_run(&run, arguments, format)?
+        } else {
+            of_log(Log::of_run(&run)?, arguments, format)?
         }
-        of_run(&Run::open(&path).map_err(|error| Usage::error(error.to_string()))?, arguments, format)?
     } else {
-        of_store(&path, arguments, format)?
+        of_log(Log::open(&path).map_err(|error| Usage::error(error.to_string()))?, arguments, format)?
     };
     fs::write(&arguments.output, &text).with_context(|| format!("cannot write {}", arguments.output.display()))?;
     let file = arguments.output.display().to_string();
@@ -96,7 +98,7 @@ fn of_run(run: &Run, arguments: &ExportArguments, format: Format) -> anyhow::Res
         Format::JsonLines => lines::records(run),
         Format::Dot => {
             let steps: Vec<u64> = run.manifest.violation.iter().flat_map(|violation| violation.steps.clone()).collect();
-            let mut log = Log::open(&run.log())?;
+            let mut log = Log::of_run(run)?;
             let mut events: Vec<Arc<Event>> = Vec::new();
             for position in Knew::positions_of(&run.records, &steps) {
                 if let Some(event) = log.at(position)? {
@@ -111,8 +113,8 @@ fn of_run(run: &Run, arguments: &ExportArguments, format: Format) -> anyhow::Res
     })
 }
 
-fn of_store(path: &Path, arguments: &ExportArguments, format: Format) -> anyhow::Result<String> {
-    let mut log = Log::open(path).map_err(|error| Usage::error(error.to_string()))?;
+/// Of a store, or of a run's log, the events that the filter wants.
+fn of_log(mut log: Log, arguments: &ExportArguments, format: Format) -> anyhow::Result<String> {
     let filter = Filter::parse(&arguments.filter).map_err(|error| Usage::error(error.to_string()))?;
     let mut events: Vec<Arc<Event>> = Vec::new();
     let mut anchor = Anchor::Oldest;

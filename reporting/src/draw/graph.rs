@@ -31,8 +31,6 @@ pub struct Picture<'a> {
     pub cast: &'a Cast,
     /// How services fared.
     pub fares: &'a Fares,
-    /// How often completions met a conflict, as far as a trace tells.
-    pub conflicts: &'a BTreeMap<Position, u64>,
     /// The address of an event's page.
     pub event: &'a dyn Fn(&Node) -> Option<String>,
     /// The address at which a fold is open.
@@ -145,8 +143,9 @@ fn subtitle(node: &Node) -> String {
 fn badges(picture: &Picture<'_>, node: &Node) -> Vec<Badge> {
     let mut badges: Vec<Badge> =
         node.problems.iter().map(|problem| Badge { class: "bad", text: problem.name().to_owned() }).collect();
-    if let Some(number) = picture.conflicts.get(&node.event.position) {
-        badges.push(Badge { class: "warn", text: format!("conflict ×{number}") });
+    let conflicts = picture.fares.conflicts(node.event.position);
+    if conflicts > 0 {
+        badges.push(Badge { class: "warn", text: format!("conflict ×{conflicts}") });
     }
     for handling in picture.fares.of(node.event.position) {
         let (class, text) = match &handling.state {

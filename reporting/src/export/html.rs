@@ -4,8 +4,6 @@
 //! the script when somebody scrolls there. Without a script the one window, the story, what was known, and the causes of
 //! the events in question are there to read.
 
-use std::collections::BTreeMap;
-
 use dacapo_core::{narrate, store::StoreError};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -21,7 +19,7 @@ use crate::{
         frame::{SCRIPT, STYLE, brand, buttons, meta, notice},
         parts, run as pages,
     },
-    run::{Knew, Rows, Run, conflicts},
+    run::{Knew, Rows, Run},
     tree,
     words::{count, grouped},
 };
@@ -101,7 +99,6 @@ pub fn events(graph: &Graph, cast: &Cast, fares: &Fares, title: &str) -> String 
         folded: &folded,
         cast,
         fares,
-        conflicts: &BTreeMap::new(),
         event: &|node| Some(format!("#e{}", node.event.position)),
         open: &|_| None,
         selected: None,
@@ -192,7 +189,7 @@ fn diagram(run: &Run) -> Markup {
 /// The correlations of the events that the violation is about, with the first of them that is the newest.
 fn graphs(run: &Run) -> Result<Vec<Markup>, StoreError> {
     let Some(violation) = &run.manifest.violation else { return Ok(Vec::new()) };
-    let mut log = Log::open(&run.log())?;
+    let mut log = Log::of_run(run)?;
     let standing = log.standing()?;
     let steps: Vec<u64> = violation.steps.iter().copied().chain([violation.step]).collect();
     let mut correlations = Vec::new();
@@ -205,7 +202,6 @@ fn graphs(run: &Run) -> Result<Vec<Markup>, StoreError> {
             correlations.push(event.correlation.clone());
         }
     }
-    let conflicts = conflicts(&run.records);
     let mut drawn = Vec::new();
     for correlation in correlations {
         let events = log.correlation(&correlation)?.events;
@@ -218,7 +214,6 @@ fn graphs(run: &Run) -> Result<Vec<Markup>, StoreError> {
             folded: &folded,
             cast: &cast,
             fares: &fares,
-            conflicts: &conflicts,
             event: &|_| None,
             open: &|_| None,
             selected: graph

@@ -47,16 +47,7 @@ fn dressed(svg: &str) -> String {
 /// The causation graph of some events, folded as on its page.
 pub fn graph(graph: &Graph, cast: &Cast, fares: &Fares) -> String {
     let folded = graph.fold(&Folding::default());
-    let picture = Picture {
-        graph,
-        folded: &folded,
-        cast,
-        fares,
-        conflicts: &std::collections::BTreeMap::new(),
-        event: &|_| None,
-        open: &|_| None,
-        selected: None,
-    };
+    let picture = Picture { graph, folded: &folded, cast, fares, event: &|_| None, open: &|_| None, selected: None };
     dressed(&draw::graph::draw(&picture).into_string())
 }
 

@@ -25,7 +25,8 @@ Filter:
   type:Transfer*     the event's type             cause:9c1b   what this event caused
   source:accounts    who published it             id:9c1b      this event
   service:accounts   what a service has handled   pence>1000   a field of the payload: = != > >= < <=
-  status:parked      how services fared with it: completed, redelivered, skipped, parked, pending
+  status:parked      how services fared with it: completed, redelivered, skipped, parked, pending;
+                     of a recorded run also conflict: a completion or publication of it met one
   after:, before:    a position (120), a time since the log's first event (12.5s), or a date (2026-11-21,
                      2026-11-21T08:15:00Z); after a position or at a time, before either
   -term negates, a,b is or, a space is and, * stands for anything, \"free text\" looks into the payload";
@@ -119,11 +120,15 @@ pub enum Status {
     Parked,
     /// It takes the event and has not ended it.
     Pending,
+    /// What it depends on had changed: a completion of it was answered with a conflict, or it was published in vain before it
+    /// entered the log. Only a trace can tell.
+    Conflict,
 }
 
 impl Status {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Completed, Self::Redelivered, Self::Skipped, Self::Parked, Self::Pending];
+    pub const ALL: [Self; 6] =
+        [Self::Completed, Self::Redelivered, Self::Skipped, Self::Parked, Self::Pending, Self::Conflict];
 
     /// As it is written.
     pub const fn name(self) -> &'static str {
@@ -133,6 +138,7 @@ impl Status {
             Self::Skipped => "skipped",
             Self::Parked => "parked",
             Self::Pending => "pending",
+            Self::Conflict => "conflict",
         }
     }
 }
@@ -218,8 +224,14 @@ pub enum NoFilter {
     )]
     Bound(String),
     /// No status.
-    #[error("{0:?} is no status; there are completed, redelivered, skipped, parked and pending")]
+    #[error("{0:?} is no status; there are completed, redelivered, skipped, parked, pending and conflict")]
     Status(String),
+    /// Conflicts, of a log without a trace.
+    #[error(
+        "a store does not know what met a conflict, since a conflict leaves nothing in the log; ask the log of a recorded run, \
+         such as dacapo replay SEED --view shows"
+    )]
+    Conflict,
     /// Larger or smaller than something that is no number.
     #[error("{0:?} compares with something that is no number; write something like pence>1000")]
     Number(String),
@@ -246,6 +258,12 @@ impl Filter {
     /// Whether it asks how services fared, which only a store can tell.
     pub fn needs_fared(&self) -> bool {
         self.terms.iter().any(|term| matches!(term.what, What::Status(_) | What::Service(_)))
+    }
+
+    /// Whether it asks what only a trace can tell.
+    pub fn needs_trace(&self) -> bool {
+        let conflict = |what: &What| matches!(what, What::Status(statuses) if statuses.contains(&Status::Conflict));
+        self.terms.iter().any(|term| conflict(&term.what))
     }
 
     /// Turns times since the log's first event into times.

@@ -68,6 +68,7 @@ fn how_services_fared_is_asked_for_where_it_matters() {
     assert!(asks("status:redelivered,parked service:acc*"));
     assert!(!asks("status:parked") && asks("-service:users"));
     assert!(filter("status:parked").needs_fared() && !filter("parked").needs_fared());
+    assert!(filter("-status:parked,conflict").needs_trace() && !filter("status:parked conflict").needs_trace());
 }
 
 #[test]
@@ -148,7 +149,7 @@ fn terms() -> impl Strategy<Value = Term> {
     let what = prop_oneof![
         (0..6_usize, vec(text(), 1..4)).prop_map(|(field, values)| What::Field(Field::ALL[field], values)),
         vec(text(), 1..3).prop_map(What::Service),
-        vec(0..5_usize, 1..4).prop_map(|all| What::Status(all.into_iter().map(|one| Status::ALL[one]).collect())),
+        vec(0..6_usize, 1..4).prop_map(|all| What::Status(all.into_iter().map(|one| Status::ALL[one]).collect())),
         bounds().prop_map(What::After),
         bounds().prop_map(What::Before),
         payloads(),

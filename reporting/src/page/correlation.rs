@@ -20,7 +20,7 @@ use crate::{
     filter::Filter,
     graph::{Folding, Graph, Node},
     log::LogError,
-    run, tree,
+    tree,
     words::{count, encoded, grouped, span},
 };
 
@@ -107,14 +107,15 @@ pub fn selected(desk: &mut Desk<'_>, selection: &Selection, ask: &Ask, above: &M
     let standing = desk.standing.clone();
     let fares = desk.log.fares(&selection.events, &standing)?;
     let mut wrong = None;
-    let filter = Filter::parse(&[text]).unwrap_or_else(|error| {
-        wrong = Some(error.to_string());
-        Filter::default()
-    });
-    let mut filter = filter;
-    if filter.needs_first() {
-        filter.resolve(desk.log.first()?);
-    }
+    let filter = Filter::parse(&[text]).map_err(LogError::Filter).and_then(|filter| desk.log.ready(&filter));
+    let filter = match filter {
+        Ok(filter) => filter,
+        Err(LogError::Filter(error)) => {
+            wrong = Some(error.to_string());
+            Filter::default()
+        }
+        Err(error) => return Err(error.into()),
+    };
     let events: Vec<Arc<Event>> =
         selection.events.iter().filter(|event| filter.matches(event, &fares.fared(event.position))).cloned().collect();
     let graph = graph_of(desk, &events)?;
@@ -265,7 +266,6 @@ pub fn picture(desk: &Desk<'_>, graph: &Graph, fares: &Fares, ask: &Ask, address
         folded: &folded,
         cast: &desk.cast,
         fares,
-        conflicts: &desk.run.as_ref().map(|run| run::conflicts(&run.records)).unwrap_or_default(),
         event: &|node| Some(desk.event(&node.event)),
         open: &|at| Some(address(&format!("{so_far}&open={at}"))),
         selected: ask.get("on").and_then(|text| text.parse().ok()).map(Position),

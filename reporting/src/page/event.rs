@@ -91,7 +91,7 @@ fn of(desk: &mut Desk<'_>, event: &Arc<Event>) -> Result<Markup, PageError> {
             @if let Some(next) = &next { a rel="next" href=(desk.event(next)) { (next.event_type) " @" (next.version) " →" } }
         }
         @if !fares.of(event.position).is_empty() {
-            section aria-labelledby="services" { h2 #services { "Services" } (handled(desk, event, fares.of(event.position))) }
+            section aria-labelledby="services" { h2 #services { "Services" (parts::conflicts(fares.conflicts(event.position))) } (handled(desk, event, fares.of(event.position))) }
         }
     };
     let body = html! { (body) (deliveries(desk, event)) };

@@ -47,7 +47,8 @@ pub fn page() -> Markup {
                         em { "what led to it" } " shows what the decision rested upon." }
                     li { "What came of one deposit? Open it, then " em { "Follow the money" } "." }
                     li { "Which instance handled a key at 12:31? Open the key: beside each event stands who handled it, and when." }
-                    li { "Where do two runs differ? " code { "/compare?a=…&b=…" } " shows the first record that is not the same." }
+                    li { "Where do two runs differ? " code { "/compare?a=…&b=…" } " shows the first record that is not the same, and what a node knew of a key in both from there on." }
+                    li { "What met a conflict? Filter " code { "status:conflict" } " in the log of a recorded run: a store by itself cannot know." }
                 }
             }
         },

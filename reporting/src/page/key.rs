@@ -77,7 +77,7 @@ pub fn show(desk: &mut Desk<'_>, name: &str, ask: &Ask) -> Result<Markup, PageEr
                 td.number.mono { (event.version) }
                 td.number.mono { (event.position) }
                 td.mono.nowrap { (parts::time(event.time)) }
-                td.nowrap { a.event href=(desk.event(event)) { (event.event_type) } }
+                td.nowrap { a.event href=(desk.event(event)) { (event.event_type) } (parts::conflicts(fares.conflicts(event.position))) }
                 @if let Some(balances) = &balances {
                     td.number.mono { @if let Some(change) = desk.declared.and_then(|declared| declared.change(event)) { (format!("{change:+}")) } }
                     @let balance = balances.get(&event.version).copied().unwrap_or_default();

@@ -4,6 +4,7 @@
 //! it is escaped by the template, and no address is made of it but through [`Desk::link`].
 
 pub mod closure;
+pub mod compare;
 pub mod correlation;
 pub mod event;
 pub mod events;

@@ -97,6 +97,12 @@ fn attention(desk: &Desk<'_>, survey: &Survey) -> Markup {
                     p { a href=(desk.table("status:redelivered")) { "Show them" } (of_window(survey)) }
                 }
             }
+            @if let Some(conflicts) = desk.log.conflicts().filter(|conflicts| !conflicts.is_empty()) {
+                div.card.warn {
+                    h3 { (count(conflicts.len() as u64, "event", "events")) " met a conflict" }
+                    p { a href=(desk.table("status:conflict")) { "Show them" } ": what they depended on had changed, so that they were decided again" }
+                }
+            }
             @if !survey.slow.is_empty() {
                 div.card {
                     h3 { "Slowest correlations" }

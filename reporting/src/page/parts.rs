@@ -55,6 +55,13 @@ pub fn fared(handlings: &[Handling]) -> Markup {
     }
 }
 
+/// How often an event met a conflict, if it did.
+pub fn conflicts(times: u64) -> Markup {
+    html! {
+        @if times > 0 { " " span.chip.warn title="what it depended on had changed" { "conflict ×" (times) } " " }
+    }
+}
+
 /// A state's class and words.
 pub fn chip(state: &State) -> (&'static str, String) {
     match state {
@@ -100,7 +107,7 @@ pub fn row(desk: &Desk<'_>, event: &Event, fares: &Fares, since: Option<WallTime
             td.nowrap { (key(desk, &event.key)) span.faint.mono { "@" (event.version) } }
             td.nowrap { (service(desk, event.source.as_str())) }
             td { (correlation(desk, &event.correlation)) }
-            td.chips { (fared(fares.of(event.position))) }
+            td.chips { (conflicts(fares.conflicts(event.position))) (fared(fares.of(event.position))) }
             td.data.mono { (clipped(event.data.as_str(), DATA_CHARS_MAX)) }
         }
     }

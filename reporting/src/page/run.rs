@@ -3,7 +3,11 @@
 use dacapo_core::{Key, NodeName};
 use maud::{Markup, html};
 
-use super::{PageError, moment, parts};
+use super::{
+    PageError,
+    moment::{self, Choice},
+    parts,
+};
 use crate::{
     ask::Ask,
     declared::Declared,
@@ -25,7 +29,7 @@ const CHANGES_MAX: usize = 40;
 pub fn body(run: &Run, declared: Option<&Declared>, ask: &Ask, base: Option<&str>) -> Result<Markup, PageError> {
     let quiet = ask.get("quiet").is_some();
     let mut rows = Rows::of(run, quiet);
-    let (key, node) = (chosen_key(ask)?, chosen_node(run, ask)?);
+    let (key, node) = (chosen_key(ask)?, chosen_node(&[run], ask)?);
     if let Some(key) = &key {
         rows.owned(&run.records, std::slice::from_ref(key));
     }
@@ -43,6 +47,15 @@ pub fn body(run: &Run, declared: Option<&Declared>, ask: &Ask, base: Option<&str
         .collect::<String>();
     let address = |step: u64| {
         format!("/run/{}?step={step}{}{chosen}#diagram", encoded(&run.id), if quiet { "&quiet=1" } else { "" })
+    };
+    let choice = Choice {
+        heading: &format!("At step {step}"),
+        action: &format!("/run/{}#moment", encoded(&run.id)),
+        kept: quiet.then(|| ("quiet", "1".to_owned())).into_iter().collect(),
+        runs: &[run],
+        step,
+        key: key.as_ref(),
+        node: node.as_ref(),
     };
     let row_step = |index: usize| rows.rows.get(index).map(|row| row.step);
     Ok(html! {
@@ -65,7 +78,7 @@ pub fn body(run: &Run, declared: Option<&Declared>, ask: &Ask, base: Option<&str
             div.picture.space data-zoom tabindex="0" aria-label="The diagram" { (diagram.head()) (diagram.window(from, to, Some(step))) }
             (legend())
         }
-        (moment::choice(run, step, quiet, key.as_ref(), node.as_ref()))
+        section aria-labelledby="moment" { (moment::choice(&choice)) }
         @if let Some(node) = &node { (moment::panel(&Moment::of(&run.records, &rows, node, step, declared))) }
         (knowledge(run, declared, step, key, &|key| base.map(|base| format!("{base}/key/{}", encoded(key)))))
         (faults(&run.manifest))
@@ -73,16 +86,17 @@ pub fn body(run: &Run, declared: Option<&Declared>, ask: &Ask, base: Option<&str
     })
 }
 
-fn chosen_key(ask: &Ask) -> Result<Option<Key>, PageError> {
+/// The key that an address names.
+pub(super) fn chosen_key(ask: &Ask) -> Result<Option<Key>, PageError> {
     let Some(name) = ask.get("key") else { return Ok(None) };
     Key::new(name.to_owned()).map(Some).map_err(|error| PageError::Asked(format!("{name:?} is no key: {error}")))
 }
 
-fn chosen_node(run: &Run, ask: &Ask) -> Result<Option<NodeName>, PageError> {
+/// The node that an address names; one of the runs must have it.
+pub(super) fn chosen_node(runs: &[&Run], ask: &Ask) -> Result<Option<NodeName>, PageError> {
     let Some(name) = ask.get("node") else { return Ok(None) };
-    let nodes = lanes(&run.records);
-    let found = nodes.into_iter().find(|node| node.as_str() == name);
-    found.map(Some).ok_or_else(|| PageError::Asked(format!("there is no node {name:?} in this run; choose another")))
+    let found = runs.iter().flat_map(|run| lanes(&run.records)).find(|node| node.as_str() == name);
+    found.map(Some).ok_or_else(|| PageError::Asked(format!("there is no node {name:?} here; choose another")))
 }
 
 /// What is said of a run before anything is shown of it.

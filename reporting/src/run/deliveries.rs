@@ -78,16 +78,3 @@ fn answer(found: &mut [Delivery], token: Token, step: u64, what: String) {
         delivery.answers.push((step, what));
     }
 }
-
-/// How often a completion of each event met a conflict.
-pub fn conflicts(records: &[Record]) -> BTreeMap<Position, u64> {
-    let mut found = BTreeMap::new();
-    for record in records {
-        if let What::FrameSent { frame: Frame::FromBus(frame), .. } = &record.what
-            && let FromBus::Conflict(conflict) = &**frame
-        {
-            *found.entry(conflict.position).or_default() += 1;
-        }
-    }
-    found
-}

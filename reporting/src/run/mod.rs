@@ -8,6 +8,8 @@
 //!
 //! Whoever carries out runs writes such directories ([`write()`]); nothing here knows who that is.
 
+mod beside;
+mod conflicts;
 mod deliveries;
 mod knew;
 mod messages;
@@ -28,7 +30,10 @@ use dacapo_core::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use deliveries::{Delivery, conflicts, deliveries};
+pub(crate) use beside::telling;
+pub use beside::{Beside, Side, divergence};
+pub use conflicts::conflicts;
+pub use deliveries::{Delivery, deliveries};
 pub use knew::{Knew, Known};
 pub use messages::{Fate, Message, messages};
 pub use moment::Moment;

@@ -121,6 +121,9 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
+/// What whoever asks is told while a bus recovers. Nothing has been done for them then, and they may ask again.
+pub const RECOVERING: &str = "the bus is recovering from its store";
+
 /// Lets a request in while the bus runs, and not while the process is stopped.
 async fn gate(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     shared.pause().await;
@@ -135,7 +138,7 @@ async fn gate(State(shared): State<Arc<Shared>>, request: Request, next: Next) -
 fn running(shared: &Shared) -> Result<(), HttpError> {
     match shared.phase() {
         Phase::Ready { .. } | Phase::Draining | Phase::Full => Ok(()),
-        Phase::Recovering => Err(HttpError::unavailable("the bus is recovering from its store")),
+        Phase::Recovering => Err(HttpError::unavailable(RECOVERING)),
         Phase::Closing | Phase::Dead => Err(HttpError::unavailable("the bus is shutting down")),
     }
 }
