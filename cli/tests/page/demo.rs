@@ -77,9 +77,9 @@ impl Demo {
 /// A port that is free and stays so while nobody listens there: whoever asks for any port, as the other demos do, is given
 /// one from further up.
 fn free_port() -> String {
+    static TAKEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let first = 12_000 + std::process::id() % 16_000;
     let mut candidates = (first..first + 4_000).map(|port| format!("127.0.0.1:{port}"));
-    static TAKEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let mut taken = TAKEN.lock().expect("no test panics here");
     let is_free = |address: &String| !taken.contains(address) && TcpListener::bind(address).is_ok();
     let free = candidates.find(is_free).expect("one of so many is free");
