@@ -3,19 +3,29 @@
 //! Three of them do what the services in Rust do, which a differential test holds them to. The fourth, nectar, is in Lua
 //! alone; it declares a source of money, since the bank pays back for points.
 
-use std::sync::Arc;
+mod told;
+
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use dacapo_core::{EventType, ServiceName};
 use dacapo_properties::{Operation, Property, Scenario, ServiceSpec, handlers, scenario::Draw};
 use dacapo_service::{
-    InstanceConfig, Machine,
-    lua::{LuaLimits, LuaMachine, LuaService, LuaSettings, Script, SentFrom},
+    InstanceConfig, Machine, Service as _,
+    lua::{LuaLimits, LuaMachine, LuaService, LuaSettings, Script, ScriptError, SentFrom},
 };
 
+use self::told::Told;
 use crate::{Bank, accounts, properties, transactions, users};
 
 /// The name of the service that counts points.
 pub const NECTAR: &str = "nectar";
+
+/// How the name of a scenario begins whose scripts are in a folder: `bank-lua:FOLDER`.
+pub const PREFIX: &str = "bank-lua:";
 
 const CHECK: &str = include_str!("../lua/lib/check.lua");
 const ACCOUNTS: &str = include_str!("../lua/accounts.lua");
@@ -23,20 +33,73 @@ const USERS: &str = include_str!("../lua/users.lua");
 const TRANSACTIONS: &str = include_str!("../lua/transactions.lua");
 const POINTS: &str = include_str!("../lua/nectar.lua");
 
+/// Instances of each service in a standard run.
+const INSTANCES: [(&str, usize); 4] = [(accounts::NAME, 3), (users::NAME, 2), (transactions::NAME, 2), (NECTAR, 2)];
+
 /// The bank in Lua.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct LuaBank {
-    with_nectar: bool,
+    name: &'static str,
+    scripts: Vec<(&'static str, usize, Script)>,
+    settings: LuaSettings,
+}
+
+impl LuaBank {
+    fn of(name: &'static str, scripts: Vec<(&'static str, usize, Script)>) -> Self {
+        let settings = LuaSettings { limits: LuaLimits::default(), compares: true, sent_from: SentFrom::default() };
+        Self { name, scripts, settings }
+    }
+
+    fn has_nectar(&self) -> bool {
+        self.scripts.iter().any(|(service, ..)| *service == NECTAR)
+    }
 }
 
 /// The bank in Lua, with points.
 pub fn bank() -> LuaBank {
-    LuaBank { with_nectar: true }
+    LuaBank::of("bank-lua", ours(&INSTANCES))
 }
 
 /// The three services that there are in Rust, too.
 pub fn bank_without_nectar() -> LuaBank {
-    LuaBank { with_nectar: false }
+    LuaBank::of("bank-lua-without-nectar", ours(&INSTANCES[..3]))
+}
+
+/// The bank with the scripts of a folder in place of ours: `accounts.lua`, `users.lua`, `transactions.lua` and, if it is
+/// there, `nectar.lua`. The customers and the promises are the same, so that whoever changes a script sees what it breaks.
+pub fn bank_in(folder: &Path) -> Result<LuaBank, ScriptError> {
+    let mut scripts = Vec::new();
+    for (service, instances) in INSTANCES {
+        let file = folder.join(format!("{service}.lua"));
+        if service == NECTAR && !file.exists() {
+            continue;
+        }
+        let script = Script::read(&file)?;
+        let loaded = LuaService::load(&script, &LuaSettings::default())?;
+        if loaded.name().as_str() != service {
+            let (file, name) = (script.file(), loaded.name());
+            return Err(ScriptError::Broken(format!("{file} registers as {name}, and the bank asks {service}")));
+        }
+        scripts.push((service, instances, script));
+    }
+    Ok(LuaBank::of(intern(&format!("{PREFIX}{}", folder.display())), scripts))
+}
+
+fn ours(services: &[(&'static str, usize)]) -> Vec<(&'static str, usize, Script)> {
+    let script = |service| script(service).expect("the bank has this script");
+    services.iter().map(|(service, instances)| (*service, *instances, script(service))).collect()
+}
+
+/// Names of scenarios live as long as the process, which sees few of them.
+fn intern(name: &str) -> &'static str {
+    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = names.get(name) {
+        return known;
+    }
+    let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
+    names.insert(name);
+    name
 }
 
 /// The script of a service.
@@ -51,19 +114,9 @@ pub fn script(service: &str) -> Option<Script> {
     Some(Script::of(file, text).with_module("lib.check", CHECK))
 }
 
-fn spec(service: &'static str, instances: usize) -> ServiceSpec {
-    let settings = LuaSettings { limits: LuaLimits::default(), compares: true, sent_from: SentFrom::default() };
-    let make = move |config: InstanceConfig| -> Box<dyn Machine> {
-        let script = script(service).expect("the bank has this script");
-        let service = LuaService::load(&script, &settings).expect("the bank's scripts load: a test says so");
-        Box::new(LuaMachine::new(service, config))
-    };
-    ServiceSpec { name: ServiceName::of(service), instances, make: Arc::new(make) }
-}
-
 impl Scenario for LuaBank {
     fn name(&self) -> &'static str {
-        if self.with_nectar { "bank-lua" } else { "bank-lua-without-nectar" }
+        self.name
     }
 
     fn describe(&self) -> &'static str {
@@ -71,11 +124,15 @@ impl Scenario for LuaBank {
     }
 
     fn services(&self) -> Vec<ServiceSpec> {
-        let mut all = vec![spec(accounts::NAME, 3), spec(users::NAME, 2), spec(transactions::NAME, 2)];
-        if self.with_nectar {
-            all.push(spec(NECTAR, 2));
-        }
-        all
+        let spec = |(service, instances, script): &(&'static str, usize, Script)| {
+            let (script, settings) = (script.clone(), self.settings.clone());
+            let make = move |config: InstanceConfig| -> Box<dyn Machine> {
+                let service = LuaService::load(&script, &settings).expect("a script that was loaded once loads again");
+                Box::new(LuaMachine::new(service, config))
+            };
+            ServiceSpec { name: ServiceName::of(*service), instances: *instances, make: Arc::new(make) }
+        };
+        self.scripts.iter().map(spec).collect()
     }
 
     fn workload(&self, draw: &mut dyn Draw, customers: u32, operations: usize, duration_us: u64) -> Vec<Operation> {
@@ -91,13 +148,17 @@ impl Scenario for LuaBank {
     }
 
     fn properties(&self) -> Vec<Box<dyn Property>> {
+        // Another run has sent what it has sent.
+        self.settings.sent_from.clear();
         let mut all = handlers::properties();
         for property in Bank.properties() {
-            if self.with_nectar && property.name() == properties::MoneyIsConserved::default().name() {
-                all.push(Box::new(properties::MoneyIsConserved::with_cashback()));
+            let is_conserved = property.name() == properties::MoneyIsConserved::default().name();
+            let promise: Box<dyn Property> = if self.has_nectar() && is_conserved {
+                Box::new(properties::MoneyIsConserved::with_cashback())
             } else {
-                all.push(property);
-            }
+                property
+            };
+            all.push(Box::new(Told { promise, sent_from: self.settings.sent_from.clone() }));
         }
         all
     }

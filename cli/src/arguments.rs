@@ -360,7 +360,7 @@ pub(crate) struct ServeArguments {
 /// `service`
 #[derive(Debug, Args)]
 pub(crate) struct ServiceArguments {
-    /// The script; docs/LUA.md is its manual
+    /// The script; docs/LUA.md is its manual. Or one of the bank's services in Rust: bank:users, bank:accounts, bank:transactions
     #[arg(value_name = "FILE.lua")]
     pub(crate) script: PathBuf,
     /// The bus

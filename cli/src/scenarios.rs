@@ -16,6 +16,10 @@ pub(crate) fn named(name: &str) -> anyhow::Result<Box<dyn Scenario>> {
         let scenario = LuaScenario::named(name).map_err(|error| Usage::error(error.to_string()))?;
         return Ok(Box::new(scenario));
     }
+    if let Some(folder) = name.strip_prefix(dacapo_bank::lua::PREFIX) {
+        let scenario = dacapo_bank::lua::bank_in(folder.as_ref()).map_err(|error| Usage::error(error.to_string()))?;
+        return Ok(Box::new(scenario));
+    }
     let mut known = Vec::new();
     for scenario in all() {
         if scenario.name() == name {
@@ -23,5 +27,9 @@ pub(crate) fn named(name: &str) -> anyhow::Result<Box<dyn Scenario>> {
         }
         known.push(scenario.name());
     }
-    Err(Usage::error(format!("there is no scenario {name:?}; there are: {}", known.join(", "))))
+    Err(Usage::error(format!(
+        "there is no scenario {name:?}; there are: {}, bank-lua:FOLDER for scripts of your own in the bank, and \
+         lua:FOLDER:WORKLOAD",
+        known.join(", ")
+    )))
 }

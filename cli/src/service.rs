@@ -3,6 +3,8 @@
 //! The bus going away ends nothing: the machine goes on trying. A script that is saved again takes its own place, on the
 //! same port, with its state made again from the log; one that does not load leaves the running one alone.
 
+mod rust;
+
 use std::{
     net::TcpListener,
     path::{Path, PathBuf},
@@ -47,6 +49,9 @@ struct Running {
 
 /// Runs the script.
 pub(crate) fn run(terminal: &Terminal, arguments: &ServiceArguments) -> anyhow::Result<Exit> {
+    if let Some(service) = arguments.script.to_str().and_then(|name| name.strip_prefix(rust::PREFIX)) {
+        return rust::run(terminal, arguments, service);
+    }
     let connector = arguments.client.connector(&arguments.bus)?;
     logging::start();
     let interrupt = Interrupt::listen()?;

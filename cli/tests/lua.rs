@@ -1,76 +1,14 @@
 //! `dacapo service`, `new` and `sim --services`, as somebody with a script uses them.
 
+#[path = "lua/process.rs"]
+mod process;
 mod support;
 
-use std::{
-    fs,
-    io::{Read as _, Write as _},
-    net::TcpStream,
-    path::Path,
-    thread,
-    time::Duration,
-};
+use std::{fs, path::Path, thread, time::Duration};
 
-use serde_json::{Value, json};
-use support::{Running, Scratch, code, run, stderr, stdout};
-
-struct Bus {
-    _running: Running,
-    url: String,
-}
-
-fn bus(directory: &Path) -> Bus {
-    let mut running = Running::start(directory, &["serve", "--db", "bus.db", "--listen", "127.0.0.1:0"]);
-    let url = running.line()["bus"].as_str().expect("says where").to_owned();
-    Bus { _running: running, url }
-}
-
-/// An instance, and where its routes are.
-struct Service {
-    running: Running,
-    http: String,
-}
-
-fn service(directory: &Path, bus: &Bus, script: &str, more: &[&str]) -> Service {
-    let arguments = [&["service", script, "--bus", &bus.url, "--listen", "127.0.0.1:0"], more].concat();
-    let mut running = Running::start(directory, &arguments);
-    let http =
-        running.line()["http"].as_str().expect("says where").strip_prefix("http://").expect("is a link").to_owned();
-    let service = Service { running, http };
-    service.until("GET", "/health_check", |status, _| status == 200);
-    service
-}
-
-impl Service {
-    fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
-        let Ok(mut stream) = TcpStream::connect(&self.http) else { return (0, Value::Null) };
-        let (host, length) = (&self.http, body.len());
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
-        )
-        .expect("can be sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("is answered");
-        let status = answer.get(9..12).and_then(|status| status.parse().ok()).unwrap_or_default();
-        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
-        (status, serde_json::from_str(body).unwrap_or(Value::Null))
-    }
-
-    /// Asks until it is so; others are at work meanwhile.
-    #[track_caller]
-    fn until(&self, method: &str, path: &str, is_so: impl Fn(u16, &Value) -> bool) -> Value {
-        let mut last = (0, Value::Null);
-        for _ in 0..400 {
-            last = self.ask(method, path, "");
-            if is_so(last.0, &last.1) {
-                return last.1;
-            }
-            thread::park_timeout(Duration::from_millis(25));
-        }
-        panic!("{method} {path} still says {last:?}");
-    }
-}
+use process::{bus, service};
+use serde_json::json;
+use support::{Scratch, code, run, stderr, stdout};
 
 /// Written from the table of the manual alone, with amounts that are floats.
 const PURSES: &str = r#"

@@ -1,11 +1,14 @@
 //! The bank's services in Lua beside those in Rust: the same customers, the same log of effects.
 
-use std::collections::BTreeMap;
+mod support;
+
+use std::{collections::BTreeMap, fs, path::Path};
 
 use dacapo_bank::lua;
 use dacapo_core::trace::What;
 use dacapo_properties::Scenario;
 use dacapo_sim::{Engine, Plan, Profile, RunOptions, recorder::Keep, run};
+use support::Scratch;
 
 /// What the log holds of each key, and how every operation was answered.
 #[derive(Debug, Default, PartialEq)]
@@ -91,4 +94,25 @@ fn points_are_earned_and_spent_by_those_who_pay() {
     }
     assert!(earned > 0 && spent > 0, "earned {earned}, spent {spent}");
     assert_eq!(spent, paid_back);
+}
+
+#[test]
+fn a_script_of_ones_own_in_the_bank_fails_with_its_line() {
+    let scratch = Scratch::new("lua-bank-own");
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bank/lua");
+    fs::create_dir_all(scratch.path().join("lib")).expect("can be made");
+    for file in ["accounts.lua", "users.lua", "transactions.lua", "lib/check.lua"] {
+        let right = fs::read_to_string(ours.join(file)).expect("is there");
+        let wrong =
+            right.replace("bus:send(\"ConfirmedDebit\", sender, false,", "bus:send(\"ConfirmedDebit\", sender, true,");
+        fs::write(scratch.path().join(file), wrong).expect("can be written");
+    }
+    let bank = lua::bank_in(scratch.path()).expect("the scripts load");
+    let options = RunOptions { engine: Engine::Event, ..RunOptions::default() };
+    let violation = (1..=200)
+        .find_map(|seed| run(&bank, &Plan::draw(&bank, seed, &Profile::swarm()), &options).expect("a plan").violation)
+        .expect("it is found within 200 seeds");
+    assert_eq!(violation.property, "no_overdraft");
+    assert!(violation.message.contains("; sent at accounts.lua:85"), "{}", violation.message);
+    assert!(lua::bank_in(&scratch.path().join("lib")).is_err(), "there are no services in it");
 }

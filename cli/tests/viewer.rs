@@ -84,7 +84,7 @@ fn a_person_finds_their_way_with_mouse_and_keys() {
         // Why was a transfer rejected? The filter box, the event, its payload.
         browser.go(&format!("{log}/overview")).await;
         browser.press("/").await;
-        assert_eq!(browser.eval("document.activeElement.id").await, json!("q"));
+        browser.until("document.activeElement.id === 'q'").await;
         for key in "type:Rejected*".chars() {
             browser.press(&key.to_string()).await;
         }
@@ -102,9 +102,10 @@ fn a_person_finds_their_way_with_mouse_and_keys() {
         follow(browser, ".actions a[href*='/correlation/']").await;
         assert_eq!(number(browser, ".node.selected").await, 1, "the event that one came from");
         browser.press("a").await;
-        assert!(number(browser, ".lighting .edge.lit").await > 0, "what led to it is lit");
+        // What led to it is lit.
+        browser.until("document.querySelector('.lighting .edge.lit')").await;
         browser.press("Escape").await;
-        assert_eq!(number(browser, ".lighting").await, 0);
+        browser.until("!document.querySelector('.lighting')").await;
         for (key, selector) in [("2", "svg.lanes"), ("3", "svg.timeline"), ("4", "#rows"), ("1", "svg.causation")] {
             browser.press(key).await;
             browser.loaded().await;
@@ -113,7 +114,7 @@ fn a_person_finds_their_way_with_mouse_and_keys() {
         let width = "document.querySelector('svg.causation').getBoundingClientRect().width";
         let before = browser.eval(width).await.as_f64().expect("a width");
         browser.press("+").await;
-        assert!(browser.eval(width).await.as_f64().expect("a width") > before * 1.2, "it grows");
+        browser.until(&format!("{width} > {before} * 1.2")).await;
 
         // Which instance handled a key? Stands beside each event.
         browser.go(&format!("{log}/events?q=type:ConfirmedDebit")).await;
@@ -126,9 +127,9 @@ fn a_person_finds_their_way_with_mouse_and_keys() {
         let paper = "getComputedStyle(document.body).backgroundColor";
         let light = browser.eval(paper).await;
         browser.press("t").await;
-        assert_ne!(browser.eval(paper).await, light);
+        browser.until(&format!("{paper} !== {light}")).await;
         browser.press("?").await;
-        assert_eq!(browser.eval("document.querySelector('#keys').open").await, json!(true));
+        browser.until("document.querySelector('#keys').open").await;
         assert_eq!(browser.errors(), Vec::<String>::new());
     });
 }
@@ -142,9 +143,9 @@ fn a_run_is_stepped_through_and_its_pages_are_sound() {
         let here = "Number(document.querySelector('.row.on, .row.here').dataset.step)";
         let first = browser.eval(here).await.as_u64().expect("a step");
         browser.press("ArrowRight").await;
-        assert!(browser.eval(here).await.as_u64().expect("a step") > first, "a step on");
+        browser.until(&format!("{here} > {first}")).await;
         browser.press("ArrowLeft").await;
-        assert_eq!(browser.eval(here).await.as_u64(), Some(first), "and back");
+        browser.until(&format!("{here} === {first}")).await;
         assert!(number(browser, ".message").await > 10 && number(browser, ".fault rect").await > 0);
 
         let log = format!("{}/in/replay-{SEED}", viewer.url);
@@ -243,9 +244,9 @@ fn a_page_that_stands_alone_needs_nobody() {
         let packed = number(browser, ".chunk.packed").await;
         assert!(packed > 3, "most of it is packed");
         browser.eval("document.querySelector('.space').scrollTop = 0").await;
-        browser.eval("new Promise((tell) => setTimeout(tell, 400))").await;
-        assert!(number(browser, ".chunk.packed").await < packed, "it is drawn when one gets there");
-        assert!(number(browser, "[data-step='1']").await > 0, "from the first step on");
+        // It is drawn when one gets there, from the first step on.
+        browser.until(&format!("document.querySelectorAll('.chunk.packed').length < {packed}")).await;
+        browser.until("document.querySelector('[data-step=\"1\"]')").await;
         assert_eq!(browser.requests().len(), 1, "nothing but the file: {:?}", browser.requests());
         assert_eq!(browser.errors(), Vec::<String>::new());
         browser.keep("alone").await;

@@ -188,3 +188,32 @@ fn a_timer_beats_once_for_each_span_of_time_and_ends_no_run() {
     let scenario = LuaScenario::of("lua:test", scripts, &Script::of("workload.lua", &workload)).expect("loads");
     assert_eq!(first_failure(&scenario, 25), None);
 }
+
+/// A timer that is called so often and does this, beside the right script.
+fn with_timer(seconds: u32, body: &str) -> LuaScenario {
+    scenario(&format!("{PURSES}\nbus:every({seconds}, 'tidy', function(name)\n  {body}\nend)"))
+}
+
+#[test]
+fn a_timer_that_fails_is_found_with_its_name_and_its_line() {
+    for (body, words) in [
+        ("error('the drawer is stuck')", "the drawer is stuck"),
+        ("local purse = redis:get('purse-none') return purse.pence", "attempt to index a nil value"),
+        ("return redis:get('payments').count", "attempt to index"),
+        ("bus:retry('not yet')", "only an event can be handled later"),
+        ("for place = 1, 1100 do bus:send('Noted', 'note-' .. place, true, nil, {}) end", "one call sends at most"),
+    ] {
+        is_found(&with_timer(1, body), "handlers_do_not_fail", &["the timer tidy", "purses.lua:", words]);
+    }
+}
+
+#[test]
+fn a_timer_that_is_due_once_an_hour_is_tried_as_well() {
+    is_found(&with_timer(3_600, "error('the drawer is stuck')"), "handlers_do_not_fail", &["the timer tidy"]);
+}
+
+#[test]
+fn a_timer_whose_events_no_bus_takes_is_found() {
+    let body = "for place = 1, 60 do bus:send('Noted', 'note-' .. place, true, nil, { text = ('x'):rep(1000000) }) end";
+    is_found(&with_timer(1, body), "handlers_do_not_fail", &["the timer tidy fails with 500", "emit less"]);
+}

@@ -454,7 +454,7 @@ async function start() {
     const form = event.target.closest("form[data-deed]");
     if (!form) return;
     event.preventDefault();
-    if (form.dataset.deed === "destroy") fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)), headers: { accept: "application/json" } }).catch(() => {});
+    if (form.action.includes("/chaos/")) fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)), headers: { accept: "application/json" } }).catch(() => {});
     else ask(form);
   });
   document.addEventListener("click", (event) => {

@@ -1,7 +1,7 @@
 //! What a demo with faults tells people who look on: which fault happens, and whether everything still adds up.
 //!
 //! The backend only passes it on. Who lets faults happen keeps the sender, and takes the word of somebody who wants all
-//! state destroyed.
+//! state destroyed, or payments held up.
 
 use std::sync::Arc;
 
@@ -26,6 +26,8 @@ pub struct Report {
 pub enum Wish {
     /// Destroy the state of every service; answered with a sentence when that is done.
     Destroy(oneshot::Sender<String>),
+    /// Hold up those who decide on payments, or let them go on; answered with a sentence when that is done.
+    Hold(oneshot::Sender<String>),
     /// Audit the log; answered with what was found.
     Audit(oneshot::Sender<Report>),
 }
@@ -67,6 +69,13 @@ impl Weather {
     pub(crate) async fn destroy(&self) -> Option<String> {
         let (answer, answered) = oneshot::channel();
         self.wishes.send(Wish::Destroy(answer)).await.ok()?;
+        answered.await.ok()
+    }
+
+    /// Holds up those who decide on payments, or lets them go on; none if nobody does it.
+    pub(crate) async fn hold(&self) -> Option<String> {
+        let (answer, answered) = oneshot::channel();
+        self.wishes.send(Wish::Hold(answer)).await.ok()?;
         answered.await.ok()
     }
 

@@ -17,7 +17,7 @@ mod answers_agree_with_log;
 mod money_is_conserved;
 mod no_overdraft;
 mod read_models_agree;
-mod reading;
+pub(crate) mod reading;
 #[cfg(test)]
 mod story;
 mod transfers_are_decided;

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 /// The events of a commit, if the record is one that became durable.
-pub(super) fn durable(record: &Record) -> Option<&Commit> {
+pub(crate) fn durable(record: &Record) -> Option<&Commit> {
     match &record.what {
         What::CommitDurable { commit } => Some(commit),
         _ => None,
@@ -66,7 +66,7 @@ pub(super) fn operation_of(data: &Payload<'_>) -> Option<u64> {
 }
 
 /// How an event is called in a message.
-pub(super) fn named(event: &Event) -> String {
+pub(crate) fn named(event: &Event) -> String {
     format!("{} on {}@{} at position {}", event.event_type, event.key, event.version, event.position)
 }
 

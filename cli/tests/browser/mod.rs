@@ -16,11 +16,16 @@ use std::{
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep, timeout},
+};
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
-/// Longer than anything takes that these tests ask for.
-const DEADLINE: Duration = Duration::from_secs(30);
+/// Longer than anything takes that these tests ask for, on a machine that is busy with other things too.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// Between two looks at the page.
+const LOOK_EVERY: Duration = Duration::from_millis(30);
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
 /// A browser with one page.
@@ -140,6 +145,28 @@ impl Browser {
         let result = self.call("Runtime.evaluate", params).await;
         assert!(result.get("exceptionDetails").is_none(), "{expression}: {result}");
         result["result"]["value"].clone()
+    }
+
+    /// Waits until the page says so. What follows from a key, a click or a frame comes when the page gets round to it: a look
+    /// at once may be too early.
+    pub(crate) async fn until(&mut self, what: &str) {
+        let deadline = Instant::now() + DEADLINE;
+        while self.eval(&format!("Boolean({what})")).await != json!(true) {
+            if Instant::now() > deadline {
+                let page = self.eval("document.body.innerText").await;
+                panic!("never {what}\n{}", page.as_str().unwrap_or_default());
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Sees that the page goes on saying so.
+    pub(crate) async fn stays(&mut self, what: &str, lasting: Duration) {
+        let deadline = Instant::now() + lasting;
+        while Instant::now() < deadline {
+            assert_eq!(self.eval(&format!("Boolean({what})")).await, json!(true), "no longer {what}");
+            sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Presses a key: a character, or a name such as `Enter`.

@@ -1,8 +1,10 @@
 //! A demo that runs, and what its log comes to.
 
 use std::{
+    collections::BTreeSet,
     net::TcpListener,
     path::{Path, PathBuf},
+    sync::Mutex,
 };
 
 use serde_json::Value;
@@ -28,8 +30,7 @@ impl Demo {
     /// Starts one on ports that are free, and waits until it says where it is.
     pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
         // The page keeps its port when the demo is started again, as its visitors do.
-        let free =
-            TcpListener::bind("127.0.0.1:0").expect("a port is free").local_addr().expect("is bound").to_string();
+        let free = free_port();
         let own =
             ["demo", "--listen", "127.0.0.1:0", "--viewer", "127.0.0.1:0", "--service-port", "0", "--page", &free];
         let arguments: Vec<String> = own.iter().chain(arguments).map(|argument| (*argument).to_owned()).collect();
@@ -71,6 +72,19 @@ impl Demo {
         let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
         serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
     }
+}
+
+/// A port that is free and stays so while nobody listens there: whoever asks for any port, as the other demos do, is given
+/// one from further up.
+fn free_port() -> String {
+    static TAKEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let first = 12_000 + std::process::id() % 16_000;
+    let mut candidates = (first..first + 4_000).map(|port| format!("127.0.0.1:{port}"));
+    let mut taken = TAKEN.lock().expect("no test panics here");
+    let is_free = |address: &String| !taken.contains(address) && TcpListener::bind(address).is_ok();
+    let free = candidates.find(is_free).expect("one of so many is free");
+    taken.insert(free.clone());
+    free
 }
 
 /// A process, its page and its bus.

@@ -1,19 +1,11 @@
 //! Somebody at the bank's page, with a browser of their own.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
-use tokio::time::sleep;
 
 use crate::{browser::Browser, demo::Demo};
 
 /// Everybody's.
 pub(crate) const PASSWORD: &str = "four words and more";
-/// Longer than anything takes here, a restart of everything included.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Between two looks at the page.
-const LOOK_EVERY: Duration = Duration::from_millis(30);
-
 /// Somebody.
 pub(crate) struct Person {
     pub(crate) browser: Browser,
@@ -58,15 +50,17 @@ impl Person {
 
     /// Waits until the page says so.
     pub(crate) async fn until(&mut self, what: &str) {
-        let looks = PATIENCE.as_millis() / LOOK_EVERY.as_millis();
-        for _ in 0..looks {
-            if self.browser.eval(&format!("Boolean({what})")).await == json!(true) {
-                return;
-            }
-            sleep(LOOK_EVERY).await;
-        }
-        let page = self.browser.eval("document.body.innerText").await;
-        panic!("{}: never {what}\n{}", self.name, page.as_str().unwrap_or_default());
+        self.browser.until(what).await;
+    }
+
+    /// Asks for a fault; what was done, when it is done. The page may tell of the next fault as soon.
+    pub(crate) async fn chaos(&mut self, deed: &str) -> String {
+        let script = format!(
+            "(() => {{ const form = document.querySelector('form[data-deed={deed}]');
+               return fetch(form.action, {{ method: 'POST', body: new URLSearchParams(new FormData(form)),
+                 headers: {{ accept: 'application/json' }} }}).then(answer => answer.text()); }})()"
+        );
+        self.browser.eval(&script).await.as_str().expect("an answer").to_owned()
     }
 
     /// Waits until the page shows that an account holds this.

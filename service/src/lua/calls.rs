@@ -91,7 +91,10 @@ impl LuaService {
                 self.vm.invoke(run, &mut |asked| self.look_at(context, None, asked), &handler.function, |lua| {
                     timer.into_lua_multi(lua)
                 });
-            called.result.map_err(interrupt_of)?;
+            called.result.map_err(|ended| match interrupt_of(ended) {
+                Interrupt::Failed(sentence) => Interrupt::Failed(format!("{sentence} (in the timer {timer})")),
+                other => other,
+            })?;
             return Ok((Response { status: 200, body: String::new(), position: None }, called.run.into()));
         }
         let matches = |route: &Route| route.method == request.method && route.path == request.route;

@@ -1,6 +1,6 @@
 //! The names of HTTP's statuses, as a script writes them: `HTTP_OK`, `HTTP_NOT_FOUND`.
 
-/// All of 100 to 511 that have a name.
+/// All of 100 to 511 that have a name, under the names that earlier standards gave them, too.
 pub(super) const STATUSES: &[(&str, u16)] = &[
     ("CONTINUE", 100),
     ("SWITCHING_PROTOCOLS", 101),
@@ -38,9 +38,13 @@ pub(super) const STATUSES: &[(&str, u16)] = &[
     ("LENGTH_REQUIRED", 411),
     ("PRECONDITION_FAILED", 412),
     ("PAYLOAD_TOO_LARGE", 413),
+    ("CONTENT_TOO_LARGE", 413),
+    ("REQUEST_ENTITY_TOO_LARGE", 413),
     ("URI_TOO_LONG", 414),
+    ("REQUEST_URI_TOO_LONG", 414),
     ("UNSUPPORTED_MEDIA_TYPE", 415),
     ("RANGE_NOT_SATISFIABLE", 416),
+    ("REQUESTED_RANGE_NOT_SATISFIABLE", 416),
     ("EXPECTATION_FAILED", 417),
     ("IM_A_TEAPOT", 418),
     ("MISDIRECTED_REQUEST", 421),

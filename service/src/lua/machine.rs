@@ -1,23 +1,34 @@
 //! The machine of a script: an [`Instance`] of its service, with what a script has beyond it.
 //!
 //! *Timers.* A timer is a request that the instance makes of itself, under an idempotency key that names the timer and the
-//! time: however many instances there are, and however often they are restarted, each time takes effect once.
+//! span of time: however many instances there are, and however often they are restarted, each span takes effect once. It is
+//! asked for when the span begins, when the instance does, and again for as long as nobody can say what came of it. What
+//! fails has nobody to tell it to but the log of the process and, in a simulation, the trace.
 //!
 //! *Requests without an idempotency key* get one of their own. A caller that repeats such a request repeats its effect;
 //! one that minds sends a key.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use dacapo_core::{Now, Timestamp};
+use dacapo_core::{
+    Now, Position, Timestamp,
+    trace::{Check, What},
+};
 
 use super::{LuaService, registered::intern};
 use crate::{
     instance::{Input, Instance, InstanceConfig, Machine, Output},
-    service::{Method, Request, Route},
+    service::{Method, Request, Response, Route},
 };
 
 /// How the route of a timer begins; no path does.
 pub(super) const TIMER: &str = "timer ";
+
+/// The status of "ask again": what came of a request is not known.
+const UNKNOWN: u16 = 503;
+
+/// How long it is waited before such a span is asked for again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Requests of the instance's own are numbered from here.
 const OWN_FROM: u64 = 1 << 62;
@@ -30,6 +41,8 @@ struct Timer {
     due: Option<Timestamp>,
     /// The request under way.
     asked: Option<u64>,
+    /// Where the script sets it.
+    line: String,
 }
 
 /// A script's instance.
@@ -39,15 +52,20 @@ pub struct LuaMachine {
     timers: Vec<Timer>,
     own: u64,
     incarnation: u64,
+    /// Of the latest input.
+    now: Timestamp,
+    /// Whether a timer that fails is told to the trace.
+    records: bool,
 }
 
 impl LuaMachine {
     /// An instance of a loaded script that has not started.
     pub fn new(service: LuaService, config: InstanceConfig) -> Self {
-        let timer = |(name, every): (String, Duration)| Timer { name, every, due: None, asked: None };
+        let timer = |(name, every, line)| Timer { name, every, due: None, asked: None, line };
         let timers = service.timers().into_iter().map(timer).collect();
-        let incarnation = config.incarnation;
-        Self { instance: Instance::new(service, config), timers, own: OWN_FROM, incarnation }
+        let (incarnation, records) = (config.incarnation, config.record && service.settings.compares);
+        let now = Timestamp(0);
+        Self { instance: Instance::new(service, config), timers, own: OWN_FROM, incarnation, now, records }
     }
 
     fn tick(&mut self, now: Now) {
@@ -57,10 +75,9 @@ impl LuaMachine {
             if timer.due.is_some_and(|due| due > now.monotonic) {
                 continue;
             }
-            let is_first = timer.due.is_none();
             let left_us = every_us - now.wall.0 % every_us;
             timer.due = Some(now.monotonic + Duration::from_micros(left_us));
-            if is_first || timer.asked.is_some() {
+            if timer.asked.is_some() {
                 continue;
             }
             self.own += 1;
@@ -85,8 +102,32 @@ impl LuaMachine {
     }
 }
 
+impl LuaMachine {
+    /// Takes the answer to a request of a timer; what the trace is told of it.
+    fn beaten(&mut self, id: u64, response: &Response) -> Option<Output> {
+        let timer = self.timers.iter_mut().find(|timer| timer.asked == Some(id))?;
+        timer.asked = None;
+        let Response { status, body, .. } = response;
+        if *status == UNKNOWN {
+            tracing::warn!(target: "lua", timer = timer.name, "asked again in {} s: {body}", AGAIN_AFTER.as_secs());
+            let again = self.now + AGAIN_AFTER;
+            timer.due = Some(timer.due.map_or(again, |due| due.min(again)));
+            return None;
+        }
+        if *status < 400 {
+            return None;
+        }
+        let Timer { name, line, .. } = timer;
+        tracing::error!(target: "lua", timer = name, "{body}");
+        let flaw = Some(format!("{line}: the timer {name} fails with {status}: {body}"));
+        let record = What::HandlerChecked { position: Position::ZERO, check: Check::Errors, flaw };
+        self.records.then_some(Output::Record(record))
+    }
+}
+
 impl Machine for LuaMachine {
     fn handle_input(&mut self, now: Now, input: Input) {
+        self.now = now.monotonic;
         let input = match input {
             Input::Request { id, mut request } => {
                 let own = || format!("without-key-{:x}-{id}", self.incarnation);
@@ -103,11 +144,8 @@ impl Machine for LuaMachine {
         loop {
             match self.instance.poll_output()? {
                 Output::Respond { id, response } if id > OWN_FROM => {
-                    for timer in self.timers.iter_mut().filter(|timer| timer.asked == Some(id)) {
-                        timer.asked = None;
-                        if response.status >= 400 {
-                            tracing::error!(target: "lua", timer = timer.name, "{}", response.body);
-                        }
+                    if let Some(record) = self.beaten(id, &response) {
+                        return Some(record);
                     }
                 }
                 output => return Some(output),

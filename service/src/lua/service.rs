@@ -109,9 +109,18 @@ impl LuaService {
         }
     }
 
-    /// Its timers, and how often each is due.
-    pub(super) fn timers(&self) -> Vec<(String, Duration)> {
-        self.vm.registered.timers.iter().map(|(name, (every, _))| (name.clone(), *every)).collect()
+    /// Whether a call may be about an event of this type, and will be shown the state without it.
+    fn is_handled(&self, event_type: &EventType) -> bool {
+        let registered = &self.vm.registered;
+        self.settings.compares
+            || registered.listeners.contains_key(event_type)
+            || registered.receipts.contains_key(event_type)
+    }
+
+    /// Its timers, how often each is due, and where it is set.
+    pub(super) fn timers(&self) -> Vec<(String, Duration, String)> {
+        let timers = self.vm.registered.timers.iter();
+        timers.map(|(name, (every, handler))| (name.clone(), *every, handler.line.clone())).collect()
     }
 
     /// Holds a call against the rebuild handler, and against itself.
@@ -204,7 +213,7 @@ impl Service for LuaService {
             return;
         }
         if let Some(After(after)) = self.remembered(event, state.value.as_ref()) {
-            state.step(event, after);
+            state.step(event, after, self.is_handled(&event.event_type));
             return;
         }
         let Some((called, looked_elsewhere)) = self.rebuild_own(state.value.as_ref(), event) else { return };
@@ -215,7 +224,7 @@ impl Service for LuaService {
             return;
         }
         if let Some(written) = called.run.writes.get(key.as_str()) {
-            state.step(event, written.value.clone());
+            state.step(event, written.value.clone(), self.is_handled(&event.event_type));
         }
     }
 
@@ -262,7 +271,9 @@ impl Service for LuaService {
 
     fn follow(&self, event: &Event) -> Option<u64> {
         let change = self.gather(event);
-        let digest = (!change.values.is_empty()).then(|| digest_of(0, &change.values));
+        // A digest walks all that was written; only a simulation looks at it.
+        let is_told = self.settings.compares && !change.values.is_empty();
+        let digest = is_told.then(|| digest_of(0, &change.values));
         self.save(change);
         digest
     }

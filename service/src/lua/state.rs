@@ -42,11 +42,16 @@ impl LuaState {
         self.value.as_deref()
     }
 
-    pub(super) fn step(&mut self, event: &Event, after: Option<Arc<Value>>) {
+    /// Takes a step. It is kept if somebody may ask for what there was before it, or before an earlier one: each kept step
+    /// holds a whole value.
+    pub(super) fn step(&mut self, event: &Event, after: Option<Arc<Value>>, is_asked_for: bool) {
+        let before = std::mem::replace(&mut self.value, after);
+        if !is_asked_for && self.steps.is_empty() {
+            return;
+        }
         if self.steps.len() == STEPS_MAX {
             self.steps.pop_front();
         }
-        let before = std::mem::replace(&mut self.value, after);
         self.steps.push_back(Step { event: Arc::new(event.clone()), before });
     }
 

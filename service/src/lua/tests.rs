@@ -203,7 +203,8 @@ fn what_is_too_long_ago_is_folded_again_from_the_keys_events() {
            local list = redis:get(key) or json.decode('[]')
            list[#list + 1] = data
            redis:set(key, list)
-         end)",
+         end)
+         bus:add_event_listener('Noted', function() end)",
     )
     .unwrap();
     let (key, count) = (Key::of("k"), super::STEPS_MAX as u64 + 20);

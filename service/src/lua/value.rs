@@ -20,7 +20,27 @@ pub(super) fn install(lua: &Lua) -> mlua::Result<()> {
 }
 
 /// As Lua sees it; JSON's null is nil.
+///
+/// Where memory has a limit, every single step of the interpreter that may allocate is guarded against running out of it,
+/// which costs several times as much as the step. So the limit is lifted for the whole of a value, and asked for afterwards:
+/// it can be exceeded by one value, and no script gets to see that value then.
 pub(super) fn to_lua(lua: &Lua, value: &Value) -> mlua::Result<LuaValue> {
+    if !matches!(value, Value::Array(_) | Value::Object(_)) {
+        return made(lua, value);
+    }
+    let limit = lua.set_memory_limit(0)?;
+    let made = made(lua, value);
+    lua.set_memory_limit(limit)?;
+    if limit > 0 && lua.used_memory() > limit {
+        lua.gc_collect()?;
+        if lua.used_memory() > limit {
+            return Err(Error::MemoryError("not enough memory".to_owned()));
+        }
+    }
+    made
+}
+
+fn made(lua: &Lua, value: &Value) -> mlua::Result<LuaValue> {
     Ok(match value {
         Value::Null => LuaValue::Nil,
         Value::Bool(truth) => LuaValue::Boolean(*truth),
@@ -32,7 +52,7 @@ pub(super) fn to_lua(lua: &Lua, value: &Value) -> mlua::Result<LuaValue> {
         Value::Array(items) => {
             let list = lua.create_table_with_capacity(items.len(), 0)?;
             for (index, item) in (1..).zip(items) {
-                list.raw_set(index, to_lua(lua, item)?)?;
+                list.raw_set(index, made(lua, item)?)?;
             }
             if items.is_empty() {
                 list.set_metatable(Some(lua.named_registry_value(LIST_MARK)?))?;
@@ -42,7 +62,7 @@ pub(super) fn to_lua(lua: &Lua, value: &Value) -> mlua::Result<LuaValue> {
         Value::Object(fields) => {
             let table = lua.create_table_with_capacity(0, fields.len())?;
             for (name, field) in fields {
-                table.raw_set(name.as_str(), to_lua(lua, field)?)?;
+                table.raw_set(name.as_str(), made(lua, field)?)?;
             }
             LuaValue::Table(table)
         }

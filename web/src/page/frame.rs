@@ -77,6 +77,10 @@ fn strip(weather: &Weather, token: &str) -> Markup {
                 input type="hidden" name="token" value=(token);
                 button.small type="submit" { "Destroy all state" }
             }
+            form action="/chaos/hold" method="post" data-deed="hold" {
+                input type="hidden" name="token" value=(token);
+                button.small type="submit" { "Hold up payments, or let them go" }
+            }
         }
     }
 }

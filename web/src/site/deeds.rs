@@ -17,6 +17,7 @@ use super::{Site, TOLD_MAX, answers, visitor::Visitor};
 use crate::{
     Outcome,
     teller::{Deed, Fields},
+    weather::Weather,
 };
 
 pub(super) async fn open(site: State<Arc<Site>>, visitor: Visitor, fields: Form<Fields>) -> Response {
@@ -52,17 +53,32 @@ async fn act(site: &Site, visitor: &Visitor, deed: Deed, fields: &Fields) -> Res
 
 /// Destroys the state of every service, where faults may happen.
 pub(super) async fn destroy(State(site): State<Arc<Site>>, visitor: Visitor, Form(fields): Form<Fields>) -> Response {
-    if let Err(refused) = visitor.vouch(&fields) {
+    chaos(&site, &visitor, &fields, "destroyed", Weather::destroy).await
+}
+
+/// Holds up those who decide on payments, where faults may happen, or lets them go on.
+pub(super) async fn hold(State(site): State<Arc<Site>>, visitor: Visitor, Form(fields): Form<Fields>) -> Response {
+    chaos(&site, &visitor, &fields, "held", Weather::hold).await
+}
+
+async fn chaos(
+    site: &Site,
+    visitor: &Visitor,
+    fields: &Fields,
+    done: &str,
+    wish: impl AsyncFnOnce(&Weather) -> Option<String>,
+) -> Response {
+    if let Err(refused) = visitor.vouch(fields) {
         return refused.into_response();
     }
     let Some(weather) = &site.config.weather else {
-        return answers::plain(StatusCode::NOT_FOUND, "Not here", "Nothing is destroyed without --chaos.");
+        return answers::plain(StatusCode::NOT_FOUND, "Not here", "Nothing goes wrong on purpose without --chaos.");
     };
-    let Some(sentence) = weather.destroy().await else {
+    let Some(sentence) = wish(weather).await else {
         return answers::error(StatusCode::SERVICE_UNAVAILABLE, "The demo is ending.");
     };
     if visitor.wants_json {
-        return Json(json!({ "destroyed": sentence })).into_response();
+        return Json(json!({ done: sentence })).into_response();
     }
     answers::to("/")
 }

@@ -145,6 +145,7 @@ impl Site {
             .route("/withdraw", post(deeds::withdraw))
             .route("/pay", post(deeds::pay))
             .route("/chaos/destroy", post(deeds::destroy))
+            .route("/chaos/hold", post(deeds::hold))
             .route("/audit", get(pages::audit))
             .route("/bank.css", get(pages::style))
             .route("/bank.js", get(pages::script))

@@ -13,7 +13,7 @@ use dacapo_web::{
     weather::{Maker, Report, Wish},
 };
 use serde::Serialize;
-use tokio::time::{interval, sleep};
+use tokio::time::{Instant, interval, sleep, sleep_until};
 
 use super::{audit::Audit, instances::Instances};
 use crate::terminal::{Terminal, strong};
@@ -21,6 +21,11 @@ use schedule::{Fault, Schedule};
 
 /// Between two audits without a fault.
 const AUDIT_EVERY: Duration = Duration::from_secs(10);
+/// The service that decides on payments.
+const DECIDES: &str = dacapo_bank::accounts::NAME;
+/// Whoever is held up goes on by itself after this: nobody wants to find the bank so an hour later.
+const HOLD_MAX: Duration = Duration::from_secs(30);
+
 /// Lets things go wrong.
 pub(super) struct Chaos<'a> {
     terminal: &'a Terminal,
@@ -30,6 +35,8 @@ pub(super) struct Chaos<'a> {
     audit: Audit,
     schedule: Schedule,
     report: Report,
+    /// Payments are held up until then at the latest.
+    held_until: Option<Instant>,
 }
 
 #[derive(Serialize)]
@@ -50,7 +57,16 @@ impl<'a> Chaos<'a> {
         let mut services: Vec<String> = instances.processes.iter().map(|process| process.service.clone()).collect();
         services.dedup();
         let schedule = Schedule::new(seed, names, services);
-        Self { terminal, instances, site, weather, audit: Audit::new(bus), schedule, report: Report::default() }
+        Self {
+            terminal,
+            instances,
+            site,
+            weather,
+            audit: Audit::new(bus),
+            schedule,
+            report: Report::default(),
+            held_until: None,
+        }
     }
 
     /// Until it is dropped. An error is an error of the demo, not a fault.
@@ -62,7 +78,10 @@ impl<'a> Chaos<'a> {
             tokio::select! {
                 biased;
                 Some(wish) = self.weather.wishes.recv() => self.grant(wish).await?,
-                () = &mut due => {
+                () = sleep_until(self.held_until.unwrap_or_else(Instant::now)), if self.held_until.is_some() => {
+                    self.let_go();
+                }
+                () = &mut due, if self.held_until.is_none() => {
                     self.happen(&fault).await?;
                     self.look().await?;
                     let (pause, next) = self.schedule.next();
@@ -89,8 +108,34 @@ impl<'a> Chaos<'a> {
                 self.look().await?;
                 let _ = answer.send(self.report.clone());
             }
+            Wish::Hold(answer) => {
+                let sentence = if self.held_until.is_some() { self.let_go() } else { self.hold() };
+                let _ = answer.send(sentence);
+            }
         }
         Ok(())
+    }
+
+    /// Holds up everybody who decides on payments. No other fault happens by itself until they go on.
+    fn hold(&mut self) -> String {
+        self.held_until = Some(Instant::now() + HOLD_MAX);
+        self.hold_deciders(true);
+        let sentence = format!("payments are held up: nothing reaches the instances of {DECIDES}");
+        self.tell(&sentence);
+        sentence
+    }
+
+    fn let_go(&mut self) -> String {
+        self.held_until = None;
+        self.hold_deciders(false);
+        let sentence = "payments go on".to_owned();
+        self.tell(&sentence);
+        sentence
+    }
+
+    fn hold_deciders(&self, is_held: bool) {
+        let deciders = self.instances.processes.iter().filter(|process| process.service == DECIDES);
+        deciders.for_each(|process| process.line().hold(is_held));
     }
 
     async fn happen(&mut self, fault: &Fault) -> anyhow::Result<()> {

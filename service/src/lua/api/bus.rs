@@ -139,6 +139,11 @@ pub(super) fn bus(lua: &Lua, host: &Host) -> mlua::Result<Table> {
     let shared = host.shared.clone();
     method(lua, &bus, "bus:retry(reason)", move |lua, arguments| -> mlua::Result<()> {
         let reason = arguments.text()?;
+        if shared.lock().doing != Doing::Listening {
+            let sentence = "only an event can be handled later; a route answers HTTP_SERVICE_UNAVAILABLE, and a timer comes \
+                            again by itself";
+            return fail(lua, sentence);
+        }
         shared.lock().stop.get_or_insert(Stop::Later(format!("{LATER}{reason} ({})", line(lua))));
         fail(lua, reason)
     })?;
