@@ -1,6 +1,6 @@
 //! What the bus reads. Each page costs what it holds, and what it had to pass over on the way, not what the log holds.
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
 use dacapo_core::{
     Event, Key, Position, ServiceName, Version,
@@ -103,13 +103,12 @@ impl Snapshot<'_> {
     /// The events at these positions, as far as there is room.
     pub(super) fn fill(&mut self, room: &mut Room, positions: &[Position]) -> Result<Vec<Arc<Event>>, StoreError> {
         let mut events = Vec::new();
-        for position in positions {
-            if room.is_full() {
-                break;
-            }
-            let event = self.event(*position)?;
-            room.take(&event);
-            events.push(event);
+        if !room.is_full() {
+            self.events(positions, |event| {
+                room.take(&event);
+                events.push(event);
+                if room.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })?;
         }
         Ok(events)
     }

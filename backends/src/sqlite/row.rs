@@ -1,6 +1,6 @@
 //! Events, heads and names, from rows. Whatever has another shape than it was written in is damaged.
 
-use std::{collections::BTreeMap, fmt::Display, sync::Arc};
+use std::{cmp::Ordering, collections::BTreeMap, fmt::Display, ops::ControlFlow, sync::Arc};
 
 use dacapo_core::{
     Attributes, CorrelationId, Data, Event, EventId, EventType, Key, Position, Source, Version, WallTime, digest,
@@ -87,6 +87,27 @@ impl Names {
     }
 }
 
+/// Events between two positions, in order.
+const EVENTS: &str = "
+    SELECT position, events.id, type, keys.key, events.version,
+        CASE
+            WHEN events.correlation = -position THEN events.id
+            WHEN events.correlation < 0
+                THEN (SELECT begun.id FROM events AS begun WHERE begun.position = -events.correlation)
+            ELSE (SELECT correlation FROM correlations WHERE correlations.id = events.correlation)
+        END,
+        causation, source, time, data, events.checksum, attributes
+    FROM events CROSS JOIN keys ON keys.id = events.key
+    WHERE position BETWEEN ?1 AND ?2
+    ORDER BY position";
+
+/// Positions so far apart are read in one walk.
+const NEAR: u64 = 4;
+
+fn damaged(position: Position, why: &dyn Display) -> StoreError {
+    StoreError::Damaged(format!("the event at position {position} {why}"))
+}
+
 impl Snapshot<'_> {
     /// Where the log ends.
     pub(super) fn end(&self) -> Result<Position, StoreError> {
@@ -95,36 +116,58 @@ impl Snapshot<'_> {
 
     /// The event at a position where one must be.
     pub(super) fn event(&mut self, position: Position) -> Result<Arc<Event>, StoreError> {
-        let damaged = |why: &dyn Display| StoreError::Damaged(format!("the event at position {position} {why}"));
-        let mut statement = self
-            .connection
-            .prepare_cached(
-                "SELECT events.id, type, keys.key, events.version,
-                     CASE
-                         WHEN events.correlation = -position THEN events.id
-                         WHEN events.correlation < 0
-                             THEN (SELECT begun.id FROM events AS begun WHERE begun.position = -events.correlation)
-                         ELSE (SELECT correlation FROM correlations WHERE correlations.id = events.correlation)
-                     END,
-                     causation, source, time, data, events.checksum, attributes
-                 FROM events
-                 JOIN keys ON keys.id = events.key
-                 WHERE position = ?1",
-            )
-            .map_err(error::map)?;
-        let mut rows = statement.query([position.0 as i64]).map_err(error::map)?;
-        let Some(row) = rows.next().map_err(error::map)? else {
-            return Err(damaged(&"is missing"));
-        };
-        let row = EventRow::read(row).map_err(|error| damaged(&format_args!("has another shape ({error})")))?;
+        let mut found = None;
+        self.events(&[position], |event| {
+            found = Some(event);
+            ControlFlow::Continue(())
+        })?;
+        found.ok_or_else(|| damaged(position, &"is missing"))
+    }
+
+    /// The events at these positions, where some must be. Each is handed over, until the taker has enough.
+    ///
+    /// What ascends and stands close together is read in one walk: to begin one costs as much as to pass over a few rows.
+    pub(super) fn events(
+        &mut self,
+        positions: &[Position],
+        mut take: impl FnMut(Arc<Event>) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let connection = self.connection;
+        for near in
+            positions.chunk_by(|one, next| next.0.checked_sub(one.0).is_some_and(|gap| (1..=NEAR).contains(&gap)))
+        {
+            let (Some(first), Some(last)) = (near.first(), near.last()) else { continue };
+            let mut statement = connection.prepare_cached(EVENTS).map_err(error::map)?;
+            let mut rows = statement.query([first.0 as i64, last.0 as i64]).map_err(error::map)?;
+            for position in near {
+                let row = loop {
+                    let row = rows.next().map_err(error::map)?.ok_or_else(|| damaged(*position, &"is missing"))?;
+                    let at: i64 = row.get(0).map_err(error::map)?;
+                    match (at as u64).cmp(&position.0) {
+                        Ordering::Less => {}
+                        Ordering::Equal => break row,
+                        Ordering::Greater => return Err(damaged(*position, &"is missing")),
+                    }
+                };
+                let row = EventRow::read(row)
+                    .map_err(|error| damaged(*position, &format_args!("has another shape ({error})")))?;
+                if take(self.decoded(*position, row)?).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn decoded(&mut self, position: Position, row: EventRow) -> Result<Arc<Event>, StoreError> {
         let event_type = self.names.name(self.connection, row.event_type)?;
         let source = self.names.name(self.connection, row.source)?;
         let checksum = row.checksum;
         let event = row
             .into_event(position, &event_type, &source)
-            .map_err(|error| damaged(&format_args!("cannot be decoded ({error})")))?;
+            .map_err(|error| damaged(position, &format_args!("cannot be decoded ({error})")))?;
         if digest::checksum(&event) as i64 != checksum {
-            return Err(damaged(&"does not match its checksum"));
+            return Err(damaged(position, &"does not match its checksum"));
         }
         Ok(Arc::new(event))
     }
@@ -230,17 +273,17 @@ struct EventRow {
 impl EventRow {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
-            id: row.get(0)?,
-            event_type: row.get(1)?,
-            key: row.get(2)?,
-            version: row.get(3)?,
-            correlation: row.get(4)?,
-            causation: row.get(5)?,
-            source: row.get(6)?,
-            time: row.get(7)?,
-            data: row.get(8)?,
-            checksum: row.get(9)?,
-            attributes: row.get(10)?,
+            id: row.get(1)?,
+            event_type: row.get(2)?,
+            key: row.get(3)?,
+            version: row.get(4)?,
+            correlation: row.get(5)?,
+            causation: row.get(6)?,
+            source: row.get(7)?,
+            time: row.get(8)?,
+            data: row.get(9)?,
+            checksum: row.get(10)?,
+            attributes: row.get(11)?,
         })
     }
 
