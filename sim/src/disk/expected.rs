@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use dacapo_core::{
-    Event, Key, Position, ServiceName, Version,
+    CorrelationId, Event, Key, Position, ServiceName, Version,
     store::{
-        Commit, Completion, LaneChange, LaneRecord, LookUp, Page, Read, Recovered, ServiceRecord, Store, StoreError,
+        Commit, Completion, LaneChange, LaneRecord, LookUp, Page, Query, Read, Recovered, ServiceRecord, Store,
+        StoreError,
     },
 };
 
@@ -119,10 +120,24 @@ impl Expected {
         }
         same("the end of the log", &after, &self.end())?;
         self.check_look_ups(store, 0)?;
+        self.check_correlations(store)?;
         let positions: Vec<Position> = self.events.iter().map(|event| event.position).collect();
         let completions = store.completions(&positions)?;
         let of = |completion: Completion| ((completion.service.clone(), completion.position), completion);
         same("the completions", &completions.into_iter().map(of).collect(), &self.completions)
+    }
+
+    /// Asks for the events of every correlation.
+    fn check_correlations(&self, store: &mut dyn Store) -> Result<(), Difference> {
+        let mut expected: BTreeMap<&CorrelationId, Vec<Arc<Event>>> = BTreeMap::new();
+        for event in &self.events {
+            expected.entry(&event.correlation).or_default().push(Arc::clone(event));
+        }
+        for (correlation, events) in expected {
+            let query = Query { correlation: Some(correlation.clone()), ..Query::default() };
+            same("a correlation", &store.query(&query)?.events, &events)?;
+        }
+        Ok(())
     }
 
     /// Looks up everything after a position: ids, heads, completions.
