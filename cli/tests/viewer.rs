@@ -123,6 +123,22 @@ fn a_person_finds_their_way_with_mouse_and_keys() {
         assert!(table.as_str().is_some_and(|text| text.contains("accounts-")), "an instance is named");
         assert!(number(browser, "th").await >= 8, "the balance stands beside each event");
 
+        // What came of one deposit? Where its money went, and everything else that rests on it.
+        browser.go(&format!("{log}/events?q=type:ConfirmedCredit%20why=deposit%20before:60")).await;
+        browser.press("j").await;
+        browser.press("Enter").await;
+        browser.loaded().await;
+        let deposit = path(browser).await;
+        follow(browser, ".actions a[href*='/trace-money']").await;
+        assert!(number(browser, "main table tbody tr").await > 0, "the money went somewhere");
+        let told = browser.eval("document.querySelector('main').textContent").await;
+        assert!(told.as_str().is_some_and(|text| text.contains("of it at most")), "how much of it is told: {told}");
+        browser.go(&format!("{}{deposit}", viewer.url)).await;
+        follow(browser, ".actions a[href*='/closure/']").await;
+        let alone = number(browser, ".node").await;
+        follow(browser, "main a[href$='?across=1']").await;
+        assert!(number(browser, ".node").await > alone, "keys lead to more than causes do");
+
         // Themes and help.
         let paper = "getComputedStyle(document.body).backgroundColor";
         let light = browser.eval(paper).await;
