@@ -55,22 +55,14 @@ pub(crate) async fn send_over(
     headers: &[(&str, &str)],
     body: String,
 ) -> anyhow::Result<Reply> {
-    timeout(DEADLINE, exchange(stream, authority, method, path, headers, body))
+    let exchange = async {
+        let (response, _connection) = ask(stream, authority, method, path, headers, body).await?;
+        let status = response.status().as_u16();
+        Ok(Reply { status, body: text(response.into_body(), authority).await? })
+    };
+    timeout(DEADLINE, exchange)
         .await
         .with_context(|| format!("{authority} did not answer within {} s", DEADLINE.as_secs()))?
-}
-
-async fn exchange(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    authority: &str,
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: String,
-) -> anyhow::Result<Reply> {
-    let (response, _connection) = ask(stream, authority, method, path, headers, body).await?;
-    let status = response.status().as_u16();
-    Ok(Reply { status, body: text(response.into_body(), authority).await? })
 }
 
 /// Writes an answer's body into a file, however long it takes, and returns the value of one of its headers.
