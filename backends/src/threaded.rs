@@ -7,15 +7,21 @@
 
 use std::{
     fmt,
+    future::ready,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread::{Builder, JoinHandle},
 };
 
 use dacapo_core::{
     names::{Position, Term},
     store::{
-        Answer, BackedUp, Commit, Completion, Found, LookUp, Page, Query, Read, Reader, Recovered, Store, StoreError,
+        Answer, BackedUp, Commit, Completion, Found, Glance, LookUp, Page, Query, Read, Reader, Recovered, Store,
+        StoreError,
     },
 };
 use tokio::sync::oneshot;
@@ -34,6 +40,10 @@ pub struct ThreadedStore {
     threads: Vec<JoinHandle<()>>,
     /// Where the store is, if that was told.
     path: Option<PathBuf>,
+    /// What can be told without asking a thread.
+    glance: Option<Arc<dyn Glance>>,
+    /// The port is being dropped.
+    ending: Arc<AtomicBool>,
 }
 
 /// A queue of jobs; `None` once the port is being dropped.
@@ -50,6 +60,7 @@ impl ThreadedStore {
         read_with(&store, "outside", jobs, readers, &mut threads)?;
         let (keeper, jobs) = queue();
         read_with(&store, "keeper", jobs, 1, &mut threads)?;
+        let glance = store.glance();
         let (writer, jobs) = queue::<dyn Store>();
         let mut store: Box<dyn Store> = Box::new(store);
         threads.push(spawn("dacapo-store-writer".to_owned(), move || {
@@ -57,7 +68,7 @@ impl ThreadedStore {
                 job(&mut *store);
             }
         })?);
-        Ok(Self { writer, inside, outside, keeper, threads, path: None })
+        Ok(Self { writer, inside, outside, keeper, threads, path: None, glance, ending: Arc::default() })
     }
 }
 
@@ -129,7 +140,19 @@ impl<T: ?Sized + 'static> Queue<T> {
 
 impl StorePort for ThreadedStore {
     fn recover(&self) -> Pending<Recovered> {
-        self.writer.ask(Store::recover)
+        let keeper = self.keeper.0.clone();
+        let ending = Arc::clone(&self.ending);
+        self.writer.ask(move |store| {
+            let recovered = store.recover()?;
+            let warm_up: Job<dyn Reader> = Box::new(move |reader| {
+                if let Err(error) = reader.warm_up(&|| !ending.load(Ordering::Relaxed)) {
+                    tracing::warn!(%error, "the store could not be read ahead; answers take a little longer");
+                }
+            });
+            // Nobody is there to do it if the port is being dropped.
+            let _ = keeper.map(|keeper| keeper.send(warm_up));
+            Ok(recovered)
+        })
     }
 
     fn commit(&self, commit: Arc<Commit>) -> Pending<()> {
@@ -137,6 +160,9 @@ impl StorePort for ThreadedStore {
     }
 
     fn look_up(&self, look_up: Arc<LookUp>) -> Pending<Found> {
+        if let Some(found) = self.glance.as_ref().and_then(|glance| glance.look_up(&look_up)) {
+            return Box::pin(ready(Ok(found)));
+        }
         self.inside.ask(move |reader| reader.look_up(&look_up))
     }
 
@@ -172,6 +198,7 @@ impl StorePort for ThreadedStore {
 
 impl Drop for ThreadedStore {
     fn drop(&mut self) {
+        self.ending.store(true, Ordering::Relaxed);
         // The queues end first, or the threads would wait for ever; a file is closed when the port is gone.
         (self.writer.0, self.inside.0, self.outside.0, self.keeper.0) = (None, None, None, None);
         for thread in self.threads.drain(..) {

@@ -194,7 +194,7 @@ fn a_newer_schema_is_refused() {
     let path = filled("newer", 10);
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let sentence = refusal(&path);
-    assert!(sentence.contains("written by a newer Dacapo (schema 99, this one knows up to 5); open it with that"));
+    assert!(sentence.contains("written by a newer Dacapo (schema 99, this one knows up to 6); open it with that"));
 }
 
 #[test]

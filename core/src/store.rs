@@ -9,6 +9,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -451,6 +452,11 @@ pub trait Reader: Send {
     fn completions(&mut self, positions: &[Position]) -> Result<Vec<Completion>, StoreError>;
     /// The newest term that was handed out; a bus asks at every heartbeat.
     fn current_term(&mut self) -> Result<Term, StoreError>;
+    /// Reads what makes later answers cheaper, which may take long, for as long as `go_on` says so. Nothing depends on it.
+    fn warm_up(&mut self, go_on: &dyn Fn() -> bool) -> Result<(), StoreError> {
+        let _ = go_on;
+        Ok(())
+    }
     /// Makes a copy of one moment while the store is in use, checks it, and only then gives it its name: `to`, or one beside
     /// the store. It overwrites nothing. At most so many bytes a second are written, if a rate is given.
     fn back_up(&mut self, to: Option<&Path>, bytes_per_second: Option<u64>) -> Result<BackedUp, StoreError> {
@@ -467,4 +473,14 @@ pub trait Store: Reader {
     fn commit(&mut self, commit: &Commit) -> Result<(), StoreError>;
     /// A reader on a connection of its own; it sees every commit that has returned.
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError>;
+    /// What can be told without reading, for those who are in a hurry; none if that is nothing.
+    fn glance(&self) -> Option<Arc<dyn Glance>> {
+        None
+    }
+}
+
+/// What a store knows without reading.
+pub trait Glance: fmt::Debug + Send + Sync {
+    /// The answer to a look-up, the same as [`Reader::look_up`] would give; none if it takes reading.
+    fn look_up(&self, look_up: &LookUp) -> Option<Found>;
 }

@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, btree_map::Entry};
 
 use dacapo_core::{
-    Event, EventId, Key, Position, ServiceName, Version, digest,
+    Event, EventId, Position, ServiceName, digest,
     store::{Commit, Completion, Ended, LaneChange, ServiceRecord, StoreError},
 };
 use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql, Transaction, TransactionBehavior};
 
 use super::{
     Db, Snapshot, chain, correlation, error,
+    head::Heads,
     look_up::encode_produced,
-    row::{self, Names, decode_by_type, encode_by_type},
+    row::{self, Names},
     seal::{self, CompletionSeal},
 };
 
@@ -24,12 +25,19 @@ impl Db {
                 "what the file holds behind an earlier commit is unknown ({why}); recover first"
             )));
         }
+        if let Some(ids) = &self.ids {
+            ids.add_all(commit);
+        }
         self.try_commit(commit).inspect_err(|error| {
             self.names.clear();
+            self.heads.clear();
             if let StoreError::Io(why) = error {
                 self.unknown_ground = Some(why.clone());
             }
         })?;
+        if let Some(ids) = &self.ids {
+            ids.committed(commit);
+        }
         // The commit stands, whatever becomes of the checkpoint.
         if let Some(Err(error)) = self.log.as_ref().map(|log| log.checkpoint_if_due(&self.connection)) {
             self.unknown_ground = Some(error.to_string());
@@ -40,7 +48,7 @@ impl Db {
     fn try_commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
         let transaction =
             Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).map_err(error::map)?;
-        let mut writer = Writer { connection: &transaction, names: &mut self.names };
+        let mut writer = Writer { connection: &transaction, names: &mut self.names, heads: &mut self.heads };
         writer.check_term(commit)?;
         writer.append(commit)?;
         for completion in &commit.completions {
@@ -68,15 +76,7 @@ impl Db {
 struct Writer<'a> {
     connection: &'a Connection,
     names: &'a mut Names,
-}
-
-/// A key's row while a commit gathers its changes.
-struct KeyRow {
-    id: i64,
-    is_new: bool,
-    version: Version,
-    head: Position,
-    by_type: Vec<(i64, Version)>,
+    heads: &'a mut Heads,
 }
 
 impl Writer<'_> {
@@ -97,8 +97,6 @@ impl Writer<'_> {
         }
         let mut end = row::end(self.connection)?;
         let mut hash = chain::end(self.connection, end)?;
-        let mut next_key = self.next_key()?;
-        let mut keys = BTreeMap::new();
         let mut correlations = BTreeMap::new();
         let mut begun = 0;
         for event in &commit.events {
@@ -106,32 +104,21 @@ impl Writer<'_> {
             if event.position != end {
                 return violation(format!("event {} has position {}, the next one is {end}", event.id, event.position));
             }
-            let key = match keys.entry(&event.key) {
-                Entry::Occupied(entry) => entry.into_mut(),
-                Entry::Vacant(entry) => entry.insert(self.key(&event.key, &mut next_key)?),
-            };
             let correlation = match correlations.entry(&event.correlation) {
                 Entry::Occupied(entry) => entry.into_mut(),
                 Entry::Vacant(entry) => entry.insert(correlation::of(self.connection, event, &mut begun)?),
             };
             hash = chain::follow(&hash, event);
-            self.append_event(event, key, *correlation, &hash)?;
+            self.append_event(event, *correlation, &hash)?;
         }
-        for (name, key) in keys {
-            self.put_key(name, &key)?;
-        }
+        self.heads.put(self.connection, commit)?;
         correlation::count(self.connection, begun)
     }
 
-    fn append_event(
-        &mut self,
-        event: &Event,
-        key: &mut KeyRow,
-        correlation: i64,
-        hash: &chain::Hash,
-    ) -> Result<(), StoreError> {
+    fn append_event(&mut self, event: &Event, correlation: i64, hash: &chain::Hash) -> Result<(), StoreError> {
         let Event { position, id, event_type, version, causation, time, source, data, attributes, .. } = event;
-        let next = key.version.next();
+        let head = self.heads.of(&mut Snapshot { connection: self.connection, names: self.names }, &event.key)?;
+        let next = head.version.next();
         if *version != next {
             return violation(format!("event {id} has version {version} of {}, the next one is {next}", event.key));
         }
@@ -147,7 +134,7 @@ impl Writer<'_> {
                     &(position.0 as i64),
                     &id.as_str(),
                     &event_type,
-                    &key.id,
+                    &head.number,
                     &(version.0 as i64),
                     &correlation,
                     &causation,
@@ -165,58 +152,7 @@ impl Writer<'_> {
                 }
                 _ => error::map(error),
             })?;
-        key.version = next;
-        key.head = *position;
-        match key.by_type.iter_mut().find(|(known, _)| *known == event_type) {
-            Some((_, last)) => *last = next,
-            None => key.by_type.push((event_type, next)),
-        }
-        Ok(())
-    }
-
-    /// The number that the next new key takes; keys are never removed.
-    fn next_key(&self) -> Result<i64, StoreError> {
-        self.connection
-            .prepare_cached("SELECT coalesce(max(id), 0) + 1 FROM keys")
-            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
-            .map_err(error::map)
-    }
-
-    fn key(&self, key: &Key, next_key: &mut i64) -> Result<KeyRow, StoreError> {
-        let row: Option<(i64, i64, i64, String, Option<i64>)> = self
-            .connection
-            .prepare_cached("SELECT id, version, head, by_type, checksum FROM keys WHERE key = ?1")
-            .and_then(|mut statement| statement.query_row([key.as_str()], |row| row.try_into()).optional())
-            .map_err(error::map)?;
-        if let Some((id, version, head, by_type, stored)) = row {
-            seal::key(id, key.as_str(), version, head, &by_type).check(stored, || format!("the head of key {key}"))?;
-            let by_type = decode_by_type(&by_type)
-                .ok_or_else(|| StoreError::Damaged(format!("the head of key {key} cannot be decoded")))?;
-            let (version, head) = (Version(version as u64), Position(head as u64));
-            return Ok(KeyRow { id, is_new: false, version, head, by_type });
-        }
-        let id = *next_key;
-        *next_key += 1;
-        Ok(KeyRow { id, is_new: true, version: Version::ZERO, head: Position::ZERO, by_type: Vec::new() })
-    }
-
-    /// Writes a key's row once, however many events of the commit it has.
-    fn put_key(&self, name: &Key, key: &KeyRow) -> Result<(), StoreError> {
-        let KeyRow { id, version, head, by_type, .. } = key;
-        let (version, head, by_type) = (version.0 as i64, head.0 as i64, encode_by_type(by_type));
-        let checksum = seal::key(*id, name.as_str(), version, head, &by_type).close();
-        if key.is_new {
-            self.connection
-                .prepare_cached(
-                    "INSERT INTO keys (id, version, head, by_type, checksum, key) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                )
-                .and_then(|mut statement| statement.execute((id, version, head, by_type, checksum, name.as_str())))
-        } else {
-            self.connection
-                .prepare_cached("UPDATE keys SET version = ?2, head = ?3, by_type = ?4, checksum = ?5 WHERE id = ?1")
-                .and_then(|mut statement| statement.execute((id, version, head, by_type, checksum)))
-        }
-        .map_err(error::map)?;
+        head.advance(*position, next, event_type);
         Ok(())
     }
 

@@ -15,14 +15,15 @@
 //! | `recover` | handing out a term |
 //! | `commit` | applying a commit as one transaction |
 //! | `look_up`, `read`, `query` | answering; `scan`: the walks over the log that they need |
-//! | `row` | events, heads and names, from rows |
+//! | `ids` | which ids are certainly new |
+//! | `row` | events and names, from rows; `head`: a key's row and what came since |
 //! | `chain` | tamper evidence: each event's hash over itself and the one before |
 //! | `seal` | checksums of the other rows |
 //! | `standing` | what stands beside the log, for those who look on |
 //! | `verify` | checking a whole file |
 //!
-//! What this module refuses to do: keep anything in memory that a look-up could be answered from (the log is the
-//! truth), retry a commit whose outcome is unknown, or go on after one without recovering.
+//! What this module refuses to do: keep events, or anything that changes without it, in memory to answer from (the log is
+//! the truth; that an id is new is all that it knows by heart), retry a commit whose outcome is unknown, or go on after one without recovering.
 
 mod backup;
 mod chain;
@@ -31,6 +32,8 @@ mod commit;
 mod correlation;
 mod error;
 mod files;
+mod head;
+mod ids;
 mod log;
 mod look_up;
 mod mark;
@@ -59,7 +62,8 @@ use std::{
 use dacapo_core::{
     Position, Term,
     store::{
-        Answer, BackedUp, Commit, Completion, Found, LookUp, Page, Query, Read, Reader, Recovered, Store, StoreError,
+        Answer, BackedUp, Commit, Completion, Found, Glance, LookUp, Page, Query, Read, Reader, Recovered, Store,
+        StoreError,
     },
 };
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -68,6 +72,8 @@ pub use chain::{Altered, ChainHead, ChainHeadError, ChainReport};
 use checkpoint::LogLength;
 use files::SystemFiles;
 pub use files::{Files, Held, Vfs};
+use head::Heads;
+use ids::Ids;
 use row::Names;
 use spare::Spare;
 pub use standing::Standing;
@@ -93,6 +99,8 @@ pub struct Options {
     pub writer_cache_kib: u32,
     /// The page cache of each connection that only reads, in KiB.
     pub reader_cache_kib: u32,
+    /// What remembers which ids are certainly new, in KiB.
+    pub ids_kib: u32,
     /// How long to wait for a lock that another process holds.
     pub busy_timeout: Duration,
     /// The write-ahead log is brought into the file once it has so many pages. More pages make appends
@@ -113,6 +121,8 @@ impl Default for Options {
             synchronous: Synchronous::Extra,
             writer_cache_kib: 64 << 10,
             reader_cache_kib: 8 << 10,
+            // Of 10 million ids one new one in twenty is looked up all the same.
+            ids_kib: 8 << 10,
             busy_timeout: Duration::from_secs(5),
             checkpoint_pages: 4_096,
             // About a tenth of a second.
@@ -128,17 +138,29 @@ impl Default for Options {
 struct Db {
     connection: Connection,
     names: Names,
+    /// Of the connection that writes.
+    heads: Heads,
     /// Why commits are refused until the next recovery: nobody knows what became of an earlier one.
     unknown_ground: Option<String>,
     /// Of the connection that writes to a file.
     log: Option<LogLength>,
+    /// The same one's.
+    ids: Option<Arc<Ids>>,
     /// The same one's, of the store's spare. After the connection, so that it is dropped later.
     _hold: Option<Held>,
 }
 
 impl Db {
     fn new(connection: Connection) -> Self {
-        Self { connection, names: Names::default(), unknown_ground: None, log: None, _hold: None }
+        Self {
+            connection,
+            names: Names::default(),
+            heads: Heads::default(),
+            unknown_ground: None,
+            log: None,
+            ids: None,
+            _hold: None,
+        }
     }
 
     /// Answers from one state of the log, whatever is committed meanwhile.
@@ -199,6 +221,8 @@ impl Place {
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
     db: Shared,
+    /// None in memory.
+    ids: Option<Arc<Ids>>,
     place: Place,
 }
 
@@ -221,8 +245,9 @@ impl SqliteStore {
         let mut connection = open::writer(&path, &options, &spare)?;
         let mark = (options.synchronous != Synchronous::Off).then(|| spare.mark().clone());
         let log = LogLength::watch(&mut connection, options.checkpoint_pages, mark)?;
-        let db = Db { log: Some(log), _hold: Some(spare.hold()?), ..Db::new(connection) };
-        Ok(Self { db: Shared(Arc::new(Mutex::new(db))), place: Place::File { path, options } })
+        let ids = Arc::new(Ids::new(options.ids_kib));
+        let db = Db { log: Some(log), ids: Some(Arc::clone(&ids)), _hold: Some(spare.hold()?), ..Db::new(connection) };
+        Ok(Self { db: Shared(Arc::new(Mutex::new(db))), ids: Some(ids), place: Place::File { path, options } })
     }
 
     /// Checks the whole file: its pages, every index against its table, every row against its checksum, every head
@@ -236,7 +261,7 @@ impl SqliteStore {
 
     /// A store in memory. Its readers share its one connection and wait for it.
     pub fn open_in_memory() -> Result<Self, StoreError> {
-        Ok(Self { db: Shared::new(open::in_memory()?), place: Place::Memory })
+        Ok(Self { db: Shared::new(open::in_memory()?), ids: None, place: Place::Memory })
     }
 }
 
@@ -258,7 +283,11 @@ impl Store for SqliteStore {
             Place::Memory => self.db.clone(),
             Place::File { path, options } => Shared::new(open::reader(path, options)?),
         };
-        Ok(Box::new(SqliteReader { db, place: self.place.clone() }))
+        Ok(Box::new(SqliteReader { db, ids: self.ids.clone(), place: self.place.clone() }))
+    }
+
+    fn glance(&self) -> Option<Arc<dyn Glance>> {
+        self.ids.clone().map(|ids| ids as Arc<dyn Glance>)
     }
 }
 
@@ -266,6 +295,8 @@ impl Store for SqliteStore {
 #[derive(Debug)]
 pub struct SqliteReader {
     db: Shared,
+    /// Of the store in this process that it belongs to.
+    ids: Option<Arc<Ids>>,
     place: Place,
 }
 
@@ -276,7 +307,7 @@ impl SqliteReader {
     /// As [`SqliteStore::open`], and [`StoreError::NotAStore`] for a file that does not exist.
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let connection = open::existing_reader(path.as_ref(), &Options::default())?;
-        Ok(Self { db: Shared::new(connection), place: Place::file(path.as_ref()) })
+        Ok(Self { db: Shared::new(connection), ids: None, place: Place::file(path.as_ref()) })
     }
 
     /// Checks the whole file, as [`SqliteStore::check`] does.
@@ -290,6 +321,9 @@ macro_rules! reads {
     ($($handle:ty),*) => {$(
         impl Reader for $handle {
             fn look_up(&mut self, look_up: &LookUp) -> Result<Found, StoreError> {
+                if let Some(found) = self.ids.as_ref().and_then(|ids| ids.look_up(look_up)) {
+                    return Ok(found);
+                }
                 self.db.lock().snapshot(|snapshot| snapshot.look_up(look_up))
             }
 
@@ -307,6 +341,12 @@ macro_rules! reads {
 
             fn current_term(&mut self) -> Result<Term, StoreError> {
                 self.db.lock().snapshot(|snapshot| snapshot.current_term())
+            }
+
+            fn warm_up(&mut self, go_on: &dyn Fn() -> bool) -> Result<(), StoreError> {
+                let Some(mut reading) = self.ids.as_ref().and_then(|ids| ids.reading()) else { return Ok(()) };
+                while go_on() && self.db.lock().snapshot(|snapshot| reading.go_on(snapshot))? {}
+                Ok(())
             }
 
             fn back_up(&mut self, to: Option<&Path>, bytes_per_second: Option<u64>) -> Result<BackedUp, StoreError> {

@@ -10,8 +10,8 @@ use rusqlite::{OptionalExtension, types::Value};
 
 use super::{
     Snapshot, error,
+    head::KeyRow,
     scan::{Order, Scan, TAKEN, Types, int},
-    seal,
 };
 use crate::page::{Room, page_limit};
 
@@ -150,18 +150,20 @@ impl Snapshot<'_> {
         let mut statement = self
             .connection
             .prepare_cached(
-                "SELECT id, key, version, head, by_type, checksum FROM keys WHERE key > ?1 ORDER BY key LIMIT ?2",
+                "SELECT id, version, head, by_type, checksum, key,
+                     (SELECT max(events.version) FROM events WHERE events.key = keys.id)
+                 FROM keys WHERE key > ?1 ORDER BY key LIMIT ?2",
             )
             .map_err(error::map)?;
         let mut rows = statement.query((after, int(limit as u64))).map_err(error::map)?;
         let mut heads = Vec::new();
         while let Some(row) = rows.next().map_err(error::map)? {
-            let read = || -> rusqlite::Result<(i64, String, i64, i64, String, Option<i64>)> { row.try_into() };
-            let (id, key, version, head, by_type, stored) = read().map_err(error::map)?;
-            seal::key(id, &key, version, head, &by_type).check(stored, || format!("the head of key {key}"))?;
+            let last: Option<i64> = row.get(6).map_err(error::map)?;
+            let row = KeyRow::read(row).map_err(error::map)?;
+            row.check()?;
             let key =
-                Key::new(key).map_err(|error| StoreError::Damaged(format!("a key cannot be decoded ({error})")))?;
-            heads.push((key, Version(version as u64)));
+                Key::new(row.key).map_err(|error| StoreError::Damaged(format!("a key cannot be decoded ({error})")))?;
+            heads.push((key, Version(last.unwrap_or_default().max(row.version) as u64)));
         }
         Ok(heads)
     }

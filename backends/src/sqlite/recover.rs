@@ -16,6 +16,7 @@ impl Db {
     /// sync counts.
     pub(super) fn recover(&mut self) -> Result<Recovered, StoreError> {
         self.names.clear();
+        self.heads.clear();
         checkpoint::all(&self.connection)?;
         if let Some(log) = &self.log {
             log.emptied()?;
@@ -38,6 +39,9 @@ impl Db {
             }
         }
         let position = row::end(&transaction)?;
+        if let Some(ids) = &self.ids {
+            ids.recovered(&Snapshot { connection: &transaction, names: &mut self.names }, position)?;
+        }
         let lanes = lanes(&transaction)?;
         transaction.commit().map_err(error::map)?;
         self.unknown_ground = None;

@@ -174,58 +174,18 @@ impl Snapshot<'_> {
 
     /// A key's head; version 0 if the key has no event.
     pub(super) fn head(&mut self, key: &Key) -> Result<KeyHead, StoreError> {
-        let damaged = |why: &dyn Display| StoreError::Damaged(format!("the head of key {key} {why}"));
-        let row: Option<HeadRow> = self
-            .connection
-            .prepare_cached(
-                "SELECT events.id, events.version, events.key, keys.id, keys.version, head, by_type, keys.checksum
-                 FROM keys LEFT JOIN events ON events.position = head WHERE keys.key = ?1",
-            )
-            .and_then(|mut statement| statement.query_row([key.as_str()], HeadRow::read).optional())
-            .map_err(error::map)?;
-        let Some(row) = row else {
+        let Some((head, id)) = self.stored_head(key)? else {
             return Ok(KeyHead::default());
         };
-        let HeadRow { event, number, version, head, by_type, checksum } = row;
-        seal::key(number, key.as_str(), version, head, &by_type)
-            .check(checksum, || format!("the head of key {key}"))?;
-        let id = match event {
-            (Some(id), Some(at), Some(of)) if at == version && of == number => id,
-            _ => return Err(damaged(&"points to another event")),
-        };
-        let id = EventId::new(id).map_err(|error| damaged(&format_args!("cannot be decoded ({error})")))?;
-        let numbers = decode_by_type(&by_type).ok_or_else(|| damaged(&"cannot be decoded"))?;
-        let mut by_type = Vec::with_capacity(numbers.len());
-        for (number, version) in numbers {
+        let mut by_type = Vec::with_capacity(head.by_type.len());
+        for (number, version) in head.by_type {
             let name = self.names.name(self.connection, number)?;
-            let name = EventType::new(name).map_err(|error| damaged(&format_args!("cannot be decoded ({error})")))?;
+            let name = EventType::new(name)
+                .map_err(|error| StoreError::Damaged(format!("the head of key {key} cannot be decoded ({error})")))?;
             by_type.push((name, version));
         }
         by_type.sort_unstable();
-        Ok(KeyHead { version: Version(version as u64), id: Some(id), by_type: Arc::new(by_type) })
-    }
-}
-
-/// A key's row with the event at its head.
-struct HeadRow {
-    event: (Option<String>, Option<i64>, Option<i64>),
-    number: i64,
-    version: i64,
-    head: i64,
-    by_type: String,
-    checksum: Option<i64>,
-}
-
-impl HeadRow {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            event: (row.get(0)?, row.get(1)?, row.get(2)?),
-            number: row.get(3)?,
-            version: row.get(4)?,
-            head: row.get(5)?,
-            by_type: row.get(6)?,
-            checksum: row.get(7)?,
-        })
+        Ok(KeyHead { version: head.version, id: Some(id), by_type: Arc::new(by_type) })
     }
 }
 
@@ -236,22 +196,6 @@ pub(super) fn end(connection: &Connection) -> Result<Position, StoreError> {
         .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
         .map(|end: i64| Position(end as u64))
         .map_err(error::map)
-}
-
-/// `type:version type:version …`
-pub(super) fn encode_by_type(by_type: &[(i64, Version)]) -> String {
-    let parts: Vec<_> = by_type.iter().map(|(event_type, version)| format!("{event_type}:{version}")).collect();
-    parts.join(" ")
-}
-
-/// The reverse of [`encode_by_type`].
-pub(super) fn decode_by_type(text: &str) -> Option<Vec<(i64, Version)>> {
-    text.split_ascii_whitespace()
-        .map(|part| {
-            let (event_type, version) = part.split_once(':')?;
-            Some((event_type.parse().ok()?, Version(version.parse().ok()?)))
-        })
-        .collect()
 }
 
 /// A row of `events` with its key, before its numbers are names.

@@ -2,8 +2,8 @@
 //!
 //! What an append costs is the number of pages that it changes, since each goes to the disk twice. Names that many events
 //! share, keys and correlations are therefore written once and numbered, in the order in which they come: an index
-//! over numbers grows where the recent ones are, one over texts everywhere. A key's row is its head as well, so that a
-//! head is one look-up. What each index is for stands beside it. A source or a time range alone has none: such a query
+//! over numbers grows where the recent ones are, one over texts everywhere. A key's row is its head of a few events ago
+//! as well, so that a head is a few steps. What each index is for stands beside it. A source or a time range alone has none: such a query
 //! walks the log.
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -149,6 +149,9 @@ const MIGRATIONS: &[&str] = &[
         LEFT JOIN events AS begun ON begun.position = -events.correlation
         JOIN names AS types ON types.id = events.type
         JOIN names AS sources ON sources.id = events.source;
+    ",
+    "
+    -- From here on a key's row may be a few events behind its head.
     ",
 ];
 

@@ -120,7 +120,8 @@ impl Publisher {
                     *head = head.next();
                 }
                 NewEvent {
-                    id: EventId::of(format!("{}-{request}-{n}", self.name)),
+                    // Time first, as in ULIDs and UUIDs of version 7: an index of such ids grows where the recent ones are.
+                    id: EventId::of(format!("{sent_us:012x}-{}-{request}-{n}", self.name)),
                     event_type: EventType::of(EVENT_TYPE),
                     key: key.clone(),
                     expectation,

@@ -180,6 +180,8 @@ impl Run {
             check_kib_max: if medium == Medium::Rotting { Options::default().check_kib_max } else { 0 },
             // A cache of a few pages makes a commit write before it commits.
             writer_cache_kib: *draw.pick(&[65_536, 65_536, 65_536, 32]),
+            // So little that it is mistaken now and then.
+            ids_kib: 1,
             ..Options::default()
         };
         let outcome = CrashOutcome {

@@ -119,7 +119,8 @@ impl RunStore {
             disk,
             // Rot under an open file, in an index that is read again, is not noticed before the next opening.
             reads_apart: !plan.rots() && chance.happens("reads apart", &0, 250),
-            options: Options { checkpoint_pages, check_kib_max, ..Options::default() },
+            // So little that what is certainly new is looked up now and then.
+            options: Options { checkpoint_pages, check_kib_max, ids_kib: 1, ..Options::default() },
             life: 1,
             calls: 0,
             cut: Cut::default(),
