@@ -7,15 +7,20 @@
 //! Production's port is [`ThreadedStore`](crate::threaded::ThreadedStore). The simulator brings its own, which runs
 //! the store at once and answers after a drawn delay.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, io, pin::Pin, sync::Arc};
 
+use axum::body::Bytes;
 use dacapo_core::{
     names::{Position, Term},
     store::{Answer, BackedUp, Commit, Completion, Found, LookUp, Page, Query, Read, Recovered, StoreError},
 };
+use futures_util::stream::BoxStream;
 
 /// An answer of the store that is still to come.
 pub type Pending<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'static>>;
+
+/// The content of a file, piece by piece.
+pub type Pieces = BoxStream<'static, io::Result<Bytes>>;
 
 /// How large a store is on disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,5 +57,12 @@ pub trait StorePort: Send + Sync + 'static {
         let _ = bytes_per_second;
         let sentence = "this kind of store cannot be backed up while it is in use".to_owned();
         Box::pin(std::future::ready(Err(StoreError::NotAStore(sentence))))
+    }
+    /// The content of a backup that was made, which has no name any more from here on.
+    fn take_backup(&self, backed_up: &BackedUp) -> io::Result<Pieces> {
+        Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("{} is no file of this store", backed_up.path.display()),
+        ))
     }
 }

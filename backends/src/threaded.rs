@@ -7,7 +7,9 @@
 
 use std::{
     fmt,
+    fs::{self, File},
     future::ready,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -17,6 +19,7 @@ use std::{
     thread::{Builder, JoinHandle},
 };
 
+use axum::body::Bytes;
 use dacapo_core::{
     names::{Position, Term},
     store::{
@@ -24,9 +27,13 @@ use dacapo_core::{
         StoreError,
     },
 };
+use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::oneshot;
 
-use crate::port::{Pending, Size, StorePort};
+use crate::port::{Pending, Pieces, Size, StorePort};
+
+/// What is read at once of a backup that is sent.
+const PIECE_BYTES: usize = 256 << 10;
 
 type Job<T> = Box<dyn FnOnce(&mut T) + Send>;
 
@@ -193,6 +200,28 @@ impl StorePort for ThreadedStore {
 
     fn back_up(&self, bytes_per_second: Option<u64>) -> Pending<BackedUp> {
         self.keeper.ask(move |reader| reader.back_up(None, bytes_per_second))
+    }
+
+    fn take_backup(&self, backed_up: &BackedUp) -> io::Result<Pieces> {
+        let opened = File::open(&backed_up.path);
+        fs::remove_file(&backed_up.path)?;
+        Ok(stream::unfold(Some(opened?), |file| async { next_piece(file?).await }).boxed())
+    }
+}
+
+/// Reads on, on a thread that may wait for a disk.
+async fn next_piece(mut file: File) -> Option<(io::Result<Bytes>, Option<File>)> {
+    #[expect(clippy::disallowed_methods, reason = "a store in a simulation is none of threads, and of no such file")]
+    let read = tokio::task::spawn_blocking(move || {
+        let mut piece = Vec::with_capacity(PIECE_BYTES);
+        (&mut file).take(PIECE_BYTES as u64).read_to_end(&mut piece).map(|_| (piece, file))
+    });
+    match read.await {
+        Ok(Ok((piece, _))) if piece.is_empty() => None,
+        Ok(Ok((piece, file))) => Some((Ok(Bytes::from(piece)), Some(file))),
+        Ok(Err(error)) => Some((Err(error), None)),
+        // The runtime ends.
+        Err(_) => None,
     }
 }
 

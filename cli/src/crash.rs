@@ -50,6 +50,9 @@ struct Sums {
     events: u64,
     doubtful_kept: u64,
     doubtful_gone: u64,
+    backups: u64,
+    beside_backups: u64,
+    migrations: u64,
     harm: u64,
     /// In words and in their first seeds.
     #[serde(skip)]
@@ -71,6 +74,9 @@ impl Sums {
         self.events += outcome.events;
         self.doubtful_kept += u64::from(outcome.doubtful_kept);
         self.doubtful_gone += u64::from(outcome.doubtful_gone);
+        self.backups += u64::from(outcome.backups);
+        self.beside_backups += u64::from(outcome.beside_backups);
+        self.migrations += u64::from(outcome.migrations);
         self.harm += outcome.harm;
         // A sum, so that it does not depend on which thread is first.
         self.fingerprint = self.fingerprint.wrapping_add(digest_of(place, &outcome.fingerprint));
@@ -97,6 +103,9 @@ impl Sums {
         self.events += other.events;
         self.doubtful_kept += other.doubtful_kept;
         self.doubtful_gone += other.doubtful_gone;
+        self.backups += other.backups;
+        self.beside_backups += other.beside_backups;
+        self.migrations += other.migrations;
         self.harm += other.harm;
         self.fingerprint = self.fingerprint.wrapping_add(other.fingerprint);
         self.failures.extend(other.failures);
@@ -249,6 +258,9 @@ fn tell(terminal: &Terminal, arguments: &CrashArguments, first: Seed, sums: &Sum
             grouped(sums.doubtful_gone)
         ),
     );
+    let beside = grouped(sums.beside_backups);
+    line("backups", format!("{} made, in whose midst {beside} commits were made, and restored", grouped(sums.backups)));
+    line("migrated", format!("{} began with a file of a former schema", grouped(sums.migrations)));
     if sums.harm > 0 {
         line("harm", format!("{} syncs that failed or lied, or bits that rotted", grouped(sums.harm)));
     }

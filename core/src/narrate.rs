@@ -57,6 +57,11 @@ fn words(what: &What) -> String {
         What::Started { incarnation } => format!("starts, incarnation {incarnation}"),
         What::Stopped { reason } => format!("stops: {reason}"),
         What::Draining {} => "is about to end, and delivers nothing more".to_owned(),
+        What::Found { commit } => format!("finds {} events in its store, of an older build", commit.events.len()),
+        What::Full {} => "finds no room on the disk, and throttles until there is some".to_owned(),
+        What::Restored { recovered, .. } => {
+            format!("a backup is restored, whose log ends at position {}", recovered.position)
+        }
         What::OperationSent { operation, attempt, service, method, path, body } => {
             format!("asks {service} (operation {operation}, attempt {attempt}): {method} {path} {body}")
         }

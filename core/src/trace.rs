@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     access::Rights,
     digest::StableHasher,
+    event::Event,
     hashed::Hashed,
     names::{InstanceName, Key, NodeName, Position, ServiceName, TokenName, Version},
-    store::{Commit, Recovered},
+    store::{Commit, Completion, Recovered},
     time::Timestamp,
     wire::{FromBus, ToBus, Token},
 };
@@ -95,6 +96,8 @@ pub enum What {
     },
     /// A bus is about to end: it delivers nothing more in this life, and goes on with everything else.
     Draining {},
+    /// There is no room for a bus to begin: until there is, publishes are throttled and questions answered, and no more.
+    Full {},
     /// A customer sent a request.
     OperationSent {
         /// The operation's id, which is its idempotency key.
@@ -184,6 +187,11 @@ pub enum What {
         /// Its contents.
         commit: Arc<Commit>,
     },
+    /// This was in the store when the run began: a bus of an older build had put it there.
+    Found {
+        /// All of it, as one commit.
+        commit: Arc<Commit>,
+    },
     /// The store's wrapper saw a commit fail.
     CommitFailed {
         /// Which.
@@ -195,6 +203,15 @@ pub enum What {
     Recovered {
         /// What it read back.
         recovered: Box<Recovered>,
+    },
+    /// A backup was restored, by whoever was told that it is one.
+    Restored {
+        /// What a bus would begin with.
+        recovered: Box<Recovered>,
+        /// Its log.
+        events: Vec<Arc<Event>>,
+        /// How services ended them, by position and service.
+        completions: Vec<Completion>,
     },
     /// A handler began.
     HandlerBegun {

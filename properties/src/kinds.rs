@@ -117,6 +117,12 @@ kinds! {
     CHECKED,
     /// [`What::Showed`]
     SHOWED,
+    /// [`What::Full`]
+    FULL,
+    /// [`What::Restored`]
+    RESTORED,
+    /// [`What::Found`]
+    FOUND,
 }
 
 impl Kinds {
@@ -165,6 +171,9 @@ impl Kinds {
             What::Started { .. } => Self::STARTED,
             What::Stopped { .. } => Self::STOPPED,
             What::Draining {} => Self::DRAINING,
+            What::Full {} => Self::FULL,
+            What::Found { .. } => Self::FOUND,
+            What::Restored { .. } => Self::RESTORED,
             What::OperationSent { .. } => Self::OPERATION_SENT,
             What::OperationAnswered { .. } => Self::OPERATION_ANSWERED,
             What::OperationUnknown { .. } => Self::OPERATION_UNKNOWN,

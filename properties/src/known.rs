@@ -47,7 +47,7 @@ impl Known {
         self.step = record.step;
         self.connections.observe(record);
         match &record.what {
-            What::CommitDurable { commit } => self.log.append(commit, Moment::from(record)),
+            What::CommitDurable { commit } | What::Found { commit } => self.log.append(commit, Moment::from(record)),
             What::FrameSent { connection, frame: Frame::FromBus(frame) } => {
                 if let FromBus::Deliver(deliver) = &**frame {
                     self.delivered(record, *connection, deliver);

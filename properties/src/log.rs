@@ -1,6 +1,6 @@
 //! The log as the store's wrapper saw it become durable: the truth that every promise is judged against.
 //!
-//! It is built from `CommitDurable` records alone, of a run that begins with an empty store. What does not fit (a gap,
+//! It is built from `CommitDurable` records, and from a `Found` one where a run begins with a store of an older build. What does not fit (a gap,
 //! an id that is known) is left out, so that it stays a log; `versions_are_gap_free` and `publishing_is_idempotent`
 //! say so at that very record.
 

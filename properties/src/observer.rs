@@ -69,6 +69,9 @@ pub const PROMISES: &[&Promise] = &[
     &always::lanes_are_independent::PROMISE,
     &always::deadlines_are_kept::PROMISE,
     &always::tokens_are_obeyed::PROMISE,
+    &always::backups_hold_the_log::PROMISE,
+    &always::full_disk_is_answered::PROMISE,
+    &always::ending_is_orderly::PROMISE,
     &eventually::everything_is_done::PROMISE,
     &eventually::every_request_is_answered::PROMISE,
 ];
@@ -90,6 +93,9 @@ pub fn bus_observers(limits: &Limits) -> Vec<Box<dyn Observer>> {
         Box::new(always::LanesAreIndependent::new(limits)),
         Box::new(always::DeadlinesAreKept::default()),
         Box::new(always::TokensAreObeyed::default()),
+        Box::new(always::BackupsHoldTheLog::default()),
+        Box::new(always::FullDiskIsAnswered::default()),
+        Box::new(always::EndingIsOrderly::default()),
         Box::new(eventually::EverythingIsDone::default()),
         Box::new(eventually::EveryRequestIsAnswered::default()),
     ]
@@ -156,7 +162,7 @@ mod tests {
         assert_eq!(promised, observed, "in the order of their numbers");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         // 12 and 13 are the bank's.
-        let numbers: Vec<usize> = (1..=11).chain([14, 15, 16]).collect();
+        let numbers: Vec<usize> = (1..=11).chain([14, 15, 16, 17, 18, 19]).collect();
         for (index, promise) in PROMISES.iter().enumerate() {
             let (folder, written) = match numbers.get(index) {
                 Some(number) => ("always", format!("ARCHITECTURE.md, promise {number}")),

@@ -47,6 +47,13 @@ situations! {
     CREDIT_EXHAUSTED = "credit exhausted": "a slow instance might be flooded";
     HEALED_WITH_BACKLOG = "healed with a backlog": "the bus had nothing left to catch up with when the faults ended";
     OUTCOME_UNKNOWN = "outcome unknown": "no customer had to ask again";
+    BACKUP_RESTORED = "backup restored": "a backup that nobody restores proves nothing";
+    RESTORED_BEHIND_THE_LOG = "backup restored behind the log": "nobody committed after a backup, so it was never of another moment than the log";
+    THROTTLED_BY_A_FULL_DISK = "throttled by a full disk": "whoever publishes to a full disk might wait for ever, or be told that it was done";
+    RECOVERED_FROM_A_FULL_DISK = "recovered from a full disk": "a bus that once found no room might never begin again";
+    ANSWERED_BEFORE_THE_END = "answered before the end": "a bus that is asked to end might let nobody finish";
+    REFUSED_FOR_ITS_TOKEN = "refused for its token": "a token that is missing, wrong or revoked might count";
+    REFUSED_BY_RIGHTS = "refused by rights": "a token might allow what it does not say";
     DELIVERED_BESIDE_A_FAILED_LANE = "delivered beside a failed lane": "a failing lane might hold up all the others";
 }
 

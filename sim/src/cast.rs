@@ -37,6 +37,11 @@ pub fn stranger() -> NodeName {
     NodeName::of("stranger")
 }
 
+/// The host of the operator, who comes while the plan wants a backup, or the disk has filled up.
+pub fn operator() -> NodeName {
+    NodeName::of("operator")
+}
+
 impl Cast {
     /// The cast of a scenario.
     pub fn of(scenario: &dyn Scenario, customers: u32) -> Self {

@@ -133,6 +133,14 @@ families! {
     InstanceAtPoint = "instance-at-point",
     /// No instance of a service is there when the run begins: it registers late.
     LateService = "late-service",
+    /// A backup is made while the bus is at work, in troubles of its own at times.
+    Backup = "backup",
+    /// The power goes while a backup is made.
+    BackupCutShort = "backup-cut-short",
+    /// The power goes while a file of a former schema is brought forward.
+    MigrationCutShort = "migration-cut-short",
+    /// A stranger is about who means the bus no good.
+    HostileClient = "hostile-client",
 }
 
 impl Family {
@@ -148,6 +156,9 @@ impl Family {
                 | Self::SlowDisk
                 | Self::FsyncLies
                 | Self::BitRot
+                | Self::Backup
+                | Self::BackupCutShort
+                | Self::MigrationCutShort
         )
     }
 
@@ -496,6 +507,17 @@ pub enum Harm {
         /// Which share of them, in thousandths.
         share_permille: u32,
     },
+    /// A stranger comes to the bus: floods it, speaks out of turn, forges, does not read, holds connections.
+    Hostile {},
+    /// Somebody makes a backup of the store. Its own files meet trouble, the store's do not.
+    Backup {
+        /// What room there is for it, in bytes; none: enough.
+        room_bytes: Option<u64>,
+        /// Which share of its syncs fails, in thousandths.
+        syncs_fail_permille: u32,
+        /// Which share of the reads meanwhile fails, in thousandths.
+        reads_fail_permille: u32,
+    },
 }
 
 impl Harm {
@@ -582,6 +604,13 @@ impl Harm {
             Self::CompletionTwice { host, share_permille } => {
                 format!("{share_permille} in 1000 completions of {host} sent twice")
             }
+            Self::Hostile {} => "a stranger comes".to_owned(),
+            Self::Backup { room_bytes, syncs_fail_permille, reads_fail_permille } => {
+                let room = room_bytes.map_or_else(String::new, |bytes| format!(" in a room of {bytes} bytes"));
+                format!(
+                    "backup{room}, of whose syncs {syncs_fail_permille} and of whose reads {reads_fail_permille} in 1000 fail"
+                )
+            }
         }
     }
 
@@ -643,7 +672,9 @@ impl Harm {
             | Self::DiskFull { .. }
             | Self::BitRot { .. }
             | Self::SlowDisk { .. }
-            | Self::DuplicateAttempt { .. } => Vec::new(),
+            | Self::DuplicateAttempt { .. }
+            | Self::Hostile {}
+            | Self::Backup { .. } => Vec::new(),
         }
     }
 }
@@ -665,6 +696,8 @@ pub mod points {
     pub const DISK_WRITE: &str = "disk write";
     /// The disk is in the midst of a sync.
     pub const DISK_SYNC: &str = "disk sync";
+    /// The disk is in the midst of a write of a backup.
+    pub const BACKUP_WRITE: &str = "backup write";
     /// An instance is about to send a completion.
     pub const SEND_COMPLETE: &str = "instance send complete";
     /// An instance is about to ask for the past.

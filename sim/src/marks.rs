@@ -100,6 +100,29 @@ pub const ATTEMPT_TWICE: &str = "attempt sent twice";
 /// Recorded by the event engine when the bus cut off a peer that did not read.
 pub const SLOW_READER_CUT: &str = "slow reader cut off";
 
+/// Recorded by the engine when a backup was made of a store that a bus had open.
+pub const BACKUP_MADE: &str = "backup made";
+/// Recorded by the engine when a backup met trouble, and was none.
+pub const BACKUP_FAILED: &str = "backup failed";
+/// Recorded by the engine when the machine died in the midst of a backup.
+pub const BACKUP_CUT: &str = "backup cut short";
+/// Recorded by the engine when a backup lay there after a power cut.
+pub const BACKUP_SURVIVED: &str = "backup survived a power cut";
+
+/// Recorded by the engine when a bus found everything that a file of a former schema held.
+pub const MIGRATED: &str = "older store brought forward";
+/// Recorded by the engine when the machine died while a file of a former schema was brought forward.
+pub const MIGRATION_CUT: &str = "migration cut short";
+/// Recorded by the engine when the log was read while the disk was full.
+pub const READ_WHILE_FULL: &str = "read while the disk was full";
+
+/// Recorded by the engine when nobody was let in by a token that does not count.
+pub const TURNED_AWAY_AT_THE_DOOR: &str = "turned away at the door";
+/// Recorded by the full stack when a stranger was told that what he sent is no frame, or no request.
+pub const NONSENSE_REFUSED: &str = "nonsense refused";
+/// Recorded by the full stack when a stranger who said half of something was cut off.
+pub const DAWDLER_CUT: &str = "dawdler cut off";
+
 /// Recorded by the engine when the store refused what is damaged.
 pub const DAMAGE_REFUSED: &str = "damage refused";
 /// Recorded by the engine when a recovered store was not what had been made durable. Only where a disk may lose
@@ -147,6 +170,41 @@ const ENGINE: &[Mark] = &[
         needs: Needs::OneOf(&[Family::DiskFull]),
     },
     Mark {
+        name: BACKUP_MADE,
+        risk: "nobody made a backup while the bus was at work",
+        needs: Needs::OneOf(&[Family::Backup]),
+    },
+    Mark {
+        name: BACKUP_FAILED,
+        risk: "a backup that met trouble might be taken for one",
+        needs: Needs::OneOf(&[Family::Backup]),
+    },
+    Mark {
+        name: BACKUP_CUT,
+        risk: "half a backup might be taken for one after a power cut",
+        needs: Needs::Rare(&[Family::BackupCutShort]),
+    },
+    Mark {
+        name: BACKUP_SURVIVED,
+        risk: "what bears the name of a backup might be none after a power cut",
+        needs: Needs::OutOfReach("a backup is sent and loses its name at once"),
+    },
+    Mark {
+        name: MIGRATED,
+        risk: "a store of a former schema might lose something, or never begin again",
+        needs: Needs::OneOf(&[Family::MigrationCutShort]),
+    },
+    Mark {
+        name: MIGRATION_CUT,
+        risk: "a store might be half of one schema and half of another",
+        needs: Needs::OneOf(&[Family::MigrationCutShort]),
+    },
+    Mark {
+        name: READ_WHILE_FULL,
+        risk: "a full disk might keep those from reading who need no room",
+        needs: Needs::OneOf(&[Family::DiskFull]),
+    },
+    Mark {
         name: DOUBT_PROVED,
         risk: "a commit that was cut off and is there all the same might be forgotten or made twice",
         needs: Needs::OneOf(&[Family::PowerCut]),
@@ -155,6 +213,25 @@ const ENGINE: &[Mark] = &[
         name: DOUBT_DISPROVED,
         risk: "every power cut might have come between two commits, where nothing is half done",
         needs: Needs::OneOf(&[Family::PowerCut]),
+    },
+];
+
+/// Marks that a stranger leaves.
+const HOSTILE: &[Mark] = &[
+    Mark {
+        name: TURNED_AWAY_AT_THE_DOOR,
+        risk: "a token that is unknown or was revoked might count",
+        needs: Needs::OneOf(&[Family::HostileClient]),
+    },
+    Mark {
+        name: NONSENSE_REFUSED,
+        risk: "what is no frame might be heard, or hold the bus up",
+        needs: Needs::On(Engine::Turmoil, &[Family::HostileClient]),
+    },
+    Mark {
+        name: DAWDLER_CUT,
+        risk: "whoever says half of something might hold a connection for ever",
+        needs: Needs::On(Engine::Turmoil, &[Family::HostileClient]),
     },
 ];
 
@@ -178,7 +255,7 @@ const NETWORK: &[Mark] = &[
     Mark {
         name: SLOW_READER_CUT,
         risk: "a peer that does not read might fill the memory of the bus",
-        needs: Needs::OutOfReach("the queue for a peer that does not read holds more than a run sends"),
+        needs: Needs::On(Engine::Event, &[Family::HostileClient]),
     },
 ];
 
@@ -223,7 +300,7 @@ pub fn marks() -> Vec<Mark> {
     let situations = SITUATIONS.iter().map(|situation| (situation.name, situation.risk));
     let machines = dacapo_core::marks::all().map(|mark| (mark.name, mark.risk));
     let named = situations.chain(machines).map(|(name, risk)| Mark { name, risk, needs: needs::of(name) });
-    named.chain(ENGINE.iter().chain(NETWORK).copied()).collect()
+    named.chain(ENGINE.iter().chain(HOSTILE).chain(NETWORK).copied()).collect()
 }
 
 /// Counts what was reached.

@@ -6,15 +6,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
-use dacapo_core::{Limits, NodeName, planted::Bug};
+use dacapo_core::{Limits, NodeName, Term, planted::Bug, store::Commit};
 use dacapo_properties::{Operation, Scenario};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     cast::Cast,
+    disk::older,
     draw::Stream,
     fault::{Family, Fault, Harm, Trigger},
     profile::Profile,
@@ -60,8 +62,14 @@ pub enum Survivors {
     One,
 }
 
-/// In so many runs the bus demands tokens, and a stranger is about.
+/// In so many runs the bus demands tokens.
 const GUARDED_PERMILLE: u32 = 125;
+
+/// The same where a stranger comes who means it no good.
+const GUARDED_FOR_STRANGER_PERMILLE: u32 = 400;
+
+/// In so many runs on a disk the store's file is of a former schema.
+const OLDER_PERMILLE: u32 = 300;
 
 /// Everything about a run that is neither an operation nor a fault. Times are in microseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -105,9 +113,12 @@ pub struct Settings {
     pub restart_us: (u64, u64),
     /// Who is left when all is healed.
     pub survivors: Survivors,
-    /// Whether the bus demands tokens, and a stranger is about who tries what his does not allow, and worse.
+    /// Whether the bus demands tokens.
     #[serde(default)]
     pub guarded: bool,
+    /// The run begins with a file of this former schema, in which something is. Of a store on a disk alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub older: Option<i32>,
 }
 
 impl Settings {
@@ -138,6 +149,7 @@ impl Settings {
             rebuild_permille: 0,
             survivors: Survivors::All,
             guarded: false,
+            older: None,
             ..Self::draw(&mut Stream::new(0, "settings"), &Profile::calm())
         }
     }
@@ -177,10 +189,12 @@ impl Settings {
             restart_us: (20_000, 300_000),
             survivors: *stream.pick(&[Survivors::All, Survivors::All, Survivors::One]),
             guarded: false,
+            older: None,
         };
         // What came later is drawn last, so that it shifts nothing.
         settings.limits.publishes_waiting_max = *stream.pick(&[8_192, 8_192, 1, 3]);
         settings.limits.disconnects_max = *stream.pick(&[40, 40, 2]);
+        settings.limits.send_queue_bytes_max = *stream.pick(&[16 << 20, 64 << 10]);
         // Slow reads are overtaken by commits.
         if stream.chance(250) {
             settings.read_us.1 += stream.between(5_000, 60_000);
@@ -206,6 +220,12 @@ impl Settings {
             ..self
         }
     }
+}
+
+/// Which former schema the store of a run has, if one.
+fn older_schema(seed: u64) -> Option<i32> {
+    let mut stream = Stream::new(seed, "older store");
+    stream.chance(OLDER_PERMILLE).then(|| stream.between(1, older::NEWEST as u64) as i32)
 }
 
 /// What customers do and what goes wrong.
@@ -309,6 +329,11 @@ impl Plan {
         settings.store = if on_disk { StoreKind::Disk } else { StoreKind::Memory };
         let mut mask = swarm::mask(seed, profile);
         mask.retain(|family, _| on_disk || !family.is_of_disk());
+        settings.older = on_disk.then(|| older_schema(seed)).flatten();
+        mask.retain(|family, _| settings.older.is_some() || *family != Family::MigrationCutShort);
+        // A bus that demands tokens is the better place for a stranger.
+        settings.guarded |= mask.contains_key(&Family::HostileClient)
+            && Stream::new(seed, "guarded for a stranger").chance(GUARDED_FOR_STRANGER_PERMILLE);
         let faults = swarm::faults(seed, &mask, &Cast::of(scenario, profile.customers), &settings);
         Self {
             version: VERSION,
@@ -326,6 +351,22 @@ impl Plan {
     /// What must come of it.
     pub fn expects(&self) -> Expects {
         if self.faults.iter().any(|fault| fault.what.is_destructive()) { Expects::Detection } else { Expects::Survival }
+    }
+
+    /// Whether a stranger will come.
+    pub(crate) fn wants_stranger(&self) -> bool {
+        self.faults.iter().any(|fault| matches!(fault.what, Harm::Hostile {}))
+    }
+
+    /// Whether somebody will look after the store.
+    pub(crate) fn wants_operator(&self) -> bool {
+        self.faults.iter().any(|fault| matches!(fault.what, Harm::Backup { .. } | Harm::DiskFull { .. }))
+    }
+
+    /// What the run begins with.
+    pub(crate) fn older_content(&self) -> Option<Arc<Commit>> {
+        let begins_older = self.settings.store == StoreKind::Disk && self.settings.older.is_some();
+        begins_older.then(|| Arc::new(older::content(Term(1))))
     }
 
     /// Whether bits of the only copy may change, and a disk that lies is not to blame.
@@ -405,6 +446,12 @@ impl Plan {
         if settings.tick_us < 1_000 || !settings.tick_us.is_multiple_of(1_000) || settings.tick_us > 100_000 {
             let range = "whole milliseconds from 1 to 100";
             return Err(PlanError::Setting { setting: "tick_us", value: settings.tick_us, range });
+        }
+        if let Some(schema) = settings.older
+            && !(1..=older::NEWEST).contains(&schema)
+        {
+            let value = schema.unsigned_abs().into();
+            return Err(PlanError::Setting { setting: "older", value, range: "a former schema, from 1" });
         }
         if settings.customers == 0 || settings.customers > 100 {
             let value = u64::from(settings.customers);

@@ -167,6 +167,9 @@ impl Profile {
                         F::ReadError,
                         F::DiskFull,
                         F::SlowDisk,
+                        F::Backup,
+                        F::BackupCutShort,
+                        F::MigrationCutShort,
                     ],
                 )
             },

@@ -356,6 +356,28 @@ impl Drawing<'_> {
                 let silent = self.stream.chance(500);
                 (trigger, self.ms(1, 1_500), Harm::CrashSeveral { hosts, silent })
             }
+            Family::Backup => {
+                let room_bytes = if self.stream.chance(250) { Some(self.stream.between(0, 64) * 1_024) } else { None };
+                let syncs_fail_permille = *self.stream.pick(&[0, 0, 0, 1_000]);
+                let reads_fail_permille = *self.stream.pick(&[0, 0, 0, 100]);
+                let what = Harm::Backup { room_bytes, syncs_fail_permille, reads_fail_permille };
+                (trigger, self.ms(300, 1_500), what)
+            }
+            Family::MigrationCutShort => {
+                let (point, nth) = if self.stream.chance(700) {
+                    (points::DISK_WRITE, self.stream.between(1, 40))
+                } else {
+                    (points::DISK_SYNC, self.stream.between(1, 8))
+                };
+                let trigger = Trigger::On { host: cast::bus(), point: point.to_owned(), identity: None, nth };
+                (trigger, self.ms(1, 500), power_cut(500))
+            }
+            Family::HostileClient => (trigger, self.ms(1_000, 6_000), Harm::Hostile {}),
+            Family::BackupCutShort => {
+                let (point, nth) = (points::BACKUP_WRITE.to_owned(), self.stream.between(1, 24));
+                let trigger = Trigger::On { host: cast::bus(), point, identity: None, nth };
+                (trigger, self.ms(1, 1_500), power_cut(500))
+            }
             Family::CompletionTwice => {
                 let (host, share_permille) = (self.instance(), self.stream.between(50, 600) as u32);
                 (trigger, self.ms(200, 3_000), Harm::CompletionTwice { host, share_permille })

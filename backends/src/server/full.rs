@@ -69,7 +69,7 @@ impl<'a> Desk<'a> {
                         let frame = Frame::from(frame.clone());
                         self.shared.world.record(What::FrameReceived { connection: conn.0, frame });
                     }
-                    self.judge(conn, frame);
+                    self.judge(conn, &frame);
                 }
             }
             Arrival::Admin { conn, .. } => {
@@ -86,23 +86,10 @@ impl<'a> Desk<'a> {
         }
     }
 
-    fn judge(&mut self, conn: ConnId, frame: ToBus) {
-        match frame {
-            ToBus::Publish(publish) => {
-                let receipts = vec![Receipt::Throttled; publish.events.len().max(1)];
-                self.send(conn, Receipts { request: publish.request, receipts });
-            }
-            ToBus::Ping(ping) => self.send(conn, Pong { nonce: ping.nonce }),
-            ToBus::Read(read) => self.send(conn, full(Some(read.request))),
-            ToBus::Rebuild(rebuild) => self.send(conn, full(Some(rebuild.request))),
-            // What an instance does ends in commits; a delivery of a bus that is gone is void.
-            ToBus::Hello(_)
-            | ToBus::Ready(_)
-            | ToBus::Complete(_)
-            | ToBus::Nack(_)
-            | ToBus::Extend(_)
-            | ToBus::Credit(_)
-            | ToBus::Bye(_) => self.close(conn),
+    fn judge(&mut self, conn: ConnId, frame: &ToBus) {
+        match answer_while_full(frame) {
+            Some(answer) => self.send(conn, answer),
+            None => self.close(conn),
         }
     }
 
@@ -120,7 +107,7 @@ impl<'a> Desk<'a> {
     }
 
     fn close(&mut self, conn: ConnId) {
-        self.send(conn, Closing { reason: "the disk is full; come back when there is space".to_owned() });
+        self.send(conn, closing_while_full());
         self.part(conn);
     }
 
@@ -137,6 +124,32 @@ impl<'a> Desk<'a> {
             self.close(conn);
         }
     }
+}
+
+/// What is said to a frame while the disk is full; none where the connection ends with [`closing_while_full`].
+pub fn answer_while_full(frame: &ToBus) -> Option<FromBus> {
+    Some(match frame {
+        ToBus::Publish(publish) => {
+            let receipts = vec![Receipt::Throttled; publish.events.len().max(1)];
+            Receipts { request: publish.request, receipts }.into()
+        }
+        ToBus::Ping(ping) => Pong { nonce: ping.nonce }.into(),
+        ToBus::Read(read) => full(Some(read.request)).into(),
+        ToBus::Rebuild(rebuild) => full(Some(rebuild.request)).into(),
+        // What an instance does ends in commits; a delivery of a bus that is gone is void.
+        ToBus::Hello(_)
+        | ToBus::Ready(_)
+        | ToBus::Complete(_)
+        | ToBus::Nack(_)
+        | ToBus::Extend(_)
+        | ToBus::Credit(_)
+        | ToBus::Bye(_) => return None,
+    })
+}
+
+/// What whoever is let go is told while the disk is full.
+pub fn closing_while_full() -> Closing {
+    Closing { reason: "the disk is full; come back when there is space".to_owned() }
 }
 
 fn full(request: Option<u64>) -> Error {

@@ -55,6 +55,7 @@ use crate::port::StorePort;
 
 pub use accept::tcp;
 pub use config::{ServerConfig, Tokens};
+pub use full::{answer_while_full, closing_while_full};
 pub use http::RECOVERING;
 pub use outbox::weight_of;
 pub use shutdown::{Shutdown, Trigger};
@@ -129,7 +130,10 @@ pub async fn serve<L: Listener>(parts: Parts<L>) -> Result<(), ServeError> {
                     tracing::warn!(%error, "nothing is accepted until there is space");
                 }
                 shared.phase.tell(Phase::Full);
-                let desk = desk.get_or_insert_with(|| Desk::new(&shared));
+                let desk = desk.get_or_insert_with(|| {
+                    shared.world.record(What::Full {});
+                    Desk::new(&shared)
+                });
                 if desk.answer(&mut inbox, back_off.next(), &mut shutdown).await {
                     continue;
                 }

@@ -6,28 +6,26 @@
 //!
 //! The copy is made under another name, opened and checked whole like a store that somebody restores, compared with the store
 //! that it came from, and synced. Only then does it get its name, and never one that another file has.
+//!
+//! All of that goes through the store's own file system, so that a simulated disk can fail at every step of it.
 
 use std::{
-    fs::{self, File},
-    io::ErrorKind,
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use dacapo_core::{
     Position,
-    hooks::Clock as _,
     store::{BackedUp, Reader as _, StoreError},
 };
 use rusqlite::Connection;
 
-use super::{Db, Options, Snapshot, SqliteReader, error, files, open};
-use crate::clock::SystemClock;
-
-/// Steps of SQLite's machine between two looks at the clock: some tens of microseconds.
-const STEPS: i32 = 10_000;
-
-/// A backup never sleeps for longer at once, so that it ends soon when it has fallen behind its rate.
-const SLEEP_MS_MAX: u64 = 200;
+use super::{
+    Db, Options, Snapshot, SqliteReader, error,
+    files::{self, Files, Pace},
+    spare::{beside, told},
+};
 
 /// How much there is. None of it ever becomes less, but the lanes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,25 +44,22 @@ pub(super) fn back_up(
     options: &Options,
     bytes_per_second: Option<u64>,
 ) -> Result<BackedUp, StoreError> {
-    if options.vfs.is_some() {
-        return Err(StoreError::NotAStore("a store on a simulated disk is copied by its simulator".to_owned()));
-    }
-    if to.exists() {
+    let files = options.files();
+    if files.exists(to) {
         return Err(taken(to));
     }
-    let partial = Partial::beside(to)?;
+    let partial = Partial::beside(to, options)?;
     let before = from.snapshot(counts)?;
-    copy(&mut from.connection, &partial.path, bytes_per_second)?;
+    copy(&mut from.connection, &partial, bytes_per_second)?;
     let after = from.snapshot(counts)?;
-    let mut copied = SqliteReader::open_read_only(&partial.path)?;
+    let mut copied = SqliteReader::open_read_only_with(&partial.path, options)?;
     copied.check()?;
     let copy_counts = copied.db.lock().snapshot(counts)?;
     between(before, copy_counts, after)?;
     same_end(from, &mut copied, copy_counts.end)?;
     drop(copied);
-    let file = File::open(&partial.path).map_err(|error| io(to, &error))?;
-    file.sync_all().map_err(|error| io(to, &error))?;
-    let bytes = file.metadata().map_err(|error| io(to, &error))?.len();
+    files.sync(&partial.path).map_err(|error| told(to, &error))?;
+    let bytes = files.size(&partial.path).map_err(|error| told(to, &error))?;
     partial.name(to)?;
     let Counts { end, completions, keys, services, lanes } = copy_counts;
     Ok(BackedUp { path: to.to_owned(), position: end, completions, keys, services, lanes, bytes })
@@ -72,36 +67,26 @@ pub(super) fn back_up(
 
 /// A name beside the store, which belongs to it like that of its log: whoever asks for a backup over the wire has it sent,
 /// and it goes.
-pub(super) fn name_beside(store: &Path) -> PathBuf {
+pub(super) fn name_beside(store: &Path, options: &Options) -> PathBuf {
     let mut name = store.as_os_str().to_owned();
     name.push("-backup");
     let path = PathBuf::from(name);
     // Left by a process that died while it was sent.
-    let _ = fs::remove_file(&path);
+    let _ = options.files().remove(&path);
     path
 }
 
 /// Copies at most so many bytes a second; nobody who commits waits for it in either case, but they share a disk.
-fn copy(from: &mut Connection, to: &Path, bytes_per_second: Option<u64>) -> Result<(), StoreError> {
-    let shown = to.to_str().ok_or_else(|| {
-        StoreError::NotAStore(format!("{} is no UTF-8; give the backup a name that is", to.display()))
+fn copy(from: &mut Connection, to: &Partial, bytes_per_second: Option<u64>) -> Result<(), StoreError> {
+    let shown = to.path.to_str().ok_or_else(|| {
+        StoreError::NotAStore(format!("{} is no UTF-8; give the backup a name that is", to.path.display()))
     })?;
-    if let Some(rate) = bytes_per_second {
-        let (clock, written) = (SystemClock::new(), to.to_owned());
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "SQLite asks on the thread that copies, which nothing else needs"
-        )]
+    if let Some(Pace { steps, mut between }) = to.files.pace(&to.path, bytes_per_second) {
         let throttle = move || {
-            let bytes = fs::metadata(&written).map_or(0, |file| file.len());
-            let due_ms = bytes.saturating_mul(1_000) / rate.max(1);
-            let ahead_ms = due_ms.saturating_sub(clock.now().monotonic.0 / 1_000);
-            if ahead_ms > 0 {
-                std::thread::sleep(std::time::Duration::from_millis(ahead_ms.min(SLEEP_MS_MAX)));
-            }
+            between();
             false // Go on.
         };
-        from.progress_handler(STEPS, Some(throttle)).map_err(error::map)?;
+        from.progress_handler(steps, Some(throttle)).map_err(error::map)?;
     }
     let copied = from.execute("VACUUM INTO ?1", [shown]).map_err(error::map);
     from.progress_handler(0, None::<fn() -> bool>).map_err(error::map)?;
@@ -153,47 +138,55 @@ fn counts(snapshot: &mut Snapshot<'_>) -> Result<Counts, StoreError> {
 /// A file that is not finished; gone unless it got its name.
 struct Partial {
     path: PathBuf,
+    files: Arc<dyn Files>,
 }
 
 impl Partial {
-    fn beside(to: &Path) -> Result<Self, StoreError> {
-        let directory = files::directory_of(to);
-        if !directory.is_dir() {
-            return Err(StoreError::NotAStore(format!("there is no directory {}; make it first", directory.display())));
-        }
+    fn beside(to: &Path, options: &Options) -> Result<Self, StoreError> {
         let mut name = to.as_os_str().to_owned();
-        name.push(format!(".{}.partial", std::process::id()));
-        let path = PathBuf::from(name);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(io(&path, &error)),
-            // Left by a process of this number that is gone.
-            _ => Ok(Self { path }),
+        if options.vfs.is_none() {
+            let directory = files::directory_of(to);
+            if !directory.is_dir() {
+                let shown = directory.display();
+                return Err(StoreError::NotAStore(format!("there is no directory {shown}; make it first")));
+            }
+            name.push(format!(".{}", std::process::id()));
         }
+        name.push(".partial");
+        let partial = Self { path: PathBuf::from(name), files: options.files() };
+        // Left by a process of this number that is gone.
+        partial.remove().map_err(|error| told(&partial.path, &error))?;
+        Ok(partial)
     }
 
-    /// Gives it its name, if no file has it: a link fails where a renaming would overwrite.
+    /// Removes it, and the journal that SQLite leaves beside it where it could not even roll back.
+    fn remove(&self) -> io::Result<()> {
+        self.files.remove(&beside(&self.path, "-journal"))?;
+        self.files.remove(&self.path)
+    }
+
+    /// Gives it its name, if no file has it. Told only once that is durable; else the name is taken back.
     fn name(self, to: &Path) -> Result<(), StoreError> {
-        match fs::hard_link(&self.path, to) {
+        match self.files.link(&self.path, to) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(taken(to)),
-            Err(error) => return Err(io(to, &error)),
+            Err(error) => return Err(told(to, &error)),
         }
-        drop(self);
-        open::sync_directory(to)
+        // Also makes the new name durable, which is in the same directory.
+        self.remove().map_err(|error| {
+            let _ = self.files.remove(to);
+            told(to, &error)
+        })
     }
 }
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // It is the copy's second name by now, or nobody wants it.
-        let _ = fs::remove_file(&self.path);
+        // It is gone by now, or nobody wants it.
+        let _ = self.remove();
     }
 }
 
 fn taken(to: &Path) -> StoreError {
     StoreError::NotAStore(format!("{} is there already; a backup overwrites nothing: give another name", to.display()))
-}
-
-fn io(path: &Path, error: &std::io::Error) -> StoreError {
-    StoreError::Io(format!("the backup {} cannot be written: {error}", path.display()))
 }

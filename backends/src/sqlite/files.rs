@@ -9,7 +9,18 @@ use std::{
     io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _},
     path::Path,
     sync::Arc,
+    time::Duration,
 };
+
+use dacapo_core::hooks::Clock as _;
+
+use crate::clock::SystemClock;
+
+/// Steps of SQLite's machine between two looks at the clock: some tens of microseconds.
+const STEPS: i32 = 10_000;
+
+/// A copy never sleeps for longer at once, so that it ends soon when it has fallen behind its rate.
+const SLEEP_MS_MAX: u64 = 200;
 
 /// A file system, in a few verbs. What was changed without an error is durable.
 pub trait Files: fmt::Debug + Send + Sync {
@@ -28,6 +39,18 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// Removes a file; if there is none, makes sure that there will be none.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Whether there is such a file.
+    fn exists(&self, path: &Path) -> bool;
+
+    /// How many bytes a file has.
+    fn size(&self, path: &Path) -> io::Result<u64>;
+
+    /// Gives a file another name besides, unless some file has that one. Neither need be durable.
+    fn link(&self, path: &Path, name: &Path) -> io::Result<()>;
+
+    /// What is done between two pieces of this copy while it is written; nothing if it need not stop.
+    fn pace(&self, copy: &Path, bytes_per_second: Option<u64>) -> Option<Pace>;
+
     /// Holds a file, which is made if there is none, for itself alone; nothing if somebody else holds it.
     fn hold_alone(&self, path: &Path) -> io::Result<Option<Held>>;
 
@@ -37,6 +60,20 @@ pub trait Files: fmt::Debug + Send + Sync {
 
 /// A hold on a file, until this is dropped or the process dies.
 pub type Held = Box<dyn fmt::Debug + Send + Sync>;
+
+/// What is done between two pieces of a copy.
+pub struct Pace {
+    /// How large a piece is, in steps of SQLite's machine.
+    pub steps: i32,
+    /// It may take its time.
+    pub between: Box<dyn FnMut() + Send>,
+}
+
+impl fmt::Debug for Pace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pace").field("steps", &self.steps).finish_non_exhaustive()
+    }
+}
 
 /// A file system for SQLite that is not the operating system's.
 #[derive(Debug, Clone)]
@@ -90,6 +127,37 @@ impl Files for SystemFiles {
             // Whoever removed it before may not have lived to see it durable.
             _ => sync_directory(path),
         }
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        path.exists()
+    }
+
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        fs::metadata(path).map(|file| file.len())
+    }
+
+    fn link(&self, path: &Path, name: &Path) -> io::Result<()> {
+        // Where a renaming would overwrite, this fails.
+        fs::hard_link(path, name)
+    }
+
+    fn pace(&self, copy: &Path, bytes_per_second: Option<u64>) -> Option<Pace> {
+        let rate = bytes_per_second?;
+        let (clock, copy) = (SystemClock::new(), copy.to_owned());
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "SQLite asks on the thread that copies, which nothing else needs"
+        )]
+        let sleeps = move || {
+            let bytes = fs::metadata(&copy).map_or(0, |file| file.len());
+            let due_ms = bytes.saturating_mul(1_000) / rate.max(1);
+            let ahead_ms = due_ms.saturating_sub(clock.now().monotonic.0 / 1_000);
+            if ahead_ms > 0 {
+                std::thread::sleep(Duration::from_millis(ahead_ms.min(SLEEP_MS_MAX)));
+            }
+        };
+        Some(Pace { steps: STEPS, between: Box::new(sleeps) })
     }
 
     fn hold_alone(&self, path: &Path) -> io::Result<Option<Held>> {

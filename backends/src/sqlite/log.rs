@@ -75,6 +75,11 @@ impl Header {
         (holds && header.page_size.is_power_of_two()).then_some(header)
     }
 
+    /// Bytes of a frame, its page included.
+    pub(super) fn frame_size(&self) -> usize {
+        FRAME_HEADER + self.page_size
+    }
+
     /// Where a frame begins; the first one is 1.
     pub(super) fn start_of(&self, frame: u64) -> u64 {
         HEADER as u64 + frame.saturating_sub(1) * (FRAME_HEADER + self.page_size) as u64
@@ -90,6 +95,14 @@ impl Header {
         }
         (first, second)
     }
+}
+
+/// Whether two frames say the same: the same page with the same content, and the same of the file's size. Their checksums
+/// differ, since each goes on from the one before.
+pub(super) fn repeats(frame: &[u8], other: &[u8]) -> bool {
+    frame.len() > FRAME_HEADER
+        && frame.get(..8) == other.get(..8)
+        && frame.get(FRAME_HEADER..) == other.get(FRAME_HEADER..)
 }
 
 fn number_at(content: &[u8], at: usize) -> Option<u32> {

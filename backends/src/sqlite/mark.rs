@@ -55,7 +55,7 @@ impl Mark {
     /// has not synced that.
     pub(super) fn begin(&self, frames: u64) -> Result<Begun<'_>, StoreError> {
         self.files.sync(&self.log).map_err(|error| told(&self.log, &error))?;
-        let taken = self.log_with(frames)?.map(|salt| Taken { salt, frames, all: false });
+        let taken = self.log_with(frames)?;
         match taken {
             Some(taken) => self.write(&taken.encode())?,
             None => self.clear()?,
@@ -96,10 +96,22 @@ impl Mark {
 
     /// The log as it is now, if it has so many frames. It has not where another process has begun it anew since they were
     /// counted, and then nothing can be said of it.
-    fn log_with(&self, frames: u64) -> Result<Option<Salt>, StoreError> {
+    ///
+    /// A frame that only repeats the one before fills up a sector behind a commit, and nothing is lost with it. It is not
+    /// counted: where readers kept the log from being begun anew, what is appended next shares a sector with its end, and a
+    /// power cut may tear that.
+    fn log_with(&self, frames: u64) -> Result<Option<Taken>, StoreError> {
         let Some(header) = Header::read(&self.log_at(0, log::HEADER)?) else { return Ok(None) };
-        let last = self.log_at(header.start_of(frames), log::FRAME_HEADER)?;
-        Ok(Salt::of_frame(&last).filter(|salt| *salt == header.salt))
+        let frame = |number| self.log_at(header.start_of(number), header.frame_size());
+        let last = frame(frames)?;
+        if Salt::of_frame(&last) != Some(header.salt) {
+            return Ok(None);
+        }
+        let mut counted = frames;
+        while counted > 1 && log::repeats(&last, &frame(counted - 1)?) {
+            counted -= 1;
+        }
+        Ok(Some(Taken { salt: header.salt, frames: counted, all: false }))
     }
 
     fn log_at(&self, at: u64, length: usize) -> Result<Vec<u8>, StoreError> {

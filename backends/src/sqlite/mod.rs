@@ -7,6 +7,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | `backup` | a copy of a store that is in use |
+//! | [`former`] | files of former schemas, for tests of what becomes of them |
 //! | `schema` | the tables, and how an older file becomes a newer one |
 //! | `open` | connections: settings, and refusing files that are no store |
 //! | `checkpoint` | when the write-ahead log is brought into the file |
@@ -32,6 +33,7 @@ mod commit;
 mod correlation;
 mod error;
 mod files;
+pub mod former;
 mod head;
 mod ids;
 mod log;
@@ -71,7 +73,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 pub use chain::{Altered, ChainHead, ChainHeadError, ChainReport};
 use checkpoint::LogLength;
 use files::SystemFiles;
-pub use files::{Files, Held, Vfs};
+pub use files::{Files, Held, Pace, Vfs};
 use head::Heads;
 use ids::Ids;
 use row::Names;
@@ -130,6 +132,13 @@ impl Default for Options {
             alone: false,
             vfs: None,
         }
+    }
+}
+
+impl Options {
+    /// The file system that the store is on.
+    fn files(&self) -> Arc<dyn Files> {
+        self.vfs.as_ref().map_or_else(|| Arc::new(SystemFiles) as Arc<dyn Files>, |vfs| Arc::clone(&vfs.files))
     }
 }
 
@@ -209,13 +218,6 @@ enum Place {
     File { path: PathBuf, options: Options },
 }
 
-impl Place {
-    /// The operating system's file.
-    fn file(path: &Path) -> Self {
-        Self::File { path: path.to_path_buf(), options: Options::default() }
-    }
-}
-
 /// A store in a SQLite file, or in memory. Clones are handles on the same connection, so that a store in memory can
 /// outlive the bus that wrote to it.
 #[derive(Debug, Clone)]
@@ -239,9 +241,7 @@ impl SqliteStore {
     /// The same with other settings.
     pub fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Self, StoreError> {
         let path = path.as_ref().to_path_buf();
-        let files =
-            options.vfs.as_ref().map_or_else(|| Arc::new(SystemFiles) as Arc<dyn Files>, |vfs| vfs.files.clone());
-        let spare = Spare::of(&path, files);
+        let spare = Spare::of(&path, options.files());
         let mut connection = open::writer(&path, &options, &spare)?;
         let mark = (options.synchronous != Synchronous::Off).then(|| spare.mark().clone());
         let log = LogLength::watch(&mut connection, options.checkpoint_pages, mark)?;
@@ -306,8 +306,14 @@ impl SqliteReader {
     /// # Errors
     /// As [`SqliteStore::open`], and [`StoreError::NotAStore`] for a file that does not exist.
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let connection = open::existing_reader(path.as_ref(), &Options::default())?;
-        Ok(Self { db: Shared::new(connection), ids: None, place: Place::file(path.as_ref()) })
+        Self::open_read_only_with(path, &Options::default())
+    }
+
+    /// The same with other settings.
+    pub fn open_read_only_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, StoreError> {
+        let (path, options) = (path.as_ref().to_path_buf(), options.clone());
+        let db = Shared::new(open::existing_reader(&path, &options)?);
+        Ok(Self { db, ids: None, place: Place::File { path, options } })
     }
 
     /// Checks the whole file, as [`SqliteStore::check`] does.
@@ -355,7 +361,7 @@ macro_rules! reads {
                         "a store in memory cannot be backed up; give the bus a file".to_owned(),
                     ));
                 };
-                let to = to.map_or_else(|| backup::name_beside(path), Path::to_path_buf);
+                let to = to.map_or_else(|| backup::name_beside(path, options), Path::to_path_buf);
                 backup::back_up(&mut self.db.lock(), &to, options, bytes_per_second)
             }
         }

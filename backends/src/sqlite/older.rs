@@ -10,7 +10,7 @@ use dacapo_core::{
 };
 use rusqlite::Connection;
 
-use super::{Options, SqliteReader, SqliteStore, Synchronous, schema};
+use super::{Options, SqliteReader, SqliteStore, Synchronous, former, schema};
 
 fn fresh(name: &str) -> PathBuf {
     let directory = std::env::temp_dir().join(format!("dacapo-older-{name}-{}", std::process::id()));
@@ -78,31 +78,13 @@ fn fill(store: &mut SqliteStore) {
     store.commit(&commit).expect("follows all rules");
 }
 
-/// A file as a Dacapo of this schema left it: the tables of then, with as much of each row as there was a column for.
+/// A file as a Dacapo of this schema left it.
 fn as_of(version: i32) -> PathBuf {
     let path = fresh(&format!("v{version}"));
     let now = path.with_extension("now");
     let options = Options { synchronous: Synchronous::Off, ..Options::default() };
     fill(&mut SqliteStore::open_with(&now, options).expect("can be made"));
-    let connection = Connection::open(&path).expect("can be made");
-    schema::migrate_to(&connection, version).expect("the steps of then");
-    connection.execute("ATTACH ?1 AS later", [now.to_str().expect("is UTF-8")]).expect("is a store");
-    let mut tables = vec!["meta", "names", "keys", "correlations", "events", "completions", "services", "lanes"];
-    if version > 2 {
-        tables.push("chain");
-    }
-    for table in tables {
-        let mut statement = connection.prepare("SELECT name FROM pragma_table_info(?1, 'main')").expect("is SQL");
-        let columns: Vec<String> =
-            statement.query_map([table], |row| row.get(0)).and_then(Iterator::collect).expect("a table has columns");
-        let columns = columns.join(", ");
-        // The steps make rows of their own.
-        connection.execute(&format!("DELETE FROM main.{table}"), []).expect("is a table");
-        connection
-            .execute(&format!("INSERT INTO main.{table} ({columns}) SELECT {columns} FROM later.{table}"), [])
-            .expect("what was then is a part of what is now");
-    }
-    drop(connection);
+    former::write_as_of(version, &now, &path, &Options::default()).expect("can be written");
     path
 }
 

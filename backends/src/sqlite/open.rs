@@ -82,7 +82,7 @@ fn open_reader(path: &Path, options: &Options) -> Result<Connection, StoreError>
 
 fn open_existing_reader(path: &Path, options: &Options) -> Result<Connection, StoreError> {
     let shown = path.display();
-    if !path.exists() {
+    if !options.files().exists(path) {
         return not_a_store(format!("{shown} does not exist; give the path of a store"));
     }
     // Through SQLite alone: this process may have the store open, and a file that is opened and closed in any other way
@@ -91,7 +91,9 @@ fn open_existing_reader(path: &Path, options: &Options) -> Result<Connection, St
     let (marks, connection) = match opened {
         Ok(opened) => opened,
         Err(error) => {
-            refuse_other_files(path)?;
+            if options.vfs.is_none() {
+                refuse_other_files(path)?;
+            }
             return Err(error);
         }
     };
@@ -143,7 +145,7 @@ fn refuse_other_files(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-fn connect(path: &Path, options: &Options, flags: OpenFlags) -> Result<Connection, StoreError> {
+pub(super) fn connect(path: &Path, options: &Options, flags: OpenFlags) -> Result<Connection, StoreError> {
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     match &options.vfs {
         None => Connection::open_with_flags(path, flags),
@@ -153,7 +155,7 @@ fn connect(path: &Path, options: &Options, flags: OpenFlags) -> Result<Connectio
 }
 
 /// What every connection is set to.
-fn configure(connection: &Connection, cache_kib: u32, options: &Options) -> Result<(), StoreError> {
+pub(super) fn configure(connection: &Connection, cache_kib: u32, options: &Options) -> Result<(), StoreError> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     connection.busy_timeout(options.busy_timeout).map_err(error::map)?;
     // A statement is planned once, for all values: otherwise SQLite plans it anew whenever a bound value changes.
@@ -163,7 +165,7 @@ fn configure(connection: &Connection, cache_kib: u32, options: &Options) -> Resu
 }
 
 /// What the connection that writes is set to besides.
-fn set_up_writer(connection: &Connection, options: &Options) -> Result<(), StoreError> {
+pub(super) fn set_up_writer(connection: &Connection, options: &Options) -> Result<(), StoreError> {
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)).map_err(error::map)?;
     if mode != "wal" {

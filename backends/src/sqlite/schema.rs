@@ -157,7 +157,7 @@ const MIGRATIONS: &[&str] = &[
 
 /// The step with which an event has all that the chain is computed from, and with which it begins where there is none yet;
 /// its row is computed, not written in SQL.
-const CHAIN: i32 = 3;
+pub(super) const CHAIN: i32 = 3;
 
 /// The schema of this build.
 pub(super) const VERSION: i32 = MIGRATIONS.len() as i32;

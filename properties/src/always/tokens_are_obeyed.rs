@@ -1,4 +1,4 @@
-//! Promise 16: nobody does what his token does not say.
+//! Promise 16: nobody does what his token does not say, and whoever has none that counts is told so.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,11 +6,11 @@ use std::{
 };
 
 use dacapo_core::{
-    EventId, NewEvent, NodeName, Receipt, Timestamp,
+    EventId, NewEvent, NodeName, Receipt, Refusal, Timestamp,
     access::Rights,
     digest::StableHasher,
     trace::{Frame, Record, What},
-    wire::{FromBus, ToBus},
+    wire::{ErrorCode, FromBus, ToBus},
 };
 
 use crate::{
@@ -18,13 +18,14 @@ use crate::{
     known::Known,
     observer::Observer,
     property::{Moment, Promise, Verdict},
+    sometimes,
 };
 
 /// What is promised.
 pub const PROMISE: Promise = Promise {
     name: "tokens_are_obeyed",
     sentence: "where tokens are demanded, a connection is welcomed, read to, and has events accepted only as the rights of \
-               the token that it showed say",
+               the token that it showed say, and whoever speaks without one that counts is told why he is let go",
     source: "ARCHITECTURE.md, promise 16",
 };
 
@@ -36,6 +37,12 @@ pub struct TokensAreObeyed {
     shown: BTreeMap<(NodeName, u64), (Rights, Moment)>,
     /// Publishes that must be refused, by connection and request.
     forbidden: BTreeMap<(NodeName, u64, u64), Moment>,
+    /// Connections that have shown no token that counts.
+    nobodies: BTreeSet<(NodeName, u64)>,
+    /// Who has spoken without a token that counts, and was not told yet what that means.
+    owed: BTreeMap<(NodeName, u64), Moment>,
+    refused_for_token: u64,
+    refused_by_rights: u64,
     /// Ids that came in nothing but forbidden messages.
     tainted: BTreeMap<EventId, Moment>,
     /// Ids that came in a message that was allowed.
@@ -55,25 +62,41 @@ impl Observer for TokensAreObeyed {
             .and(Kinds::RECEIPTS)
             .and(Kinds::EVENTS)
             .and(Kinds::DELIVER)
+            .and(Kinds::HEARD)
+            .and(Kinds::SAID)
             .and(Kinds::COMMIT_DURABLE)
             .and(Kinds::DISCONNECTED)
             .and(Kinds::STARTED)
+            .and(Kinds::STOPPED)
     }
 
     fn observe(&mut self, _known: &Known, record: &Record) -> Verdict {
         match &record.what {
-            What::Showed { connection, rights, .. } => {
-                self.shown.insert((record.node.clone(), *connection), (rights.clone(), record.into()));
+            What::Showed { connection, token, rights } => {
+                let key = (record.node.clone(), *connection);
+                if token.is_some() {
+                    self.owed.remove(&key);
+                    self.nobodies.remove(&key);
+                } else {
+                    self.nobodies.insert(key.clone());
+                }
+                self.shown.insert(key, (rights.clone(), record.into()));
                 Ok(())
             }
             What::Disconnected { connection } => {
                 let key = (record.node.clone(), *connection);
                 self.shown.remove(&key);
+                self.nobodies.remove(&key);
                 self.forbidden.retain(|(node, of, _), _| (node, of) != (&key.0, &key.1));
-                Ok(())
+                let Some(spoke) = self.owed.remove(&key) else { return Ok(()) };
+                let message =
+                    format!("connection {connection} spoke without a token ({spoke}) and was let go without a word");
+                PROMISE.broken(record, message, &[spoke])
             }
-            What::Started { .. } => {
+            What::Started { .. } | What::Stopped { .. } => {
                 self.shown.retain(|(node, _), _| *node != record.node);
+                self.owed.retain(|(node, _), _| *node != record.node);
+                self.nobodies.retain(|(node, _)| *node != record.node);
                 self.forbidden.retain(|(node, ..), _| *node != record.node);
                 Ok(())
             }
@@ -108,11 +131,25 @@ impl Observer for TokensAreObeyed {
     fn checks(&self) -> u64 {
         self.checks
     }
+
+    fn sometimes(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            (sometimes::REFUSED_FOR_ITS_TOKEN, self.refused_for_token),
+            (sometimes::REFUSED_BY_RIGHTS, self.refused_by_rights),
+        ]
+    }
 }
 
 impl TokensAreObeyed {
     fn heard(&mut self, record: &Record, connection: u64, frame: &ToBus) {
-        let Some((rights, _)) = self.shown.get(&(record.node.clone(), connection)) else { return };
+        if self.shown.is_empty() {
+            return;
+        }
+        let key = (record.node.clone(), connection);
+        if self.nobodies.contains(&key) {
+            self.owed.entry(key.clone()).or_insert(record.into());
+        }
+        let Some((rights, _)) = self.shown.get(&key) else { return };
         let (events, request): (&[NewEvent], Option<u64>) = match frame {
             ToBus::Publish(publish) => (&publish.events, Some(publish.request)),
             ToBus::Complete(complete) => (&complete.events, None),
@@ -135,8 +172,20 @@ impl TokensAreObeyed {
     }
 
     fn said(&mut self, record: &Record, connection: u64, frame: &FromBus) -> Verdict {
+        if self.shown.is_empty() {
+            return Ok(());
+        }
         let key = (record.node.clone(), connection);
         let Some((rights, since)) = self.shown.get(&key) else { return Ok(()) };
+        self.checks += u64::from(self.owed.remove(&key).is_some());
+        let is_forbidden = |receipt: &Receipt| matches!(receipt, Receipt::Refused { reason: Refusal::Forbidden, .. });
+        match frame {
+            FromBus::Error(error) if error.code == ErrorCode::Unauthorized => self.refused_for_token += 1,
+            FromBus::Error(error) if error.code == ErrorCode::Forbidden => self.refused_by_rights += 1,
+            FromBus::Rejected(rejected) if rejected.reason == Refusal::Forbidden => self.refused_by_rights += 1,
+            FromBus::Receipts(receipts) if receipts.receipts.iter().any(is_forbidden) => self.refused_by_rights += 1,
+            _ => {}
+        }
         let broken = match frame {
             FromBus::Welcome(_) | FromBus::Deliver(_) if rights.services.is_empty() => "was treated as an instance",
             FromBus::Events(_) if !rights.read && !rights.administer && rights.services.is_empty() => "was read to",
@@ -249,6 +298,23 @@ mod tests {
         };
         sent(rights()).fails(TokensAreObeyed::default(), "was read to");
         sent(Rights { services: vec![Glob::all()], ..Rights::default() }).holds(TokensAreObeyed::default());
+    }
+
+    #[test]
+    fn whoever_speaks_without_a_token_is_told_so_before_he_is_let_go() {
+        let run = |told: bool| {
+            let mut run = Run::new();
+            run.node("bus", What::Showed { connection: 1, token: None, rights: Rights::default() });
+            run.node("bus", publish("rumour-1"));
+            if told {
+                let error = dacapo_core::access::Denied::NoToken.to_frame(None);
+                run.node("bus", What::FrameSent { connection: 1, frame: FromBus::from(error).into() });
+            }
+            run.node("bus", What::Disconnected { connection: 1 });
+            run
+        };
+        run(true).holds(TokensAreObeyed::default());
+        run(false).fails(TokensAreObeyed::default(), "was let go without a word");
     }
 
     #[test]

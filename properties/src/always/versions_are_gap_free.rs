@@ -38,11 +38,11 @@ impl Observer for VersionsAreGapFree {
     }
 
     fn looks_at(&self) -> Kinds {
-        Kinds::COMMIT_DURABLE
+        Kinds::COMMIT_DURABLE.and(Kinds::FOUND)
     }
 
     fn observe(&mut self, _known: &Known, record: &Record) -> Verdict {
-        let What::CommitDurable { commit } = &record.what else { return Ok(()) };
+        let (What::CommitDurable { commit } | What::Found { commit }) = &record.what else { return Ok(()) };
         commit.events.iter().try_for_each(|event| self.enter(record, event))
     }
 

@@ -390,11 +390,15 @@ fn kind(what: &What) -> RowKind {
         What::Started { .. }
         | What::Stopped { .. }
         | What::Draining {}
+        | What::Full {}
+        | What::Restored { .. }
         | What::Recovered { .. }
         | What::Connected { .. }
         | What::Showed { .. }
         | What::Disconnected { .. } => RowKind::Life,
-        What::CommitSubmitted { .. } | What::CommitDurable { .. } | What::CommitFailed { .. } => RowKind::Commit,
+        What::Found { .. } | What::CommitSubmitted { .. } | What::CommitDurable { .. } | What::CommitFailed { .. } => {
+            RowKind::Commit
+        }
         What::OperationSent { .. }
         | What::OperationAnswered { .. }
         | What::OperationUnknown { .. }

@@ -49,7 +49,7 @@ fn store(path: &Path, records: &[Record]) -> Result<Option<String>, RunError> {
     let mut store = SqliteStore::open_with(path, options)?;
     let term = store.recover()?.term;
     for record in records {
-        let What::CommitDurable { commit } = &record.what else { continue };
+        let (What::CommitDurable { commit } | What::Found { commit }) = &record.what else { continue };
         let commit = Commit { term, ..Commit::clone(&Arc::clone(commit)) };
         match store.commit(&commit) {
             Ok(()) => {}

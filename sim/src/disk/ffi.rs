@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "SQLite's interface for file systems is C; this file alone speaks it")]
 
 use std::{
+    collections::BTreeMap,
     ffi::{CStr, CString, c_char, c_int, c_void},
     ptr, slice,
     sync::{
@@ -37,8 +38,10 @@ const SLOTS: c_int = 8;
 /// What the files of a disk share.
 pub(super) struct Shared {
     model: Mutex<Model>,
-    /// The shared memory of a life, with the life.
-    memory: Mutex<(u64, Arc<Memory>)>,
+    /// The shared memory of each file in a life, with the life.
+    memory: Mutex<(u64, BTreeMap<String, Arc<Memory>>)>,
+    /// What others do while the next copy is made.
+    meanwhile: Mutex<Option<sqlite::Pace>>,
     name: CString,
 }
 
@@ -47,14 +50,19 @@ impl Shared {
         self.model.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The shared memory of the life that is on now.
-    fn memory(&self) -> Arc<Memory> {
+    /// What others do while a copy is made, told once.
+    pub(super) fn meanwhile(&self) -> MutexGuard<'_, Option<sqlite::Pace>> {
+        self.meanwhile.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A file's shared memory of the life that is on now.
+    fn memory(&self, file: &str) -> Arc<Memory> {
         let life = self.model().life();
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         if memory.0 != life {
-            *memory = (life, Arc::default());
+            *memory = (life, BTreeMap::new());
         }
-        Arc::clone(&memory.1)
+        Arc::clone(memory.1.entry(file.to_owned()).or_default())
     }
 }
 
@@ -93,8 +101,8 @@ impl Vfs {
         leave_out_statistics();
         let name = format!("dacapo-disk-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let name = CString::new(name).expect("the name holds no zero");
-        let memory = Mutex::new((model.life(), Arc::default()));
-        let shared = Arc::new(Shared { model: Mutex::new(model), memory, name });
+        let memory = Mutex::new((model.life(), BTreeMap::new()));
+        let shared = Arc::new(Shared { model: Mutex::new(model), memory, meanwhile: Mutex::default(), name });
         let vfs = Box::into_raw(Box::new(ffi::sqlite3_vfs {
             iVersion: 2,
             szOsFile: size_of::<File>() as c_int,
@@ -133,6 +141,11 @@ impl Vfs {
 
     pub(super) fn model(&self) -> MutexGuard<'_, Model> {
         self.shared.model()
+    }
+
+    /// Others do this while the next copy is made.
+    pub(super) fn set_meanwhile(&self, meanwhile: sqlite::Pace) {
+        *self.shared.meanwhile() = Some(meanwhile);
     }
 }
 
@@ -188,6 +201,7 @@ struct File {
 struct State {
     shared: Arc<Shared>,
     handle: Handle,
+    name: String,
     memory: Option<Arc<Memory>>,
 }
 
@@ -220,7 +234,7 @@ fn code(result: Result<(), Refused>, medium: c_int) -> c_int {
         Err(Refused::Busy) => ffi::SQLITE_BUSY,
         Err(Refused::ReadFailed) => ffi::SQLITE_IOERR_CORRUPTFS,
         Err(Refused::SyncFailed) => ffi::SQLITE_IOERR_FSYNC,
-        Err(Refused::Dead | Refused::Missing) => medium,
+        Err(Refused::Dead | Refused::Missing | Refused::Taken) => medium,
     }
 }
 
@@ -276,7 +290,7 @@ unsafe extern "C" fn open(
         Arc::increment_strong_count(ptr::from_ref(disk));
         Arc::from_raw(ptr::from_ref(disk))
     };
-    let state = Box::into_raw(Box::new(State { shared: disk, handle, memory: None }));
+    let state = Box::into_raw(Box::new(State { shared: disk, handle, name: name.to_owned(), memory: None }));
     // SAFETY: `file` has room for a `File`; `out_flags` is null or points to an integer.
     unsafe {
         (*file.cast::<File>()).state = state;
@@ -384,8 +398,8 @@ unsafe extern "C" fn shm_map(
     // SAFETY: the file is open.
     let state = unsafe { state(file) };
     let result = state.shared.model().file_size(state.handle);
-    let shared = &state.shared;
-    let memory = state.memory.get_or_insert_with(|| shared.memory());
+    let State { shared, name, memory, .. } = state;
+    let memory = memory.get_or_insert_with(|| shared.memory(name));
     let found = result.ok().and_then(|_| memory.region(index as usize, size as usize, extend != 0));
     // SAFETY: SQLite gives a place for the pointer. The region lives as long as the state holds the memory, which is
     // until it is unmapped; a region is never moved.

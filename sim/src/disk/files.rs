@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use dacapo_backends::sqlite::{Files, Held};
+use dacapo_backends::sqlite::{Files, Held, Pace};
 
 use super::{
     ffi::Shared,
@@ -69,6 +69,26 @@ impl Files for Beside {
         .map_err(told)
     }
 
+    fn exists(&self, path: &Path) -> bool {
+        name(path).is_ok_and(|name| self.0.model().has(&name))
+    }
+
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        let name = name(path)?;
+        let size = with(&mut self.0.model(), &name, How::default(), |model, handle| model.file_size(handle));
+        size.map(|bytes| bytes as u64).map_err(told)
+    }
+
+    fn link(&self, path: &Path, other: &Path) -> io::Result<()> {
+        let (name, other) = (name(path)?, name(other)?);
+        self.0.model().link(&name, &other).map_err(told)
+    }
+
+    /// There is no rate to keep here: time passes between calls.
+    fn pace(&self, _: &Path, _: Option<u64>) -> Option<Pace> {
+        self.0.meanwhile().take()
+    }
+
     /// There is one process at a time.
     fn hold_alone(&self, _: &Path) -> io::Result<Option<Held>> {
         Ok(Some(Box::new(())))
@@ -99,6 +119,7 @@ fn name(path: &Path) -> io::Result<String> {
 fn told(refused: Refused) -> io::Error {
     let kind = match refused {
         Refused::Full => ErrorKind::StorageFull,
+        Refused::Taken => ErrorKind::AlreadyExists,
         _ => ErrorKind::Other,
     };
     io::Error::new(kind, format!("the disk refused ({refused:?})"))

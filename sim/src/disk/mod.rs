@@ -13,6 +13,8 @@
 //! | `ffi` | the VFS: the only unsafe code |
 //! | `files` | what the store does beside SQLite |
 //! | `expected` | what must be in a store |
+//! | `older` | stores of former schemas |
+//! | `restored` | a backup in the hands of whoever restores it |
 //! | [`crash`] | crash runs of the store |
 //!
 //! SQLite has one generator of random numbers for the whole process. What it draws ends up in the salts of write-ahead
@@ -28,12 +30,18 @@ mod ffi;
 mod files;
 mod locks;
 mod model;
+pub(crate) mod older;
+pub(crate) mod restored;
 mod trouble;
 
 use std::sync::{MutexGuard, OnceLock};
 
-use dacapo_backends::{SqliteStore, sqlite::Options};
+use dacapo_backends::{
+    SqliteStore,
+    sqlite::{Options, Pace, former},
+};
 use dacapo_core::store::StoreError;
+use rusqlite::{Connection, OpenFlags};
 
 use self::{ffi::Vfs, model::Model};
 pub(crate) use self::{
@@ -44,6 +52,12 @@ use crate::engine::chance::Chance;
 
 /// The name of the store's file.
 const FILE: &str = "store.db";
+/// The file that a backup beside it has.
+pub(crate) const BACKUP: &str = "store.db-backup";
+/// The files that are the store.
+const OF_STORE: &[&str] = &[FILE, "store.db-wal", "store.db-mark"];
+/// What a backup that was not finished may be called.
+pub(crate) const UNFINISHED: &[&str] = &["store.db-backup.partial", "store.db-backup.partial-journal"];
 
 /// A disk, which outlives the processes that use it.
 pub(crate) struct Disk {
@@ -72,6 +86,35 @@ impl Disk {
         disk
     }
 
+    /// A disk with a store of a former schema on it, which holds [`older::content`].
+    pub(crate) fn with_older_store(chance: &Chance, omissions: Omissions, schema: i32) -> Self {
+        let disk = Self::new(chance, omissions);
+        disk.model().load(older::files(schema));
+        disk
+    }
+
+    /// Has the store's file say that a later build wrote it.
+    fn make_newer(&self) -> Result<(), String> {
+        let newer = || -> rusqlite::Result<()> {
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = Connection::open_with_flags_and_vfs(FILE, flags, self.vfs.told().name.as_str())?;
+            connection.pragma_update(None, "user_version", former::SCHEMA + 1)
+        };
+        newer().map_err(|error| error.to_string())
+    }
+
+    /// The bytes of the files that are the store.
+    pub(crate) fn store_files(&self) -> Vec<Option<Vec<u8>>> {
+        OF_STORE.iter().map(|name| self.file(name)).collect()
+    }
+
+    /// A disk with this file as its store, and nothing else.
+    fn restored(store: &[u8]) -> Self {
+        let disk = Self::new(&Chance::new(0, None), Omissions::default());
+        disk.model().load(&[(FILE.to_owned(), store.to_vec())]);
+        disk
+    }
+
     /// The machine.
     fn model(&self) -> MutexGuard<'_, Model> {
         self.vfs.model()
@@ -79,7 +122,28 @@ impl Disk {
 
     /// Opens the store on it, as a process would.
     pub(crate) fn open(&self, options: &Options) -> Result<SqliteStore, StoreError> {
-        SqliteStore::open_with(FILE, Options { vfs: Some(self.vfs.told()), ..options.clone() })
+        SqliteStore::open_with(FILE, self.told(options))
+    }
+
+    /// These settings, and that the store is on this disk.
+    pub(crate) fn told(&self, options: &Options) -> Options {
+        Options { vfs: Some(self.vfs.told()), ..options.clone() }
+    }
+
+    /// A file as processes see it.
+    pub(crate) fn file(&self, name: &str) -> Option<Vec<u8>> {
+        self.model().file(name).map(<[u8]>::to_vec)
+    }
+
+    /// Removes a file, if there is one.
+    pub(crate) fn remove(&self, name: &str) {
+        // Whoever cannot remove it is dead.
+        let _ = self.model().delete(name, true);
+    }
+
+    /// Others do this while the next backup is made, every so many steps of SQLite's machine.
+    pub(crate) fn meanwhile(&self, steps: i32, others: impl FnMut() + Send + 'static) {
+        self.vfs.set_meanwhile(Pace { steps, between: Box::new(others) });
     }
 
     /// What goes wrong from now on.

@@ -28,6 +28,8 @@ pub(super) enum Refused {
     Full,
     /// There is no such file.
     Missing,
+    /// A file has the name already.
+    Taken,
     /// Another one holds a lock.
     Busy,
 }
@@ -348,6 +350,29 @@ impl Model {
             return Err(Refused::Missing);
         }
         if syncs_directory { self.sync_directory() } else { Ok(()) }
+    }
+
+    /// Gives a file another name besides.
+    pub(super) fn link(&mut self, name: &str, other: &str) -> Result<(), Refused> {
+        if self.is_frozen {
+            return Err(Refused::Dead);
+        }
+        let inode = self.directory.find(name).ok_or(Refused::Missing)?;
+        if self.directory.find(other).is_some() {
+            return Err(Refused::Taken);
+        }
+        self.directory.create(other, inode);
+        Ok(())
+    }
+
+    /// Whether a file has this name, be it empty.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.directory.find(name).is_some()
+    }
+
+    /// A file as processes see it.
+    pub(super) fn file(&self, name: &str) -> Option<&[u8]> {
+        self.directory.find(name).map(|inode| self.files[&inode].view())
     }
 
     pub(super) fn sync_directory(&mut self) -> Result<(), Refused> {

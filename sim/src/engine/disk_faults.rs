@@ -18,6 +18,10 @@ pub(crate) struct DiskFaults {
     pub(crate) rotten: Vec<(u32, u32)>,
     /// What a power cut leaves.
     pub(crate) cut: Cut,
+    /// What is wrong with a backup's own files, besides.
+    pub(crate) backup: Option<Trouble>,
+    /// The host dies at this write of a backup.
+    pub(crate) backup_dies_at: Option<u64>,
 }
 
 impl DiskFaults {
@@ -42,17 +46,24 @@ impl DiskFaults {
                     entries_lost_permille: *entries_lost_permille,
                 };
             }
+            Harm::Backup { room_bytes, syncs_fail_permille, reads_fail_permille } => {
+                self.backup = Some(Trouble {
+                    room: *room_bytes,
+                    syncs_fail_permille: *syncs_fail_permille,
+                    reads_fail_permille: *reads_fail_permille,
+                    ..Trouble::default()
+                });
+            }
             _ => {}
         }
     }
-}
 
-impl Trouble {
     /// The host dies at a point of its disk once it has been there so many times more.
     pub(super) fn arm(&mut self, point: &str, left: u64) {
         let dies_at = match point {
-            points::DISK_WRITE => &mut self.dies_at_write,
-            points::DISK_SYNC => &mut self.dies_at_sync,
+            points::DISK_WRITE => &mut self.trouble.dies_at_write,
+            points::DISK_SYNC => &mut self.trouble.dies_at_sync,
+            points::BACKUP_WRITE => &mut self.backup_dies_at,
             _ => return,
         };
         *dies_at = Some(dies_at.map_or(left, |other| other.min(left)));
@@ -61,7 +72,8 @@ impl Trouble {
 
 /// Whether a fault has to do with a disk.
 pub(super) fn concerns_disk(fault: &Fault) -> bool {
-    let at_disk = |point: &String| [points::DISK_WRITE, points::DISK_SYNC].contains(&point.as_str());
+    let at_disk =
+        |point: &String| [points::DISK_WRITE, points::DISK_SYNC, points::BACKUP_WRITE].contains(&point.as_str());
     matches!(&fault.trigger, Trigger::On { point, .. } if at_disk(point))
         || matches!(
             fault.what,
@@ -72,5 +84,6 @@ pub(super) fn concerns_disk(fault: &Fault) -> bool {
                 | Harm::BitRot { .. }
                 | Harm::SlowDisk { .. }
                 | Harm::PowerCut { .. }
+                | Harm::Backup { .. }
         )
 }

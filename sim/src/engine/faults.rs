@@ -417,6 +417,21 @@ impl FaultTable {
         })
     }
 
+    /// Whether somebody wants a backup.
+    pub(crate) fn wants_backup(&self) -> bool {
+        self.active().any(|(fault, _)| matches!(fault.what, Harm::Backup { .. }))
+    }
+
+    /// Whether the disk has filled up.
+    pub(crate) fn fills_disk(&self) -> bool {
+        self.active().any(|(fault, _)| matches!(fault.what, Harm::DiskFull { .. }))
+    }
+
+    /// Whether a stranger is about.
+    pub(crate) fn wants_stranger(&self) -> bool {
+        self.active().any(|(fault, _)| matches!(fault.what, Harm::Hostile {}))
+    }
+
     /// What is wrong with a host's disk.
     pub(crate) fn disk(&self, name: &NodeName) -> DiskFaults {
         let mut disk = DiskFaults::default();
@@ -429,7 +444,7 @@ impl FaultTable {
                 (what, Trigger::On { host, point, identity: None, nth })
                     if host == name && state.begun_us.is_none() && !self.healed && what.takes_down(name) =>
                 {
-                    disk.trouble.arm(point, nth.saturating_sub(state.counted));
+                    disk.arm(point, nth.saturating_sub(state.counted));
                 }
                 _ => {}
             }

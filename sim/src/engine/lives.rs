@@ -23,6 +23,10 @@ pub(crate) enum Kind {
     Customer,
     /// Comes when all is healed.
     Administrator,
+    /// Comes when a backup is wanted, or the disk has filled up.
+    Operator,
+    /// Comes when the plan says so.
+    Stranger,
 }
 
 /// How a host is to be down; none if it is to be up.
@@ -38,6 +42,8 @@ pub(crate) fn wanted(
         Kind::Instance { extra: true, .. } if !faults.is_wanted(name) => Some(Down::Leaving),
         Kind::Instance { first: false, .. } if survivors_one => Some(Down::Killed),
         Kind::Administrator if !faults.is_healed() => Some(Down::Killed),
+        Kind::Operator if !faults.wants_backup() && !faults.fills_disk() => Some(Down::Killed),
+        Kind::Stranger if !faults.wants_stranger() => Some(Down::Killed),
         // It has nobody to take leave of.
         Kind::Customer => faults.down(name, now_us).map(|down| down.max(Down::Killed)),
         _ => faults.down(name, now_us),

@@ -11,6 +11,7 @@
 //! | `chance` | what is drawn during a run |
 //! | `book` | what customers still have to do |
 //! | `store` | the store of a run, which outlives the bus |
+//! | `hostile` | what a stranger says |
 //! | `setup` | how processes are set up |
 //! | `times`, `clock` | how long things take; what hosts' clocks show |
 //! | `asking` | how customers ask |
@@ -25,6 +26,7 @@ pub(crate) mod clock;
 pub(crate) mod disk_faults;
 pub mod event;
 pub(crate) mod faults;
+pub(crate) mod hostile;
 pub(crate) mod identity;
 pub(crate) mod lives;
 pub(crate) mod panics;

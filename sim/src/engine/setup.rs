@@ -22,10 +22,12 @@ pub(crate) fn planted(plan: &Plan) -> Planted {
     plan.bug.map_or(Planted::NONE, Planted::bug)
 }
 
-/// The token of all instances, of the administrator, of the stranger.
+/// The token of all instances, of the administrator, of the operator, of the stranger, and one that counts no more.
 pub(crate) const INSTANCES: &str = "instances";
 pub(crate) const ADMINISTRATOR: &str = "administrator";
 pub(crate) const STRANGER: &str = "stranger";
+pub(crate) const REVOKED: &str = "revoked";
+pub(crate) const OPERATOR: &str = "operator";
 
 /// The secret of a token; in a simulation nobody has to be kept from guessing it.
 pub(crate) fn secret(name: &str) -> Secret {
@@ -47,10 +49,19 @@ pub(crate) fn tokens() -> TokenBook {
         rights,
         expires: None,
         made: WallTime(0),
-        revoked: false,
+        revoked: name == REVOKED,
         version: Version(1),
     };
-    [(INSTANCES, services), (ADMINISTRATOR, administrator), (STRANGER, stranger)].map(token).into_iter().collect()
+    let notes = PublishRight { types: Glob::of("Noted"), keys: Glob::of("note-*") };
+    let operator = Rights { publish: vec![notes], read: true, administer: true, ..Rights::default() };
+    let tokens = [
+        (OPERATOR, operator),
+        (INSTANCES, services),
+        (ADMINISTRATOR, administrator),
+        (STRANGER, stranger),
+        (REVOKED, Rights::all()),
+    ];
+    tokens.map(token).into_iter().collect()
 }
 
 /// The server's limits and patience: short waits, so that minutes of trouble fit into seconds.

@@ -16,13 +16,14 @@ use dacapo_backends::{MemoryStore, SqliteStore, sqlite::Options};
 use dacapo_core::{
     digest::digest_of,
     planted::{Bug, Planted},
-    store::{Commit, LaneChange, LookUp, Reader, Recovered, Store, StoreError},
+    store::{BackedUp, Commit, LaneChange, LookUp, Reader, Recovered, Store, StoreError},
 };
 
 use crate::{
     disk::{
-        Cut, Disk, Omissions, Trouble,
+        BACKUP, Cut, Disk, Omissions, Trouble, UNFINISHED,
         expected::{Difference, Expected},
+        restored,
     },
     engine::{chance::Chance, disk_faults::DiskFaults},
     plan::{Expects, Plan, StoreKind},
@@ -61,6 +62,31 @@ pub(crate) struct Passed {
     pub(crate) proved: Vec<Arc<Commit>>,
     /// Marks that were reached.
     pub(crate) marks: Vec<&'static str>,
+    /// How often it has reached [`BACKUP_WRITE`](crate::fault::points::BACKUP_WRITE).
+    pub(crate) backup_writes: u64,
+    /// What the files show that may not be.
+    pub(crate) broken: Option<Accusation>,
+}
+
+/// What must hold of the store's files, in a sentence, and how it does not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Accusation {
+    pub(crate) property: &'static str,
+    pub(crate) sentence: &'static str,
+    pub(crate) message: String,
+}
+
+/// What must hold of the files around a backup; what is in it is judged by a promise of the bus.
+pub(crate) fn no_backup(message: String) -> Accusation {
+    let sentence = "a backup changes nothing of its store, leaves nothing behind when it fails, and what bears its name \
+                    can be restored";
+    Accusation { property: "backups_are_whole", sentence, message }
+}
+
+/// A store of a former schema is not what it was any more.
+fn not_brought_forward(message: String) -> Accusation {
+    let sentence = "a store of a former schema is brought forward whole, however often that is cut short";
+    Accusation { property: "older_stores_are_kept", sentence, message }
 }
 
 /// The store of a run.
@@ -85,6 +111,15 @@ pub(crate) struct RunStore {
     doubtful: Option<Arc<Commit>>,
     proved: Vec<Arc<Commit>>,
     marks: Vec<&'static str>,
+    /// What is wrong with the disk, as the faults have it now, and with a backup besides.
+    trouble: Trouble,
+    now_us: u64,
+    backup_trouble: Option<Trouble>,
+    backup_dies_at: Option<u64>,
+    backing_up: bool,
+    broken: Option<Accusation>,
+    /// What is in the file of a former schema that the run began with, until a bus has found it so.
+    older: Option<Expected>,
     /// What was made durable, as long as nothing of it was seen to be gone; only where the disk may lose something.
     expected: Option<Expected>,
 }
@@ -100,12 +135,20 @@ impl RunStore {
         let omissions =
             Omissions { log_syncs: planted.is(Bug::WalUnsynced), directory_syncs: planted.is(Bug::DirectoryUnsynced) };
         let disk = (plan.settings.store == StoreKind::Disk).then(|| {
-            if chance.happens("fresh disk", &0, 125) {
+            if let Some(schema) = plan.settings.older {
+                Disk::with_older_store(chance, omissions, schema)
+            } else if chance.happens("fresh disk", &0, 125) {
                 Disk::new(chance, omissions)
             } else {
                 Disk::with_store(chance, omissions)
             }
         });
+        let older = plan.older_content().map(|content| {
+            let mut expected = Expected::default();
+            expected.apply(&content);
+            expected
+        });
+        let began = older.clone();
         let checkpoint_pages = [4_096, 256, 32, 8][chance.between("checkpoint pages", &0, (0, 3)) as usize];
         // An honest disk must hold without looking, and looking takes long.
         let check_kib_max = match plan.expects() {
@@ -129,7 +172,14 @@ impl RunStore {
             doubtful: None,
             proved: Vec::new(),
             marks: Vec::new(),
-            expected: (plan.expects() == Expects::Detection).then(Expected::default),
+            trouble: Trouble::default(),
+            now_us: 0,
+            backup_trouble: None,
+            backup_dies_at: None,
+            backing_up: false,
+            broken: None,
+            older,
+            expected: (plan.expects() == Expects::Detection).then(|| began.unwrap_or_default()),
         }
     }
 
@@ -158,7 +208,11 @@ impl RunStore {
                 room = Some(room.map_or(left, |room: u64| room.min(left)));
             }
         }
-        disk.set_trouble(Trouble { room, ..faults.trouble.clone() }, now_us);
+        self.trouble = Trouble { room, ..faults.trouble.clone() };
+        self.backup_trouble.clone_from(&faults.backup);
+        self.backup_dies_at = faults.backup_dies_at;
+        self.now_us = now_us;
+        disk.set_trouble(self.trouble.clone(), now_us);
         for (fault, bits) in &faults.rotten {
             if self.rotten.insert(*fault) {
                 for bit in 0..*bits {
@@ -184,6 +238,65 @@ impl RunStore {
             extra_us: met.extra_us,
             proved: std::mem::take(&mut self.proved),
             marks: std::mem::take(&mut self.marks),
+            backup_writes: if std::mem::take(&mut self.backing_up) { met.writes } else { 0 },
+            broken: self.broken.take(),
+        }
+    }
+
+    /// Makes a backup beside the store, on a connection of its own and in troubles of its own. What it does to the files
+    /// is looked at.
+    pub(crate) fn back_up(&mut self) -> Result<BackedUp, StoreError> {
+        self.calls += 1;
+        self.begin(digest_of(self.life, &("back up", self.calls)));
+        let Some(disk) = &self.disk else {
+            return Err(StoreError::NotAStore("a store in memory has no backup".to_owned()));
+        };
+        let own = self.backup_trouble.clone().unwrap_or_default();
+        let dies_at = [self.trouble.dies_at_write, self.backup_dies_at].into_iter().flatten().min();
+        disk.set_trouble(
+            Trouble {
+                room: [self.trouble.room, own.room].into_iter().flatten().min(),
+                syncs_fail_permille: self.trouble.syncs_fail_permille + own.syncs_fail_permille,
+                reads_fail_permille: self.trouble.reads_fail_permille + own.reads_fail_permille,
+                dies_at_write: dies_at,
+                ..self.trouble.clone()
+            },
+            self.now_us,
+        );
+        self.backing_up = true;
+        let before = disk.store_files();
+        let made = match &self.store {
+            Some(store) => store.reader().and_then(|mut reader| reader.back_up(None, None)),
+            None => Err(StoreError::Io("no bus has opened the store".to_owned())),
+        };
+        let broken = if disk.store_files() != before {
+            Some("a backup changed the store that it was made of".to_owned())
+        } else if disk.is_frozen() {
+            self.marks.push(crate::marks::BACKUP_CUT);
+            None
+        } else {
+            let left = UNFINISHED.iter().chain(made.is_err().then_some(&BACKUP)).find(|name| disk.file(name).is_some());
+            self.marks.push(if made.is_ok() { crate::marks::BACKUP_MADE } else { crate::marks::BACKUP_FAILED });
+            left.map(|name| format!("a backup left {name} behind, and said: {made:?}"))
+        };
+        self.broken = self.broken.take().or(broken.map(no_backup));
+        made
+    }
+
+    /// The bytes of a backup that was made, which has no name any more.
+    pub(crate) fn take_backup(&mut self) -> Option<Vec<u8>> {
+        let disk = self.disk.as_ref()?;
+        let content = disk.file(BACKUP);
+        disk.remove(BACKUP);
+        content
+    }
+
+    /// After a power cut: what bears a backup's name is one.
+    fn look_at_backup(&mut self) {
+        let Some(copy) = self.disk.as_ref().and_then(|disk| disk.file(BACKUP)) else { return };
+        self.marks.push(crate::marks::BACKUP_SURVIVED);
+        if let Err(error) = restored::restore(&copy) {
+            self.broken = Some(no_backup(format!("after a power cut {BACKUP} cannot be restored: {error}")));
         }
     }
 
@@ -197,7 +310,12 @@ impl RunStore {
     pub(crate) fn recover(&mut self) -> Result<Recovered, StoreError> {
         self.calls += 1;
         self.begin(digest_of(self.life, &("recover", self.calls)));
-        let recovered = self.open().and_then(Store::recover).inspect_err(|error| self.hear(error))?;
+        let recovered = self.open().and_then(Store::recover);
+        if self.older.is_some() && self.disk.as_ref().is_some_and(Disk::is_frozen) {
+            self.marks.push(crate::marks::MIGRATION_CUT);
+        }
+        let recovered = recovered.inspect_err(|error| self.hear(error))?;
+        self.look_at_older(&recovered);
         if let Some(commit) = self.doubtful.take() {
             let store = self.open()?;
             match is_in(&commit, &recovered, store) {
@@ -214,6 +332,20 @@ impl RunStore {
         }
         self.compare(&recovered);
         Ok(recovered)
+    }
+
+    /// The first bus that begins with a file of a former schema finds everything that was in it.
+    fn look_at_older(&mut self, recovered: &Recovered) {
+        if self.disk.as_ref().is_some_and(Disk::is_frozen) {
+            return;
+        }
+        let (Some(older), Some(store)) = (self.older.take(), &mut self.store) else { return };
+        match older.check_recovered(recovered).and_then(|()| older.check_all(&mut **store)) {
+            Ok(()) => self.marks.push(crate::marks::MIGRATED),
+            // A disk that cannot be read now can be read later.
+            Err(Difference::Refused(_)) => self.older = Some(older),
+            Err(Difference::Shorter(how) | Difference::Wrong(how)) => self.broken = Some(not_brought_forward(how)),
+        }
     }
 
     /// The store refuses what is damaged.
@@ -301,7 +433,10 @@ impl RunStore {
         match ending {
             // SQLite writes when it is closed: it must find a dead disk.
             Ending::Process => disk.kill(),
-            Ending::Power => disk.cut(self.cut),
+            Ending::Power => {
+                disk.cut(self.cut);
+                self.look_at_backup();
+            }
             Ending::Orderly if disk.is_frozen() => disk.kill(),
             Ending::Orderly => {
                 // Nobody would hear that the machine died of this; a cut at a time strikes as well.

@@ -8,7 +8,7 @@ use std::{hash::Hash, sync::Arc};
 use dacapo_core::{
     bus::Input,
     hooks::{Identity, Point},
-    store::{Commit, LookUp, Read, Reader, Recovered, StoreError},
+    store::{Commit, LookUp, Query, Read, Reader, Recovered, StoreError},
     trace::What,
 };
 
@@ -18,9 +18,10 @@ use super::{
     stage::Stage,
 };
 use crate::{
+    disk::restored,
     engine::{
         identity,
-        store::{Ending, Passed, RunStore},
+        store::{Accusation, Ending, Passed, RunStore, no_backup},
         times,
     },
     fault::points,
@@ -91,10 +92,41 @@ impl Stage {
         for mark in passed.marks {
             self.mark(BUS, mark);
         }
+        if let Some(Accusation { property, sentence, message }) = passed.broken {
+            self.accuse(property, sentence, message);
+        }
+    }
+
+    /// The run begins with this in its store.
+    pub(super) fn found(&mut self, commit: Arc<Commit>) {
+        self.progress.observe(&commit);
+        self.faults.observe(&commit);
+        self.record(BUS, What::Found { commit });
+    }
+
+    /// Asks for the log's end, as whoever only reads does; how much was read, or why not.
+    pub(super) fn store_tells_log(&mut self) -> (Result<usize, StoreError>, Passed) {
+        self.call_store(|store| store.ask(|store| Ok(store.query(&Query::default())?.events.len())))
+    }
+
+    /// Somebody at the bus's machine makes a backup, and restores it elsewhere; whether the bus lives on.
+    pub(super) fn store_backs_up(&mut self, host: HostId) -> bool {
+        let (made, passed) = self.call_store(|store| store.back_up().map(|_| store.take_backup().unwrap_or_default()));
+        if let Ok(copy) = made {
+            match restored::restore(&copy) {
+                Ok(restored) => self.record(host, restored.into_record()),
+                Err(error) => {
+                    let Accusation { property, sentence, message } =
+                        no_backup(format!("a backup that was said to be made: {error}"));
+                    self.accuse(property, sentence, message);
+                }
+            }
+        }
+        self.pass(host, passed)
     }
 
     /// A life of the bus hears of what a call of its store has met; whether it goes on.
-    fn pass(&mut self, host: HostId, passed: Passed) -> bool {
+    pub(super) fn pass(&mut self, host: HostId, passed: Passed) -> bool {
         for mark in passed.marks {
             self.mark(host, mark);
         }
@@ -104,9 +136,13 @@ impl Stage {
             self.progressed = true;
             self.record(host, What::CommitDurable { commit });
         }
+        if let Some(Accusation { property, sentence, message }) = passed.broken {
+            self.accuse(property, sentence, message);
+        }
         let point = |name| Point { name, identity: Identity::None };
         self.reach_times(host, point(points::DISK_WRITE), passed.writes)
             && self.reach_times(host, point(points::DISK_SYNC), passed.syncs)
+            && self.reach_times(host, point(points::BACKUP_WRITE), passed.backup_writes)
     }
 
     fn answer(&mut self, asker: Asker, after_us: u64, what: Answered) {

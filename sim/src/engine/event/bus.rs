@@ -4,6 +4,8 @@
 //! dropped with all its connections and recovered from the store after a back-off. When asked to end, it takes nothing
 //! new, waits for the commits under way, and says `closing` to everyone.
 
+mod desk;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -12,7 +14,7 @@ use std::{
 
 use dacapo_backends::server::{ServerConfig, points, weight_of};
 use dacapo_core::{
-    access::{Judgement, Speaker, TokenBook},
+    access::{Denied, Judgement, Secret, Speaker, TokenBook},
     bus::{self, Admin, AdminAnswer, Bus, ConnId, Input, Output},
     hashed::Hashed,
     hooks::{Identity, Point, Verdict},
@@ -30,7 +32,7 @@ use super::{
     queue::{ConnectionId, HostId},
     stage::Stage,
 };
-use crate::engine::setup;
+use crate::{engine::setup, marks};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -60,6 +62,7 @@ enum Arrival {
 enum Knock {
     Upgrade(ConnectionId),
     Ask(ConnectionId, Admin),
+    Read(ConnectionId),
 }
 
 /// An administrator's question.
@@ -110,6 +113,8 @@ pub(super) struct BusProcess {
     caused: VecDeque<Input>,
     delayed: Option<(u64, Output)>,
     taken_over: Option<StoreError>,
+    /// No bus can begin, since there is no room on the disk.
+    is_full: bool,
     asked_to_end: bool,
     turns: u64,
     /// The machine is asked after this turn whether it broke a rule of its own.
@@ -144,6 +149,7 @@ impl BusProcess {
             caused: VecDeque::new(),
             delayed: None,
             taken_over: None,
+            is_full: false,
             asked_to_end: false,
             turns: 0,
             looks: false,
@@ -154,6 +160,11 @@ impl BusProcess {
         self.asked_to_end = true;
     }
 
+    /// Whether the machine runs.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.bus.is_some() && matches!(self.state, State::Runs | State::Drains { .. })
+    }
+
     fn asker(&self) -> Asker {
         Asker { host: self.host, bus: self.number }
     }
@@ -162,11 +173,11 @@ impl BusProcess {
     pub(super) fn hear(&mut self, stage: &mut Stage, connection: ConnectionId, heard: Heard) {
         match heard {
             Heard::Upgrade => self.door.push_back(Knock::Upgrade(connection)),
-            Heard::Request(asked) => {
-                if let Asked::Bus(admin) = *asked {
-                    self.door.push_back(Knock::Ask(connection, admin));
-                }
-            }
+            Heard::Request(asked) => match *asked {
+                Asked::Bus(admin) => self.door.push_back(Knock::Ask(connection, admin)),
+                Asked::Log => self.door.push_back(Knock::Read(connection)),
+                Asked::Service { .. } => {}
+            },
             Heard::ToBus(frame) => {
                 if let Some(conn) = self.numbers.get(&connection) {
                     self.inbox.push_back(Arrival::Frame(*conn, stage.through_wire_to_bus(frame)));
@@ -218,8 +229,13 @@ impl BusProcess {
                 stage.wake_at(self.host, until_us);
                 return None;
             }
-            self.open_door(stage);
+            if !self.open_door(stage) {
+                return Some(Returned::Died);
+            }
             self.expire_questions(stage);
+            if self.is_full {
+                self.tend_desk(stage);
+            }
             let input = match self.state {
                 State::Begins => {
                     let point = Point { name: "bus recover", identity: Identity::None };
@@ -237,10 +253,14 @@ impl BusProcess {
                 State::Recovers => match self.answers.pop_front() {
                     Some(Answered::Recovered(recovered)) => match *recovered {
                         Ok(recovered) => {
+                            self.leave_desk(stage);
                             self.begin(stage, recovered);
                             continue;
                         }
-                        Err(StoreError::Io(_) | StoreError::Full(_)) => {
+                        Err(error @ (StoreError::Io(_) | StoreError::Full(_))) => {
+                            if matches!(error, StoreError::Full(_)) {
+                                self.fill_up(stage);
+                            }
                             self.wait(stage);
                             continue;
                         }
@@ -352,18 +372,31 @@ impl BusProcess {
         returned
     }
 
-    /// Lets in who waits at the door, while the bus runs.
-    fn open_door(&mut self, stage: &mut Stage) {
+    /// Lets in who waits at the door, while the bus runs; whether the process lives on.
+    fn open_door(&mut self, stage: &mut Stage) -> bool {
         while let Some(knock) = self.door.pop_front() {
-            let runs = matches!(self.state, State::Runs | State::Drains { .. });
+            let runs = matches!(self.state, State::Runs | State::Drains { .. }) || self.is_full;
             match knock {
                 Knock::Upgrade(connection) => {
-                    stage.admit(connection, runs);
-                    if runs {
-                        self.let_in(connection);
+                    let speaker = self.speaker(stage, connection);
+                    if runs && speaker.is_err() {
+                        stage.mark(self.host, marks::TURNED_AWAY_AT_THE_DOOR);
+                    }
+                    let admitted = runs && speaker.is_ok();
+                    stage.admit(connection, admitted);
+                    if admitted {
+                        let conn = self.let_in(connection);
+                        if let Ok(Some(speaker)) = speaker {
+                            self.speakers.insert(conn, speaker);
+                        }
                     }
                 }
-                Knock::Ask(connection, _) if !runs => {
+                Knock::Read(connection) if runs => {
+                    if !self.read_for(stage, connection) {
+                        return false;
+                    }
+                }
+                Knock::Ask(connection, _) | Knock::Read(connection) if !runs => {
                     stage.respond(connection, Response::error(503, "the bus is not running"));
                 }
                 Knock::Ask(connection, admin) => {
@@ -372,8 +405,17 @@ impl BusProcess {
                     self.questions.insert(conn, Question { connection, until_us });
                     self.inbox.push_back(Arrival::Admin(conn, admin));
                 }
+                Knock::Read(_) => {}
             }
         }
+        true
+    }
+
+    /// Who it is that knocks; none where no token is demanded.
+    fn speaker(&self, stage: &mut Stage, connection: ConnectionId) -> Result<Option<Speaker>, Denied> {
+        let Some(book) = &self.tokens else { return Ok(None) };
+        let hash = stage.net.shown(connection).map(Secret::hash);
+        Speaker::of(book, hash.as_ref(), stage.clock(self.host).wall).map(Some)
     }
 
     fn let_in(&mut self, connection: ConnectionId) -> ConnId {
@@ -439,7 +481,11 @@ impl BusProcess {
                 self.conns.insert(conn, connection);
                 stage.record(self.host, What::Connected { connection: conn.0 });
                 if self.tokens.is_some() && !self.questions.contains_key(&conn) {
-                    self.speakers.insert(conn, Speaker::Nobody);
+                    // One that a former bus let in has shown this one nothing.
+                    let speaker = self.speakers.entry(conn).or_insert(Speaker::Nobody);
+                    if let Some(what) = speaker.recorded(conn.0) {
+                        stage.record(self.host, what);
+                    }
                 }
                 Some(Input::Connected { conn })
             }
@@ -596,7 +642,7 @@ impl BusProcess {
                 help: "read on, reconnect, and ask for less credit".to_owned(),
                 request: None,
             };
-            stage.mark(self.host, crate::marks::SLOW_READER_CUT);
+            stage.mark(self.host, marks::SLOW_READER_CUT);
             stage.send_from_bus(connection, Hashed::new(error.into()), 0);
             self.close(stage, conn);
             return;

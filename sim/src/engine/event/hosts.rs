@@ -12,8 +12,10 @@ use super::{
     customer::CustomerProcess,
     instance::InstanceProcess,
     net::Heard,
+    operator::OperatorProcess,
     queue::{ConnectionId, Event, HostId},
     stage::{Reachable, Stage},
+    stranger::StrangerProcess,
 };
 use crate::engine::{
     faults::Down,
@@ -35,6 +37,8 @@ pub(super) enum Role {
     Instance { service: ServiceSpec, extra: bool, first: bool },
     Customer { number: u32 },
     Administrator,
+    Stranger,
+    Operator,
 }
 
 impl Role {
@@ -44,6 +48,8 @@ impl Role {
             Self::Instance { extra, first, .. } => Kind::Instance { extra: *extra, first: *first },
             Self::Customer { .. } => Kind::Customer,
             Self::Administrator => Kind::Administrator,
+            Self::Stranger => Kind::Stranger,
+            Self::Operator => Kind::Operator,
         }
     }
 }
@@ -64,6 +70,8 @@ enum Process {
     Instance(Box<InstanceProcess>),
     Customer(Box<CustomerProcess>),
     Administrator(Box<AdministratorProcess>),
+    Stranger(Box<StrangerProcess>),
+    Operator(Box<OperatorProcess>),
 }
 
 impl Process {
@@ -76,6 +84,14 @@ impl Process {
                 process.run(stage);
                 None
             }
+            Self::Stranger(process) => {
+                process.run(stage);
+                None
+            }
+            Self::Operator(process) => {
+                process.run(stage);
+                None
+            }
         }
     }
 
@@ -83,7 +99,7 @@ impl Process {
         match self {
             Self::Bus(process) => process.ask_to_end(),
             Self::Instance(process) => process.ask_to_end(),
-            Self::Customer(_) | Self::Administrator(_) => {}
+            Self::Customer(_) | Self::Administrator(_) | Self::Stranger(_) | Self::Operator(_) => {}
         }
     }
 }
@@ -156,6 +172,8 @@ impl Hosts {
                 Process::Instance(process) => process.hear(stage, connection, heard),
                 Process::Customer(process) => process.hear(connection, heard),
                 Process::Administrator(process) => process.hear(stage, connection, &heard),
+                Process::Stranger(process) => process.hear(stage, connection, &heard),
+                Process::Operator(process) => process.hear(stage, connection, &heard),
             }
             self.run(stage, id);
         }
@@ -200,6 +218,15 @@ impl Hosts {
                 self.hosts[id].standing = if is_customer { Standing::Finished } else { Standing::Down { restart_us } };
                 stage.queue.put(restart_us, Event::Start(id));
             }
+        }
+    }
+
+    /// Somebody makes a backup, if the bus is at work.
+    pub(super) fn back_up(&mut self, stage: &mut Stage) {
+        let Standing::Up { process: Process::Bus(process), .. } = &self.hosts[BUS].standing else { return };
+        if process.is_at_work() && !stage.store_backs_up(BUS) {
+            let silent = stage.lives[BUS].died == Some(Down::Silent);
+            self.take_down(stage, BUS, silent, "died at a point of the plan");
         }
     }
 
@@ -250,6 +277,8 @@ impl Hosts {
             }
             Role::Customer { number } => Process::Customer(Box::new(CustomerProcess::start(stage, id, *number))),
             Role::Administrator => Process::Administrator(Box::new(AdministratorProcess::start(id))),
+            Role::Stranger => Process::Stranger(Box::new(StrangerProcess::start(id))),
+            Role::Operator => Process::Operator(Box::new(OperatorProcess::start(id))),
         };
         host.standing = Standing::Up { process, leaving: false };
         self.run(stage, id);

@@ -16,7 +16,7 @@
 //! | `wire` | frames through their encoding |
 //! | `answers` | the store, with simulated time |
 //! | `hosts` | lives: kill, ask to end, start again |
-//! | `bus`, `instance`, `customer`, `administrator` | the processes |
+//! | `bus`, `instance`, `customer`, `administrator`, `stranger`, `operator` | the processes |
 
 mod administrator;
 mod answers;
@@ -25,8 +25,10 @@ mod customer;
 mod hosts;
 mod instance;
 mod net;
+mod operator;
 mod queue;
 mod stage;
+mod stranger;
 mod wire;
 
 use std::{
@@ -128,6 +130,14 @@ impl Run {
             Cast::of(scenario, plan.settings.customers).hosts()[..],
             names[..names.len() - 1 - plan.extra_instances().len()]
         );
+        if plan.wants_stranger() {
+            names.push(cast::stranger());
+            hosts.add(Role::Stranger);
+        }
+        if plan.wants_operator() {
+            names.push(cast::operator());
+            hosts.add(Role::Operator);
+        }
         let chance = Chance::new(plan.seed, options.branch);
         let mut stage = Stage::new(Arc::new(plan.clone()), chance, recorder, names, standing);
         stage.progress = liveness::LogProgress::new(scenario.may_be_skipped());
@@ -136,6 +146,9 @@ impl Run {
     }
 
     fn go(&mut self, scenario: &dyn Scenario) {
+        if let Some(commit) = self.stage.plan.older_content() {
+            self.stage.found(commit);
+        }
         self.stage.queue.put(0, Event::Faults);
         self.stage.queue.put(self.stage.plan.settings.duration_us, Event::Phase);
         while !self.stage.recorder.is_closed() {
@@ -211,6 +224,7 @@ impl Run {
                 let (Some(unaware), Some(other)) = (self.stage.id(&unaware), self.stage.id(&other)) else { return };
                 self.stage.forget_at(other, unaware)
             }
+            Some(Harm::Backup { .. }) => return self.hosts.back_up(&mut self.stage),
             _ => return,
         };
         for (host, connection) in told {

@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 
 use dacapo_core::{
+    access::Secret,
     bus::Admin,
     digest::digest_of,
     hashed::Hashed,
@@ -75,6 +76,8 @@ pub(super) enum Asked {
     },
     /// Of an administrator to the bus.
     Bus(Admin),
+    /// Of whoever reads the log.
+    Log,
 }
 
 /// What travels.
@@ -143,6 +146,8 @@ struct Direction {
 struct Connection {
     speech: Speech,
     identity: u64,
+    /// The token that whoever opened it shows with its first words.
+    shown: Option<Secret>,
     ends: [End; 2],
     ways: [Direction; 2],
 }
@@ -195,6 +200,18 @@ impl Net {
         (0..2).find(|end| connection.ends[*end].host == host)
     }
 
+    /// Whoever opens this connection shows this token.
+    pub(super) fn show(&mut self, id: ConnectionId, shown: Option<Secret>) {
+        if let Some(connection) = self.get(id) {
+            connection.shown = shown;
+        }
+    }
+
+    /// The token that was shown with the connection's first words.
+    pub(super) fn shown(&self, id: ConnectionId) -> Option<&Secret> {
+        self.look(id)?.shown.as_ref()
+    }
+
     /// The bytes that the host's peer has not read.
     pub(super) fn unread(&self, id: ConnectionId, host: HostId) -> usize {
         let Some(end) = self.end_of(id, host) else { return 0 };
@@ -218,7 +235,7 @@ impl Stage {
         let life = self.lives[from].number;
         let ends = [End { host: from, life, closed: false }, End { host: to, life: 0, closed: false }];
         let ways = [Direction::default(), Direction::default()];
-        self.net.connections.push(Some(Box::new(Connection { speech, identity, ends, ways })));
+        self.net.connections.push(Some(Box::new(Connection { speech, identity, shown: None, ends, ways })));
         self.net.of_host[from].push(id);
         self.post(id, Way::Out, Parcel::Syn);
         id

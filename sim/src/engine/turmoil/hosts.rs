@@ -16,7 +16,7 @@ use tokio::{sync::watch, task::AbortHandle};
 use super::{
     administrator, customer,
     network::{HostId, Reachable},
-    processes,
+    operator, processes,
     stage::{Life, Stage},
     stranger,
 };
@@ -47,8 +47,10 @@ pub(super) enum Role {
     Customer { number: u32 },
     /// Comes when all is healed.
     Administrator,
-    /// Tries what nobody may, until all is healed.
+    /// Tries what nobody may.
     Stranger,
+    /// Wants a backup.
+    Operator,
 }
 
 /// Asks a process to end: bus and instance hear it each in their own way.
@@ -189,8 +191,10 @@ impl Host {
         let kind = match &self.role {
             Role::Bus => Kind::Bus,
             Role::Instance { extra, first, .. } => Kind::Instance { extra: *extra, first: *first },
-            Role::Customer { .. } | Role::Stranger => Kind::Customer,
+            Role::Customer { .. } => Kind::Customer,
+            Role::Stranger => Kind::Stranger,
             Role::Administrator => Kind::Administrator,
+            Role::Operator => Kind::Operator,
         };
         lives::wanted(&stage.faults(), stage.plan.settings.survivors, kind, &self.name, now_us)
     }
@@ -220,7 +224,7 @@ impl Host {
     /// Its process has ended by itself.
     fn returned(&mut self, stage: &Stage, leaving: bool, now_us: u64) {
         let Some(process) = self.process.take() else { return };
-        let is_customer = matches!(self.role, Role::Customer { .. } | Role::Stranger);
+        let is_customer = matches!(self.role, Role::Customer { .. });
         let stays_down_us = if leaving || is_customer {
             0
         } else {
@@ -298,6 +302,10 @@ async fn live(
         }
         Role::Administrator => {
             administrator::run(stage, life).await;
+            None
+        }
+        Role::Operator => {
+            operator::run(stage, life).await;
             None
         }
         Role::Stranger => {

@@ -44,6 +44,12 @@ pub(super) struct Asking<'a> {
 
 /// Sends a request and reads the answer: status and body.
 pub(super) async fn ask(stage: &Arc<Stage>, life: &Arc<Life>, asking: &Asking<'_>) -> Result<(u16, String), NoAnswer> {
+    let (status, body) = fetch(stage, life, asking).await?;
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+}
+
+/// The same with a body that need not be text.
+pub(super) async fn fetch(stage: &Arc<Stage>, life: &Arc<Life>, asking: &Asking<'_>) -> Result<(u16, Bytes), NoAnswer> {
     let stream = connect(Arc::clone(stage), Arc::clone(life), asking.to.clone(), asking.port)
         .await
         .map_err(|error| NoAnswer::of("connecting", &error))?;
@@ -61,7 +67,7 @@ pub(super) async fn ask(stage: &Arc<Stage>, life: &Arc<Life>, asking: &Asking<'_
         .collect()
         .await
         .map_err(|error| NoAnswer::of("reading the answer", &error))?;
-    Ok((status, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
+    Ok((status, body.to_bytes()))
 }
 
 /// Ends a task when it is dropped, be it by a deadline.

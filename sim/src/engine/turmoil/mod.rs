@@ -20,6 +20,7 @@
 //! | `port` | the store, with simulated time |
 //! | `customer`, `http` | what customers do |
 //! | `stranger` | who tries what nobody may |
+//! | `operator` | who wants a backup, and looks after a full disk |
 //! | `administrator` | what a person mends at the end |
 //!
 //! # Why the network is our own
@@ -38,6 +39,7 @@ mod http;
 mod links;
 mod net;
 mod network;
+mod operator;
 mod port;
 mod processes;
 mod stage;
@@ -118,8 +120,9 @@ fn runtime() -> Runtime {
 /// others where they were.
 fn names(cast: &Cast, plan: &Plan) -> Vec<NodeName> {
     let extra = plan.extra_instances().into_iter().map(|(_, host)| host);
-    let stranger = plan.settings.guarded.then(cast::stranger);
-    cast.hosts().into_iter().chain([cast::administrator()]).chain(extra).chain(stranger).collect()
+    let stranger = plan.wants_stranger().then(cast::stranger);
+    let operator = plan.wants_operator().then(cast::operator);
+    cast.hosts().into_iter().chain([cast::administrator()]).chain(extra).chain(stranger).chain(operator).collect()
 }
 
 fn add_hosts(scenario: &dyn Scenario, plan: &Plan, hosts: &mut Hosts) {
@@ -140,8 +143,11 @@ fn add_hosts(scenario: &dyn Scenario, plan: &Plan, hosts: &mut Hosts) {
             hosts.add(host, Role::Instance { service: service.clone(), extra: true, first: false });
         }
     }
-    if plan.settings.guarded {
+    if plan.wants_stranger() {
         hosts.add(cast::stranger(), Role::Stranger);
+    }
+    if plan.wants_operator() {
+        hosts.add(cast::operator(), Role::Operator);
     }
 }
 
@@ -160,6 +166,10 @@ impl Run {
         let services: Vec<ServiceName> = scenario.services().into_iter().map(|service| service.name).collect();
         let mut hosts = Hosts::new(&stage);
         add_hosts(scenario, &plan, &mut hosts);
+        if let Some(commit) = plan.older_content() {
+            stage.observe(&commit);
+            stage.record(&cast::bus(), What::Found { commit });
+        }
         let mut phase = Phase::Faults;
         // When faults and hosts must be looked after, and the faults' count of changes when they were.
         let mut due_us = 0;

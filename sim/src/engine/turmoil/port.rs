@@ -4,15 +4,17 @@
 //! and a crash in between loses the answer and not the deed. What became durable is recorded here, as the store's wrapper
 //! saw it, whatever the bus believes.
 
-use std::{future::pending, hash::Hash, sync::Arc, time::Duration};
+use std::{future::pending, hash::Hash, io, sync::Arc, time::Duration};
 
-use dacapo_backends::port::{Pending, StorePort};
+use bytes::Bytes;
+use dacapo_backends::port::{Pending, Pieces, StorePort};
 use dacapo_core::{
     hooks::{Identity, Point},
     names::{Position, Term},
-    store::{Answer, Commit, Completion, Found, LookUp, Page, Query, Read, Reader, Recovered, StoreError},
+    store::{Answer, BackedUp, Commit, Completion, Found, LookUp, Page, Query, Read, Reader, Recovered, StoreError},
     trace::What,
 };
+use futures_util::stream;
 use tokio::time::sleep;
 
 use super::stage::{Life, Stage};
@@ -20,6 +22,9 @@ use crate::{
     engine::{identity, store::RunStore, times},
     fault::points,
 };
+
+/// What is sent at once of a backup.
+const PIECE_BYTES: usize = 16 << 10;
 
 /// The store, for one life of the bus.
 pub(super) struct SimPort {
@@ -121,6 +126,18 @@ impl StorePort for SimPort {
 
     fn completions(&self, positions: Vec<Position>) -> Pending<Vec<Completion>> {
         self.ask(self.read_us("completions", &positions), |store| store.completions(&positions))
+    }
+
+    fn back_up(&self, _: Option<u64>) -> Pending<BackedUp> {
+        self.call(self.commit_us(&("backup", self.life.number)), RunStore::back_up)
+    }
+
+    fn take_backup(&self, backed_up: &BackedUp) -> io::Result<Pieces> {
+        let taken = self.stage.store().take_backup();
+        let copy = taken.filter(|copy| copy.len() as u64 == backed_up.bytes);
+        let pieces = copy.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the backup is not there any more"))?;
+        let pieces: Vec<_> = pieces.chunks(PIECE_BYTES).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+        Ok(Box::pin(stream::iter(pieces)))
     }
 
     fn current_term(&self) -> Pending<Term> {

@@ -16,6 +16,7 @@ use dacapo_core::{
     store::Commit,
     trace::What,
 };
+use dacapo_properties::Violation;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
@@ -29,7 +30,7 @@ use crate::{
         chance::Chance,
         faults::{Down, FaultTable},
         phases::simulator,
-        store::{Ending, Passed, RunStore},
+        store::{Accusation, Ending, Passed, RunStore},
         times,
     },
     fault::{Harm, points},
@@ -321,6 +322,19 @@ impl Stage {
         for mark in passed.marks {
             self.mark(&cast::bus(), mark);
         }
+        if let Some(accusation) = passed.broken {
+            self.accuse(accusation);
+        }
+    }
+
+    /// Something that no property can see.
+    pub(super) fn accuse(&self, accusation: Accusation) {
+        let Accusation { property, sentence, message } = accusation;
+        self.with_recorder(|recorder| {
+            let step = recorder.step();
+            recorder.accuse(Violation { property, sentence, step, message, steps: Vec::new() });
+        });
+        self.attention.notify_one();
     }
 
     /// A life of the bus hears of what a call of its store has met; whether it goes on.
@@ -332,9 +346,13 @@ impl Stage {
             self.observe(&commit);
             self.record(&life.host, What::CommitDurable { commit });
         }
+        if let Some(accusation) = passed.broken {
+            self.accuse(accusation);
+        }
         let point = |name| Point { name, identity: Identity::None };
         self.reach_times(life, point(points::DISK_WRITE), passed.writes)
             && self.reach_times(life, point(points::DISK_SYNC), passed.syncs)
+            && self.reach_times(life, point(points::BACKUP_WRITE), passed.backup_writes)
     }
 
     /// A life reaches a point. Faults that begin there begin; whether the life goes on.
