@@ -219,11 +219,11 @@ async fn what_is_read_again_and_has_not_changed_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn other_origins_are_told_nothing_unless_they_are_named() {
+async fn other_origins_are_refused_unless_they_are_named() {
     let closed = Server::start().await;
     let asks = "origin: https://console.example\r\naccess-control-request-method: POST\r\n";
     let (status, head, _) = exchange(&closed, "OPTIONS", "/v1/events", asks, "").await;
-    assert_eq!(status, 405);
+    assert_eq!(status, 403);
     assert!(!head.contains("access-control"), "{head}");
     closed.shut_down().await;
 
@@ -235,7 +235,8 @@ async fn other_origins_are_told_nothing_unless_they_are_named() {
     assert!(head.contains("access-control-allow-methods: get, post, put"), "{head}");
     let (_, head, _) = exchange(&open, "GET", "/v1/keys", "origin: https://console.example\r\n", "").await;
     assert!(head.contains("access-control-allow-origin: https://console.example"), "{head}");
-    let (_, head, _) = exchange(&open, "GET", "/v1/keys", "origin: https://evil.example\r\n", "").await;
+    let (status, head, _) = exchange(&open, "GET", "/v1/keys", "origin: https://evil.example\r\n", "").await;
+    assert_eq!(status, 403);
     assert!(!head.contains("access-control"), "{head}");
     open.shut_down().await;
 }

@@ -342,6 +342,15 @@ pub(crate) struct DemoArguments {
     /// End by itself after so long: 90s, 15m, 2h
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) time: Option<std::time::Duration>,
+    /// States that each instance of a service keeps in memory; the others are folded again when they are needed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) states_max: Option<u32>,
+    /// How much of the store the bus keeps in memory, in KiB; 65536 if left out
+    #[arg(long, value_name = "KIB")]
+    pub(crate) store_cache_kib: Option<u32>,
+    /// One limit of the bus; may be given again. docs/CONFIGURATION.md names them
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
 }
 
 /// `serve`
@@ -349,12 +358,6 @@ pub(crate) struct DemoArguments {
 pub(crate) struct ServeArguments {
     #[command(flatten)]
     pub(crate) settings: SettingArguments,
-    /// Where spans of sampled traces go: an OpenTelemetry collector's OTLP over HTTP, such as `http://127.0.0.1:4318`
-    #[arg(long, value_name = "URL")]
-    pub(crate) otlp: Option<String>,
-    /// An origin whose pages may ask this bus, such as `https://console.example`; may be given again. None by default
-    #[arg(long, value_name = "ORIGIN")]
-    pub(crate) cors: Vec<String>,
 }
 
 /// `service`
@@ -375,6 +378,9 @@ pub(crate) struct ServiceArguments {
     /// Where the state is kept: memory, sqlite:FILE, or a `redis://` address; a SQLite file beside the script, named like the instance, if left out
     #[arg(long, value_name = "PLACE")]
     pub(crate) state: Option<StateAt>,
+    /// States that are kept in memory; the others are folded again when they are needed. 65536 if left out
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) states_max: Option<u32>,
     #[command(flatten)]
     pub(crate) client: ClientArguments,
 }

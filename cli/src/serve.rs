@@ -35,9 +35,9 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ServeArguments) -> anyhow::Re
         Some((chain, key)) => Some(Certificate::read(chain, key).map_err(|error| Usage::error(error.to_string()))?),
         None => None,
     };
-    let collector = arguments.otlp.as_deref().map(collector).transpose()?;
+    let collector = settings.otlp.as_deref().map(collector).transpose()?;
     let tokens = if settings.auth { Tokens::Demanded } else { Tokens::Kept };
-    let store = production::open(&db, settings.auth)?;
+    let store = production::open(&db, settings.auth, settings.store_cache_kib)?;
     logging::start();
     let interrupt = Interrupt::listen()?;
     production::runtime()?.block_on(async {
@@ -50,9 +50,10 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ServeArguments) -> anyhow::Re
             tokio::spawn(export(exported, collector));
             spans
         });
-        let limits = settings.limits;
-        let config =
-            ServerConfig { limits, tokens, spans, cors_origins: arguments.cors.clone(), ..ServerConfig::default() };
+        // Whoever shows a token has it from somewhere else than a browser that was led astray.
+        let hosts = (!settings.auth).then_some(settings.hosts);
+        let (limits, cors_origins) = (settings.limits, settings.cors);
+        let config = ServerConfig { limits, tokens, spans, cors_origins, hosts, ..ServerConfig::default() };
         let db = db.display().to_string();
         let scheme = if certificate.is_some() { "https" } else { "http" };
         terminal.object("listening", &Listening { bus: format!("{scheme}://{address}"), db: db.clone() });
@@ -84,7 +85,8 @@ pub(crate) fn run(terminal: &Terminal, arguments: &ServeArguments) -> anyhow::Re
     })
 }
 
-fn collector(url: &str) -> anyhow::Result<Collector> {
+/// An OpenTelemetry collector's address.
+pub(crate) fn collector(url: &str) -> anyhow::Result<Collector> {
     Collector::of(url).ok_or_else(|| {
         Usage::error(format!("{url:?} is no collector; give its OTLP over plain HTTP, such as http://127.0.0.1:4318"))
     })

@@ -94,6 +94,7 @@ struct Process {
     state: StateAt,
     bus: BusConnect,
     bearer: Option<Secret>,
+    states_max: Option<usize>,
 }
 
 impl Process {
@@ -109,7 +110,8 @@ impl Process {
             StateAt::Sqlite(file)
         });
         let bearer = arguments.client.secret()?;
-        Ok(Self { service, name, state, bus: bus.clone(), bearer })
+        let states_max = arguments.states_max.map(|states_max| states_max as usize);
+        Ok(Self { service, name, state, bus: bus.clone(), bearer, states_max })
     }
 
     fn tell(&self, terminal: &Terminal, listener: Option<&TcpListener>) -> anyhow::Result<()> {
@@ -137,7 +139,7 @@ impl Process {
 
     /// Runs until Ctrl-C, or until there is a new script that loads.
     fn run(self, listener: Option<&TcpListener>, file: &Path, interrupt: &Interrupt) -> anyhow::Result<Option<Script>> {
-        let Self { service, name, state, bus, bearer } = self;
+        let Self { service, name, state, bus, bearer, states_max } = self;
         let code = service.code();
         let opened = state.open(service.name().as_str(), name.as_str(), code)?;
         let service = match opened {
@@ -146,6 +148,8 @@ impl Process {
         };
         let world = production::world(name.as_str());
         let config = InstanceConfig { bearer, ..InstanceConfig::new(name, world.entropy.next_u64()) };
+        let states_max = states_max.unwrap_or(config.states_max);
+        let config = InstanceConfig { states_max, ..config };
         let machine = LuaMachine::new(service, config);
         let (shutdown, asked) = watch::channel(false);
         let runtime =

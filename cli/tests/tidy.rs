@@ -48,7 +48,9 @@ fn files() -> Vec<PathBuf> {
         for entry in fs::read_dir(directory).expect("can be read") {
             let path = entry.expect("can be read").path();
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let ignored = matches!(name.as_str(), "target" | ".git" | ".dacapo") || name.contains(".db");
+            let of_fuzzers =
+                directory.ends_with("fuzz") && matches!(name.as_str(), "corpus" | "artifacts" | "coverage");
+            let ignored = matches!(name.as_str(), "target" | ".git" | ".dacapo") || name.contains(".db") || of_fuzzers;
             if ignored {
             } else if path.is_dir() {
                 walk(&path, found);

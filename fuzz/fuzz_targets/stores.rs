@@ -2,7 +2,7 @@
 #![no_main]
 
 #[path = "../../cli/tests/fuzz/targets.rs"]
-#[allow(dead_code, reason = "each program has one target")]
+#[allow(dead_code, unused_imports, reason = "each program has one target")]
 mod targets;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -19,7 +19,7 @@ use crate::{
     disk::older,
     draw::Stream,
     fault::{Family, Fault, Harm, Trigger},
-    profile::Profile,
+    profile::{Profile, Sizes},
     swarm,
 };
 
@@ -199,8 +199,12 @@ impl Settings {
         if stream.chance(250) {
             settings.read_us.1 += stream.between(5_000, 60_000);
         }
-        settings.guarded = !profile.roomy && stream.chance(GUARDED_PERMILLE);
-        if profile.roomy { settings.roomy() } else { settings }
+        settings.guarded = profile.sizes != Sizes::Roomy && stream.chance(GUARDED_PERMILLE);
+        match profile.sizes {
+            Sizes::Drawn => settings,
+            Sizes::Roomy => settings.roomy(),
+            Sizes::Tight => settings.tight(),
+        }
     }
 
     /// The same with room for everything: each size that is drawn is at its default, and what is done every so often is
@@ -219,6 +223,20 @@ impl Settings {
             reconcile_every_us: 10_000_000,
             ..self
         }
+    }
+
+    /// The same with caches that hold next to nothing of what a day brings, and what is done every so often done as seldom as
+    /// in production.
+    fn tight(self) -> Self {
+        let limits = Limits {
+            heartbeat_deadline: Limits::default().heartbeat_deadline,
+            heads_max: 64,
+            recent_events_max: 64,
+            service_pending_max: 64,
+            idle_lanes_max: 64,
+            ..self.limits
+        };
+        Self { limits, states_max: 16, reconcile_every_us: 60_000_000, ..self }
     }
 }
 

@@ -18,6 +18,19 @@ pub struct Strength {
     pub count_max: u32,
 }
 
+/// How large caches, pages, windows and credit are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sizes {
+    /// Drawn, so that they overflow in some runs; waits are short.
+    Drawn,
+    /// They have room for all that a run needs; heartbeats and comparisons of heads are rarer, since the run is longer.
+    Roomy,
+    /// Far too small for what a run needs, so that nothing can grow but what has no limit; heartbeats and comparisons of heads
+    /// are as rare as in production, since the run takes hours.
+    Tight,
+}
+
 /// The ranges of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -39,9 +52,8 @@ pub struct Profile {
     pub family_permille: u32,
     /// How often the store is on a simulated disk, in thousandths; else it is in memory.
     pub disk_permille: u32,
-    /// Caches, pages, windows and credit have room for all that a run needs, and heartbeats and comparisons of heads are
-    /// as rare as a long run allows; else sizes are drawn, so that they overflow in some runs, and waits are short.
-    pub roomy: bool,
+    /// How large caches, pages, windows and credit are, and how rare heartbeats.
+    pub sizes: Sizes,
     /// The families that may be on.
     pub families: BTreeMap<Family, Strength>,
 }
@@ -64,7 +76,7 @@ impl Profile {
             tick_us: 5_000,
             family_permille: 500,
             disk_permille: 500,
-            roomy: false,
+            sizes: Sizes::Drawn,
             families: Family::ALL
                 .iter()
                 .filter(|family| !family.is_destructive())
@@ -91,7 +103,25 @@ impl Profile {
             description: "the swarm's faults over a minute of about 500 events: what speed is measured with".to_owned(),
             operations: 180,
             duration_us: 60_000_000,
-            roomy: true,
+            sizes: Sizes::Roomy,
+            ..Self::swarm()
+        }
+    }
+
+    /// A day in one run, with what goes wrong in a day: whether anything grows that has a limit shows only after long. Every
+    /// family is on, many times over.
+    pub fn soak() -> Self {
+        let strength = Strength { count_min: 6, count_max: 12 };
+        let swarm = Self::swarm();
+        Self {
+            name: "soak".to_owned(),
+            description: "24 hours in one run, with faults all day: what grows without a limit is found".to_owned(),
+            operations: 3_000,
+            duration_us: 24 * 3_600 * 1_000_000,
+            family_permille: 1_000,
+            disk_permille: 0,
+            sizes: Sizes::Tight,
+            families: swarm.families.into_keys().map(|family| (family, strength)).collect(),
             ..Self::swarm()
         }
     }
@@ -184,6 +214,7 @@ impl Profile {
                 &[F::BitRot, F::PowerCut, F::CrashBus, F::GracefulRestart],
             ),
             Self::standard(),
+            Self::soak(),
         ]
     }
 

@@ -1,7 +1,7 @@
 //! Connections: how many there may be, and how long they may dawdle.
 //!
 //! Axum's own accept loop has neither a limit nor a deadline for headers, so this one takes its place: a connection
-//! beyond the limit is answered with 503, and one that sends nothing is closed.
+//! beyond the limit is answered with 503, and one that sends nothing, or takes nothing, is closed.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -25,7 +25,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{http::error::HttpError, pace::TokenShare, shared::Shared};
+use super::{http::error::HttpError, pace::TokenShare, patient::Patient, shared::Shared};
 
 /// Connections beyond the limit that are being answered with 503 at once; more are dropped without a word, since a
 /// refusal must not cost what the limit saves.
@@ -95,6 +95,7 @@ where
         .max_buf_size(BUFFER_BYTES)
         // The date is the system's, which a simulation must not see.
         .auto_date_header(!shared.world.hooks.recording());
+    let io = Patient::new(io, shared.config.write_deadline);
     let connection = builder.serve_connection(TokioIo::new(io), service).with_upgrades();
     pin!(connection);
     let result = tokio::select! {

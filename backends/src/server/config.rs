@@ -43,6 +43,12 @@ pub struct ServerConfig {
     pub spans: Option<Spans>,
     /// Origins whose pages may ask, such as `https://console.example`; none by default.
     pub cors_origins: Vec<String>,
+    /// What the server may be called besides its addresses and `localhost`; none: anything. Where no token is demanded, a
+    /// browser that is told another name could be led here by a stranger.
+    pub hosts: Option<Vec<String>>,
+    /// How long a peer may take no byte of what is being written to it, before its connection is closed: longer than any
+    /// network that works, and short against holding on to what a client has long forgotten.
+    pub write_deadline: Duration,
     /// How long a shutdown waits for owners to answer what was delivered to them; nothing more is delivered meanwhile.
     pub drain_deadline: Duration,
     /// How long a shutdown waits for commits under way, and then for connections to end.
@@ -68,6 +74,8 @@ impl Default for ServerConfig {
             close_deadline: Duration::from_secs(1),
             spans: None,
             cors_origins: Vec::new(),
+            hosts: None,
+            write_deadline: Duration::from_secs(30),
             drain_deadline: Duration::from_secs(5),
             shutdown_deadline: Duration::from_secs(5),
             restart_first: Duration::from_millis(100),

@@ -11,6 +11,7 @@
 //! | `socket` | one WebSocket: frames in, frames out |
 //! | `outbox` | what waits to be sent on a connection, bounded |
 //! | `full` | who answers while the disk is full |
+//! | `patient` | how long a peer may take nothing of what it is sent |
 //! | `pace` | how fast a connection, and all of a token, may send |
 //! | `http` | the routes |
 //! | `shared` | what connections and routes know of the driver |
@@ -29,6 +30,7 @@ mod http;
 mod metrics;
 mod outbox;
 mod pace;
+mod patient;
 pub mod points;
 mod shared;
 mod shutdown;
@@ -56,7 +58,7 @@ use crate::port::StorePort;
 pub use accept::tcp;
 pub use config::{ServerConfig, Tokens};
 pub use full::{answer_while_full, closing_while_full};
-pub use http::RECOVERING;
+pub use http::{RECOVERING, structured, understood};
 pub use outbox::weight_of;
 pub use shutdown::{Shutdown, Trigger};
 

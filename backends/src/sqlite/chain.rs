@@ -86,8 +86,8 @@ pub struct Altered {
     pub why: String,
 }
 
-/// The hash of an event that follows this one.
-pub(super) fn follow(before: &Hash, event: &Event) -> Hash {
+/// The hash of an event that follows the one with this hash; the first one follows 32 bytes of zero.
+pub fn follow(before: &[u8; 32], event: &Event) -> [u8; 32] {
     let mut hasher = Sha256::new_with_prefix(before);
     for number in [event.position.0, event.version.0, event.time.0] {
         hasher.update(number.to_le_bytes());

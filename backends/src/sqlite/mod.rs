@@ -70,7 +70,7 @@ use dacapo_core::{
 };
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-pub use chain::{Altered, ChainHead, ChainHeadError, ChainReport};
+pub use chain::{Altered, ChainHead, ChainHeadError, ChainReport, follow as chained};
 use checkpoint::LogLength;
 use files::SystemFiles;
 pub use files::{Files, Held, Pace, Vfs};

@@ -87,7 +87,7 @@ impl Server {
 
     /// Status, and body as JSON (as a JSON string if it is none).
     pub async fn http(&self, method: &str, path: &str, body: &str) -> (u16, serde_json::Value) {
-        let head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n", body.len());
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n", body.len());
         let answer = self.raw(format!("{head}connection: close\r\n\r\n{body}").as_bytes()).await;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();

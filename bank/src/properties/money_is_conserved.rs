@@ -1,6 +1,6 @@
 //! No penny appears, and none vanishes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::reading::{Payload, broken, durable, id_of, named, payload, pence, text, text_of};
 use dacapo_core::{Event, store::Commit, trace::Record};
@@ -16,6 +16,10 @@ pub struct MoneyIsConserved {
     balances: BTreeMap<String, i128>,
     paid_in: i128,
     paid_out: i128,
+    /// Transfers in the order of their decisions, where only the latest are remembered.
+    decided: VecDeque<String>,
+    /// How many of them; none: all, as in a run.
+    decided_max: Option<usize>,
     /// Whether the scenario has declared that the bank itself pays for points.
     pays_back: bool,
     checks: u64,
@@ -79,6 +83,12 @@ impl MoneyIsConserved {
     /// Of a bank that pays money back for points, once it has accepted a transfer.
     pub fn with_cashback() -> Self {
         Self { pays_back: true, ..Self::default() }
+    }
+
+    /// The same, remembering only so many transfers that were decided: for logs that have no end.
+    #[must_use]
+    pub fn remembering(self, decided_max: usize) -> Self {
+        Self { decided_max: Some(decided_max), ..self }
     }
 
     fn judge(&mut self, commit: &Commit, step: u64) -> Verdict {
@@ -176,7 +186,9 @@ impl MoneyIsConserved {
             let message = format!("{} decides transfer {id}, which was decided before: {before}", named(event));
             return broken(self, step, message, steps);
         }
-        let Some(ordered) = transfer.ordered.clone() else {
+        let ordered = transfer.ordered.clone();
+        self.forget(id);
+        let Some(ordered) = ordered else {
             let message = format!("{} decides transfer {id}, which nobody ordered", named(event));
             return broken(self, step, message, steps);
         };
@@ -214,6 +226,17 @@ impl MoneyIsConserved {
             }
         }
         Ok(())
+    }
+
+    /// A transfer was decided; the oldest such one is forgotten, where only so many are remembered.
+    fn forget(&mut self, decided: &str) {
+        let Some(decided_max) = self.decided_max else { return };
+        self.decided.push_back(decided.to_owned());
+        if self.decided.len() > decided_max
+            && let Some(oldest) = self.decided.pop_front()
+        {
+            self.transfers.remove(&oldest);
+        }
     }
 
     /// The steps that a transfer's story has so far.
@@ -306,6 +329,19 @@ mod tests {
             .unwrap();
         assert_eq!(property.sometimes()[0], ("a transfer was accepted", 1));
         assert_eq!(property.checks(), 5);
+    }
+
+    #[test]
+    fn only_the_latest_decisions_are_remembered_where_a_log_has_no_end() {
+        let mut property = MoneyIsConserved::default().remembering(2);
+        let mut story = ordered().commit([accepted(), debit(60), credit("acc-b", 60)]);
+        for key in ["trans-u", "trans-v"] {
+            let order = json!({"from": "a", "to": "b", "pence": 60});
+            let refusal = json!({"from": "a", "to": "b", "pence": 60, "reason": "insufficient_funds"});
+            story = story.commit([("PendingTransaction", key, order)]).commit([("RejectedTransaction", key, refusal)]);
+        }
+        story.judge(&mut property).unwrap();
+        assert_eq!(property.transfers.keys().map(String::as_str).collect::<Vec<_>>(), ["u", "v"]);
     }
 
     #[test]

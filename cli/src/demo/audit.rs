@@ -5,7 +5,7 @@
 //! audit goes on where the last one ended, so that it costs what has happened since.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -31,6 +31,9 @@ const TYPES: &str =
     "AccountCreated,PendingTransaction,AcceptedTransaction,RejectedTransaction,ConfirmedDebit,ConfirmedCredit";
 /// A page of the log.
 const LIMIT: usize = 1_000;
+/// What is remembered of requests, and of orders that were decided: what happened twice within so many is found. A demo that
+/// runs for days must not grow by what it looked at.
+const REMEMBERED_MAX: usize = 20_000;
 /// How long orders may stay undecided once everything is well: longer than the largest back-off and grace together.
 const SETTLES_WITHIN: Duration = Duration::from_secs(30);
 /// Between two looks whether they are.
@@ -44,8 +47,10 @@ pub(super) struct Audit {
     /// Orders without a decision.
     pending: BTreeSet<Key>,
     balances: BTreeMap<Key, i128>,
-    /// Requests that have moved money on a key.
+    /// The latest requests that have moved money, with the key.
     requests: BTreeSet<(Key, String)>,
+    /// The same, oldest first.
+    requests_by_age: VecDeque<(Key, String)>,
     accepted: u64,
     rejected: u64,
     events: u64,
@@ -77,10 +82,14 @@ impl Audit {
         Self {
             bus,
             position: Position::ZERO,
-            properties: vec![Box::<NoOverdraft>::default(), Box::new(MoneyIsConserved::with_cashback())],
+            properties: vec![
+                Box::<NoOverdraft>::default(),
+                Box::new(MoneyIsConserved::with_cashback().remembering(REMEMBERED_MAX)),
+            ],
             pending: BTreeSet::new(),
             balances: BTreeMap::new(),
             requests: BTreeSet::new(),
+            requests_by_age: VecDeque::new(),
             accepted: 0,
             rejected: 0,
             events: 0,
@@ -151,10 +160,17 @@ impl Audit {
     fn moved(&mut self, event: &Event, sign: i128) {
         let Ok(Moved { pence, request }) = event.data.to() else { return };
         *self.balances.entry(event.key.clone()).or_default() += sign * i128::from(pence);
-        if let Some(request) = request
-            && !self.requests.insert((event.key.clone(), request.clone()))
+        let Some(request) = request.map(|request| (event.key.clone(), request)) else { return };
+        if !self.requests.insert(request.clone()) {
+            let (key, request) = request;
+            self.wrong.push(format!("request {request} moved money on {key} twice, at {}", event.position));
+            return;
+        }
+        self.requests_by_age.push_back(request);
+        if self.requests.len() > REMEMBERED_MAX
+            && let Some(oldest) = self.requests_by_age.pop_front()
         {
-            self.wrong.push(format!("request {request} moved money on {} twice, at {}", event.key, event.position));
+            self.requests.remove(&oldest);
         }
     }
 
@@ -259,6 +275,18 @@ mod tests {
         assert!(audited(vec![paid_in(1, "r1"), paid_in(2, "r2")]).is_sound());
         let audit = audited(vec![paid_in(1, "r1"), paid_in(2, "r1")]);
         assert!(!audit.is_sound() && audit.sentence().contains("twice"), "{}", audit.sentence());
+    }
+
+    #[test]
+    fn an_audit_of_a_long_log_remembers_the_latest_requests_alone() {
+        let mut audit = Audit::new(String::new());
+        audit.judge(vec![event(0, "AccountCreated", "acc-a", "", &json!({"user": "u", "name": "x"}))]);
+        for number in 1..=REMEMBERED_MAX as u64 + 100 {
+            audit.judge(paid_in(number, &format!("r{number}")));
+        }
+        assert_eq!((audit.requests.len(), audit.requests_by_age.len()), (REMEMBERED_MAX, REMEMBERED_MAX));
+        audit.judge(paid_in(90_000, "r101"));
+        assert!(!audit.is_sound(), "the oldest that is remembered");
     }
 
     #[test]

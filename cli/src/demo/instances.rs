@@ -18,6 +18,7 @@ use dacapo_web::{Books, follower};
 use futures_util::future::join_all;
 
 use super::process::{Make, Process};
+use crate::arguments::DemoArguments;
 
 /// Instances of nectar.
 const POINTERS: u16 = 2;
@@ -30,10 +31,15 @@ pub(super) struct Instances {
 }
 
 impl Instances {
-    /// Starts them on this thread's local set. Files are kept beside `db`.
-    pub(super) fn start(books: &Arc<Books>, bus: SocketAddr, first_port: u16, db: &Path) -> anyhow::Result<Self> {
+    /// Starts them on this thread's local set. Files are kept beside the store.
+    pub(super) fn start(books: &Arc<Books>, bus: SocketAddr, arguments: &DemoArguments) -> anyhow::Result<Self> {
+        let DemoArguments { db, service_port: first_port, states_max, .. } = arguments;
+        let states_max = states_max.map(|states_max| states_max as usize);
+        let new = |service: &str, name: String, make: Make| {
+            Process::new(service, name, make, bus).keeping_at_most(states_max)
+        };
         let mut instances = Self { processes: Vec::new(), links: Vec::new() };
-        let mut port = first_port;
+        let mut port = *first_port;
         // 0 stands for any free port, for each.
         let mut next = || {
             let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
@@ -45,7 +51,7 @@ impl Instances {
             for number in 1..=spec.instances {
                 let make = Arc::clone(&spec.make);
                 let make: Make = Arc::new(move |config| Ok(make(config)));
-                let process = Process::new(spec.name.as_str(), format!("{}-{number}", spec.name), make, bus);
+                let process = new(spec.name.as_str(), format!("{}-{number}", spec.name), make);
                 instances.add(if number == 1 { process.listening(address)? } else { process })?;
             }
         }
@@ -55,12 +61,12 @@ impl Instances {
             let state = db.with_extension(format!("{name}.state.db"));
             let kept = state.clone();
             let make: Make = Arc::new(move |config| nectar(&kept, config));
-            let process = Process::new(NECTAR, name, make, bus).keeping(state);
+            let process = new(NECTAR, name, make).keeping(state);
             instances.add(if number == 1 { process.listening(address)? } else { process })?;
         }
         let books = Arc::clone(books);
         let make: Make = Arc::new(move |config| Ok(follower::machine(&books, config)));
-        instances.add(Process::new(follower::NAME, format!("{}-1", follower::NAME), make, bus))?;
+        instances.add(new(follower::NAME, format!("{}-1", follower::NAME), make))?;
         Ok(instances)
     }
 

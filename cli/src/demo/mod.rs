@@ -31,6 +31,7 @@ use crate::{
     http,
     interrupt::Interrupt,
     logging, production,
+    settings::{self, SettingArguments},
     terminal::{Terminal, count, faint, label, strong},
     view,
 };
@@ -56,7 +57,12 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Res
     if !arguments.db.exists() {
         forget(&arguments.db)?;
     }
-    let store = production::open(&arguments.db, false)?;
+    let settings = settings::read(&SettingArguments {
+        set: arguments.set.clone(),
+        store_cache_kib: arguments.store_cache_kib,
+        ..SettingArguments::default()
+    })?;
+    let store = production::open(&arguments.db, false, settings.store_cache_kib)?;
     logging::start();
     let interrupt = Interrupt::listen()?;
     let runtime = production::shared_runtime()?;
@@ -68,7 +74,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Res
         let mut bus_task = tokio::task::spawn_local(production::serve(
             server::tcp(listener),
             store,
-            ServerConfig::default(),
+            ServerConfig { limits: settings.limits, hosts: Some(settings.hosts), ..ServerConfig::default() },
             shutdown,
         ));
         tokio::select! {
@@ -80,7 +86,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DemoArguments) -> anyhow::Res
             ready = ready(bus) => ready?,
         }
         let books = Books::new();
-        let mut instances = Instances::start(&books, bus, arguments.service_port, &arguments.db)?;
+        let mut instances = Instances::start(&books, bus, arguments)?;
         let (viewer, at) = view::spawn_beside(&arguments.db, arguments.viewer).await?;
         let seen = format!("http://{at}");
         let (weather, maker) = weather();

@@ -32,6 +32,8 @@ pub(super) struct Process {
     make: Make,
     /// What it keeps between two lives, if anything.
     state: Option<PathBuf>,
+    /// States in memory; as many as instances keep by themselves if not said.
+    states_max: Option<usize>,
     port: Option<TcpListener>,
     line: Line,
     life: Option<Life>,
@@ -46,7 +48,7 @@ impl Process {
     /// One that has not started, of the bus at this `host:port`.
     pub(super) fn new(service: &str, name: String, make: Make, bus: SocketAddr) -> Self {
         let line = Line::new(bus.to_string());
-        Self { service: service.to_owned(), name, make, state: None, port: None, line, life: None }
+        Self { service: service.to_owned(), name, make, state: None, states_max: None, port: None, line, life: None }
     }
 
     /// The same, with HTTP at this port.
@@ -57,6 +59,12 @@ impl Process {
         port.set_nonblocking(true)?;
         self.port = Some(port);
         Ok(self)
+    }
+
+    /// The same, with at most so many states in memory, if it is said.
+    pub(super) fn keeping_at_most(mut self, states_max: Option<usize>) -> Self {
+        self.states_max = states_max;
+        self
     }
 
     /// The same, with a file that it keeps its state in.
@@ -84,6 +92,8 @@ impl Process {
         assert!(self.life.is_none(), "{} lives already", self.name);
         let world = production::world(&self.name);
         let config = InstanceConfig::new(InstanceName::of(self.name.clone()), world.entropy.next_u64());
+        let states_max = self.states_max.unwrap_or(config.states_max);
+        let config = InstanceConfig { states_max, ..config };
         let machine = (self.make)(config)?;
         let port = self.port.as_ref().map(TcpListener::try_clone).transpose()?;
         let listener = port.map(tokio::net::TcpListener::from_std).transpose()?.map(server::tcp);

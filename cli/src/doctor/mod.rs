@@ -67,7 +67,7 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DoctorArguments) -> anyhow::R
         terminal.object("setting", &Setting { name, valued });
         terminal.line(format_args!("      {name:<36} {:<24} {}", valued.value.to_string(), faint(&valued.origin)));
     }
-    let checks: [fn(&Settings) -> Finding; 14] = [
+    let checks: [fn(&Settings) -> Finding; 16] = [
         build,
         sqlite,
         store::store,
@@ -80,6 +80,8 @@ pub(crate) fn run(terminal: &Terminal, arguments: &DoctorArguments) -> anyhow::R
         reach::tokens,
         reach::port,
         reach::certificate,
+        reach::pages,
+        reach::collector,
         bugs,
         determinism,
     ];

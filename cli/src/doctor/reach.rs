@@ -1,6 +1,9 @@
 //! Who can reach the bus, and what guards it: the port, the certificate, the tokens.
 
-use std::net::TcpListener;
+use std::{
+    net::{TcpListener, TcpStream, ToSocketAddrs as _},
+    time::Duration,
+};
 
 use dacapo_backends::{
     SqliteReader,
@@ -15,6 +18,9 @@ use crate::{serve, settings::Settings, token};
 
 /// Before a certificate expires by less than this, somebody should have renewed it.
 const EXPIRY_DAYS_MIND: i64 = 14;
+
+/// How long a collector may take to be reached.
+const COLLECTOR_WITHIN: Duration = Duration::from_secs(1);
 
 pub(super) fn guarded(settings: &Settings) -> Finding {
     match serve::check(settings) {
@@ -87,4 +93,40 @@ pub(super) fn certificate(settings: &Settings) -> Finding {
         _ => (Health::Good, format!("it counts until {until}, {days} days from now")),
     };
     Finding::new("certificate", health, sentence)
+}
+
+pub(super) fn pages(settings: &Settings) -> Finding {
+    let is_origin = |origin: &&String| {
+        let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        authority.is_some_and(|authority| !authority.is_empty() && !authority.contains(['/', '*', ' ']))
+    };
+    if settings.cors.is_empty() {
+        return Finding::new("pages", Health::Good, "no page of another origin may ask");
+    }
+    if let Some(none) = settings.cors.iter().find(|origin| !is_origin(origin)) {
+        let sentence =
+            format!("{none:?} is no origin, and no page will have it; write it like https://console.example");
+        return Finding::new("pages", Health::Bad, sentence);
+    }
+    let sentence = format!("pages of {} may ask, with the rights of whoever looks at them", settings.cors.join(", "));
+    Finding::new("pages", if settings.auth { Health::Good } else { Health::Mind }, sentence)
+}
+
+pub(super) fn collector(settings: &Settings) -> Finding {
+    let Some(url) = &settings.otlp else {
+        return Finding::new("collector", Health::Good, "spans go nowhere");
+    };
+    if let Err(error) = serve::collector(url) {
+        return Finding::new("collector", Health::Bad, error.to_string());
+    }
+    let authority = url.trim_start_matches("http://").trim_end_matches('/');
+    let reached = authority
+        .to_socket_addrs()
+        .is_ok_and(|mut addresses| addresses.any(|at| TcpStream::connect_timeout(&at, COLLECTOR_WITHIN).is_ok()));
+    if reached {
+        Finding::new("collector", Health::Good, format!("{url} answers"))
+    } else {
+        let sentence = format!("{url} is not reached; spans are dropped until it is, and nothing else suffers");
+        Finding::new("collector", Health::Mind, sentence)
+    }
 }

@@ -64,6 +64,8 @@ pub(super) fn run(terminal: &Terminal, arguments: &ServiceArguments, service: &s
     let world = production::world(name.as_str());
     let bearer = arguments.client.secret()?;
     let config = InstanceConfig { bearer, ..InstanceConfig::new(name, world.entropy.next_u64()) };
+    let states_max = arguments.states_max.map_or(config.states_max, |states_max| states_max as usize);
+    let config = InstanceConfig { states_max, ..config };
     let machine = (spec.make)(config);
     let (shutdown, asked) = watch::channel(false);
     let runtime =

@@ -10,29 +10,39 @@ pub(super) const LIMITS: &str = "limits";
 pub(super) enum Kind {
     /// A text; with its default, if it has one.
     Text(Option<&'static str>),
+    /// Texts, none by default; in the environment with commas between them.
+    Texts,
     /// true or false; false by default.
     Flag,
+    /// A whole number above zero; with its default.
+    Number(u32),
 }
 
 impl Kind {
     pub(super) fn default(self) -> Option<Value> {
         match self {
             Self::Text(default) => default.map(Value::from),
+            Self::Texts => Some(Value::Array(Vec::new())),
             Self::Flag => Some(Value::Boolean(false)),
+            Self::Number(default) => Some(Value::Integer(i64::from(default))),
         }
     }
 
     pub(super) fn fits(self, value: &Value) -> bool {
         match self {
             Self::Text(_) => value.is_str(),
+            Self::Texts => value.as_array().is_some_and(|texts| texts.iter().all(Value::is_str)),
             Self::Flag => value.is_bool(),
+            Self::Number(_) => value.as_integer().is_some_and(|number| (1..=i64::from(u32::MAX)).contains(&number)),
         }
     }
 
     pub(super) fn words(self) -> &'static str {
         match self {
             Self::Text(_) => "a text",
+            Self::Texts => "a list of texts",
             Self::Flag => "true or false",
+            Self::Number(_) => "a whole number above zero",
         }
     }
 }
@@ -51,6 +61,10 @@ pub(super) const KEYS: &[Key] = &[
     Key { name: "tls_cert", kind: Kind::Text(None) },
     Key { name: "tls_key", kind: Kind::Text(None) },
     Key { name: "insecure_plain_text", kind: Kind::Flag },
+    Key { name: "otlp", kind: Kind::Text(None) },
+    Key { name: "cors", kind: Kind::Texts },
+    Key { name: "hosts", kind: Kind::Texts },
+    Key { name: "store_cache_kib", kind: Kind::Number(64 << 10) },
 ];
 
 /// The variable of the environment that sets a key.

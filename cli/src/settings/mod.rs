@@ -48,6 +48,18 @@ pub(crate) struct SettingArguments {
     /// Listen beyond this machine without TLS, because a proxy before this bus does it
     #[arg(long)]
     pub(crate) insecure_plain_text: bool,
+    /// Where spans of sampled traces go: an OpenTelemetry collector's OTLP over HTTP, such as `http://127.0.0.1:4318`
+    #[arg(long, value_name = "URL")]
+    pub(crate) otlp: Option<String>,
+    /// An origin whose pages may ask this bus, such as `https://console.example`; may be given again. None by default
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) cors: Vec<String>,
+    /// A name that a bus without --auth is asked under besides localhost, such as `bus.example`; may be given again
+    #[arg(long = "host", value_name = "NAME")]
+    pub(crate) hosts: Vec<String>,
+    /// How much of the store the bus keeps in memory, in KiB; 65536 if left out
+    #[arg(long, value_name = "KIB")]
+    pub(crate) store_cache_kib: Option<u32>,
     /// One limit, over the file's; may be given again. Durations are in milliseconds
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
@@ -100,6 +112,14 @@ pub(crate) struct Settings {
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
     /// Whether to listen beyond this machine without TLS.
     pub(crate) insecure_plain_text: bool,
+    /// Where spans go.
+    pub(crate) otlp: Option<String>,
+    /// Origins whose pages may ask.
+    pub(crate) cors: Vec<String>,
+    /// What the bus may be called besides its addresses and `localhost`.
+    pub(crate) hosts: Vec<String>,
+    /// The page cache of the store's writer.
+    pub(crate) store_cache_kib: u32,
     /// What the bus keeps and how long it waits.
     pub(crate) limits: Limits,
     /// All of them by name, those of limits as `limits.name`.
@@ -165,6 +185,10 @@ impl Values {
     fn take_file(&mut self, path: &Path) -> anyhow::Result<()> {
         let text = fs::read_to_string(path)
             .map_err(|error| Usage::error(format!("cannot read {}: {error}; give a TOML file", path.display())))?;
+        self.take_text(&text, path)
+    }
+
+    fn take_text(&mut self, text: &str, path: &Path) -> anyhow::Result<()> {
         let table = text
             .parse::<Table>()
             .map_err(|error| Usage::error(error.to_string()))
@@ -195,13 +219,15 @@ impl Values {
     }
 
     fn take_flags(&mut self, arguments: &SettingArguments) -> anyhow::Result<()> {
-        let SettingArguments { config: _, db, listen, auth, tls_cert, tls_key, insecure_plain_text, set } = arguments;
+        let SettingArguments { config: _, db, listen, auth, tls_cert, tls_key, insecure_plain_text, .. } = arguments;
+        let SettingArguments { otlp, cors, hosts, store_cache_kib, set, .. } = arguments;
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
         let texts = [
             ("db", path(db)),
             ("listen", listen.map(|at| at.to_string())),
             ("tls_cert", path(tls_cert)),
             ("tls_key", path(tls_key)),
+            ("otlp", otlp.clone()),
         ];
         for (name, text) in texts {
             if let Some(text) = text {
@@ -211,6 +237,15 @@ impl Values {
         for (name, given) in [("auth", auth), ("insecure_plain_text", insecure_plain_text)] {
             if *given {
                 self.put(name, Value::Boolean(true), Origin::Flag(format!("--{}", name.replace('_', "-"))))?;
+            }
+        }
+        if let Some(kib) = store_cache_kib {
+            self.put("store_cache_kib", Value::Integer(i64::from(*kib)), Origin::Flag("--store-cache-kib".to_owned()))?;
+        }
+        for (name, flag, texts) in [("cors", "--cors", cors), ("hosts", "--host", hosts)] {
+            if !texts.is_empty() {
+                let texts = texts.iter().cloned().map(Value::String).collect();
+                self.put(name, Value::Array(texts), Origin::Flag(flag.to_owned()))?;
             }
         }
         for setting in set {
@@ -241,8 +276,15 @@ impl Values {
                 ));
             }
         };
+        let texts = |name: &str| {
+            let texts = self.0.get(name).and_then(|valued| valued.value.as_array()).into_iter().flatten();
+            texts.filter_map(|text| Some(text.as_str()?.to_owned())).collect::<Vec<String>>()
+        };
         let (db, auth, insecure_plain_text) =
             (text("db").map(PathBuf::from), flag("auth"), flag("insecure_plain_text"));
+        let number = |name: &str| self.0.get(name).and_then(|valued| u32::try_from(valued.value.as_integer()?).ok());
+        let store_cache_kib = number("store_cache_kib").unwrap_or_default();
+        let (otlp, cors, hosts) = (text("otlp").map(str::to_owned), texts("cors"), texts("hosts"));
         let limits: Table = self
             .0
             .iter()
@@ -253,7 +295,19 @@ impl Values {
         let limits: Limits = limits.try_into().map_err(|error: toml::de::Error| {
             Usage::error(format!("{}; limits are whole numbers above zero", error.message()))
         })?;
-        Ok(Settings { db, listen, auth, tls, insecure_plain_text, limits, shown: self.0 })
+        Ok(Settings {
+            db,
+            listen,
+            auth,
+            tls,
+            insecure_plain_text,
+            otlp,
+            cors,
+            hosts,
+            store_cache_kib,
+            limits,
+            shown: self.0,
+        })
     }
 }
 
@@ -262,11 +316,18 @@ fn value_of(name: &str, text: &str) -> Value {
     let is_limit = name.starts_with(LIMITS);
     match KEYS.iter().find(|key| key.name == name).map(|key| key.kind) {
         Some(Kind::Flag) => text.parse().map_or_else(|_| Value::String(text.to_owned()), Value::Boolean),
-        None if is_limit => {
-            text.replace('_', "").parse::<i64>().map_or_else(|_| Value::String(text.to_owned()), Value::Integer)
+        Some(Kind::Texts) => {
+            let texts = text.split(',').map(str::trim).filter(|text| !text.is_empty());
+            Value::Array(texts.map(Value::from).collect())
         }
+        Some(Kind::Number(_)) => number(text),
+        None if is_limit => number(text),
         _ => Value::String(text.to_owned()),
     }
+}
+
+fn number(text: &str) -> Value {
+    text.replace('_', "").parse::<i64>().map_or_else(|_| Value::String(text.to_owned()), Value::Integer)
 }
 
 #[cfg(test)]
@@ -325,6 +386,52 @@ mod tests {
     }
 
     #[test]
+    fn where_spans_go_and_who_may_ask_are_settings_like_any_other() {
+        let text = "otlp = \"http://127.0.0.1:1\"\ncors = [\"https://a.example\"]\nhosts = [\"bus.example\"]\n";
+        let settings = of_file("lists", text, &nowhere).expect("all are settings");
+        assert_eq!(settings.store_cache_kib, 65_536);
+        assert_eq!(settings.otlp.as_deref(), Some("http://127.0.0.1:1"));
+        assert_eq!((settings.cors, settings.hosts), (vec!["https://a.example".into()], vec!["bus.example".into()]));
+        let environment = |name: &str| match name {
+            "DACAPO_STORE_CACHE_KIB" => Some("1_024".to_owned()),
+            "DACAPO_OTLP" => Some("http://127.0.0.1:2".to_owned()),
+            "DACAPO_CORS" => Some("https://b.example, https://c.example".to_owned()),
+            _ => None,
+        };
+        let settings = of_file("lists-over", text, &environment).expect("all are settings");
+        assert_eq!(settings.otlp.as_deref(), Some("http://127.0.0.1:2"));
+        assert_eq!(settings.store_cache_kib, 1_024);
+        assert_eq!(settings.cors, ["https://b.example", "https://c.example"], "the list takes the other's place");
+        let flags = SettingArguments {
+            otlp: Some("http://127.0.0.1:3".to_owned()),
+            cors: vec!["https://d.example".to_owned()],
+            ..SettingArguments::default()
+        };
+        let settings = gather(&flags, &environment).expect("all are settings");
+        assert_eq!((settings.otlp.as_deref(), settings.cors.len()), (Some("http://127.0.0.1:3"), 1));
+        assert_eq!(settings.shown["cors"].origin.to_string(), "--cors");
+        let refused = of_file("list", "cors = \"https://a.example\"", &nowhere).expect_err("is no list");
+        assert!(refused.contains("a list of texts"), "{refused}");
+    }
+
+    #[test]
+    fn a_configuration_that_resembles_a_right_one_is_read_or_refused_and_never_ends_the_process() {
+        let right = "db = \"bank.db\"\nlisten = \"127.0.0.1:8\"\ncors = [\"https://a\"]\n[limits]\ngrace = 700\n";
+        let read = |text: &str| {
+            let mut values = Values::defaults().expect("limits are numbers");
+            values.take_text(text, Path::new("here")).and_then(|()| values.settle()).is_ok()
+        };
+        assert!(read(right));
+        let mut refused = 0;
+        for at in 0..right.len() {
+            for with in ["", "\"", "[", "]", "=", "\n", "-", "9999999999999999999", "\u{0}", "{", "é"] {
+                refused += u32::from(!read(&format!("{}{with}{}", &right[..at], &right[at + 1..])));
+            }
+        }
+        assert!(refused > 100, "{refused} were refused");
+    }
+
+    #[test]
     fn what_is_no_setting_is_refused_with_the_nearest_that_is() {
         let refused = |text: &str| of_file("unknown", text, &nowhere).expect_err("is refused");
         assert!(refused("lisen = \"127.0.0.1:8\"").contains("did you mean listen?"));
@@ -334,6 +441,7 @@ mod tests {
         assert!(refused("listen = 5").contains("is not a text"));
         assert!(refused("listen = \"here\"").contains("is no address"));
         assert!(refused("auth = \"yes\"").contains("true or false"));
+        assert!(refused("store_cache_kib = 0").contains("above zero"));
         assert!(refused("tls_cert = \"x.pem\"").contains("needs its key"));
         assert!(set(&["graces=1"]).expect_err("no such limit").contains("did you mean limits.grace?"));
         assert!(set(&["grace"]).expect_err("no value").contains("--set key=value"));

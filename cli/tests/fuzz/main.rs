@@ -1,7 +1,7 @@
 //! Nonsense that resembles what is right: examples, with bytes changed, cut out, repeated and put together anew.
 //!
-//! It is no match for a fuzzer that sees which branches were taken (`fuzz/` has the same targets for cargo-fuzz, where that is
-//! installed), but it runs everywhere. Each target gets a second; `DACAPO_FUZZ_SECONDS=600 cargo test --test fuzz` gives it ten
+//! It is no match for a fuzzer that sees which branches were taken (`fuzz/` has the same targets for cargo-fuzz, and
+//! docs/OPERATING.md says how they are run), but it runs everywhere. Each target gets a second; `DACAPO_FUZZ_SECONDS=600 cargo test --test fuzz` gives it ten
 //! minutes. What fails is printed with its number, which repeats it: `DACAPO_FUZZ_FROM=n`.
 
 #![expect(
@@ -9,6 +9,7 @@
     reason = "nonsense is tried for as long as there is time, and nothing is simulated"
 )]
 
+mod corpora;
 mod targets;
 
 use std::{
@@ -18,12 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dacapo_backends::SqliteStore;
-use dacapo_core::{
-    CorrelationId, Data, Event, EventId, EventType, Key, Position, Source, Version, WallTime,
-    digest::digest_of,
-    store::{Commit, Store as _},
-};
+use dacapo_core::digest::digest_of;
 
 fn number_of(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
@@ -103,67 +99,88 @@ fn feed(name: &str, corpus: &[Vec<u8>], target: impl Fn(&[u8])) -> u64 {
     number - from
 }
 
-/// The examples of the protocol's document.
-fn examples() -> Vec<Vec<u8>> {
-    let protocol = include_str!("../../../docs/PROTOCOL.md");
-    let frames = protocol.lines().filter(|line| line.starts_with("{\"kind\""));
-    let mut examples: Vec<Vec<u8>> = frames.map(|frame| frame.as_bytes().to_vec()).collect();
-    let both = format!("[{},{}]", String::from_utf8_lossy(&examples[0]), String::from_utf8_lossy(&examples[1]));
-    examples.push(both.into_bytes());
-    examples
+/// A directory of a test's own.
+fn scratch(of: &str) -> PathBuf {
+    let directory = std::env::temp_dir().join(format!("dacapo-fuzz-{of}-{}", std::process::id()));
+    fs::create_dir_all(&directory).expect("can be made");
+    directory
 }
 
 #[test]
 fn frames_that_resemble_right_ones_never_end_the_process() {
-    let corpus = examples();
+    let corpus = corpora::frames();
     assert!(corpus.len() > 20, "the document has examples of all kinds: {}", corpus.len());
     assert!(feed("frames", &corpus, targets::frames) > 100);
 }
 
 #[test]
+fn requests_to_publish_are_understood_as_they_are_shown_or_refused() {
+    assert!(feed("publishes", &corpora::publishes(), targets::publishes) > 100);
+}
+
+#[test]
+fn whatever_is_written_to_a_server_is_answered_or_cut_off_and_it_goes_on() {
+    assert!(feed("requests", &corpora::requests(), targets::requests) > 20);
+}
+
+#[test]
 fn filters_that_resemble_right_ones_never_end_the_process() {
-    let corpus = [
-        "key:acc-* type:Debit,Credit",
-        "-source:teller \"the rent\"",
-        "time:2026-03-01..2026-03-02",
-        "data.pence>500 (a or b)",
-    ];
-    let corpus: Vec<Vec<u8>> = corpus.iter().map(|text| text.as_bytes().to_vec()).collect();
-    assert!(feed("filters", &corpus, targets::filter) > 100);
+    assert!(feed("filters", &corpora::filters(), targets::filter) > 100);
+}
+
+#[test]
+fn nothing_that_resembles_a_token_is_repeated() {
+    assert!(feed("tokens", &corpora::tokens(), targets::token) > 100);
+}
+
+#[test]
+fn plans_that_resemble_right_ones_are_read_as_they_are_written_or_refused() {
+    assert!(feed("plans", &corpora::plans(), targets::plan) > 20);
+}
+
+#[test]
+fn traces_that_resemble_right_ones_are_shown_or_refused() {
+    let directory = scratch("traces");
+    let fed = feed("traces", &corpora::traces(), |bytes| targets::trace(bytes, &directory));
+    fs::remove_dir_all(&directory).expect("can be removed");
+    assert!(fed > 5, "{fed} traces in the time");
 }
 
 #[test]
 fn files_that_resemble_a_store_are_refused_or_read_and_never_end_the_process() {
-    let directory = std::env::temp_dir().join(format!("dacapo-fuzz-{}", std::process::id()));
-    fs::create_dir_all(&directory).expect("can be made");
-    let at: PathBuf = directory.join("mutated.db");
-    let corpus = vec![a_store(&directory)];
-    let fed = feed("stores", &corpus, |bytes| targets::store(bytes, &at));
+    let directory = scratch("stores");
+    let at = directory.join("mutated.db");
+    let fed = feed("stores", &corpora::stores(&directory), |bytes| targets::store(bytes, &at));
     fs::remove_dir_all(&directory).expect("can be removed");
     assert!(fed > 5, "{fed} files in the time");
 }
 
-/// The file of a small store.
-fn a_store(directory: &std::path::Path) -> Vec<u8> {
-    let path = directory.join("right.db");
-    let mut store = SqliteStore::open(&path).expect("opens");
-    let term = store.recover().expect("recovers").term;
-    let event = |position: u64| Event {
-        position: Position(position),
-        id: EventId::of(format!("e-{position}")),
-        event_type: EventType::of("Deposited"),
-        key: Key::of("acc-1"),
-        version: Version(position),
-        correlation: CorrelationId::of("c"),
-        causation: None,
-        time: WallTime(position),
-        source: Source::of("teller"),
-        data: Data::of(&position),
-        attributes: dacapo_core::Attributes::default(),
-    };
-    let events = (1..=20).map(|position| event(position).into()).collect();
-    store.commit(&Commit { sequence: 1, term, events, ..Commit::default() }).expect("commits");
-    store.recover().expect("brings the log into the file");
-    drop(store);
-    fs::read(&path).expect("can be read")
+/// Writes what cargo-fuzz begins with, where `DACAPO_FUZZ_CORPUS` says.
+#[test]
+fn every_target_has_examples_to_begin_with() {
+    let directory = scratch("corpus");
+    let all = [
+        ("filters", corpora::filters()),
+        ("frames", corpora::frames()),
+        ("plans", corpora::plans()),
+        ("publishes", corpora::publishes()),
+        ("requests", corpora::requests()),
+        ("stores", corpora::stores(&directory)),
+        ("tokens", corpora::tokens()),
+        ("traces", corpora::traces()),
+    ];
+    fs::remove_dir_all(&directory).expect("can be removed");
+    let manifest = include_str!("../../../fuzz/Cargo.toml");
+    let wanted: Vec<String> = all.iter().map(|(name, _)| format!("name = \"{name}\"")).collect();
+    let targets: Vec<&str> = manifest.lines().filter(|line| line.starts_with("name = ")).skip(1).collect();
+    assert_eq!(targets, wanted, "fuzz/Cargo.toml has the same targets");
+    let into = std::env::var_os("DACAPO_FUZZ_CORPUS").map(PathBuf::from);
+    for (name, corpus) in all {
+        assert!(!corpus.is_empty(), "{name} has none");
+        let Some(into) = into.as_ref().map(|into| into.join(name)) else { continue };
+        fs::create_dir_all(&into).expect("can be made");
+        for (number, example) in corpus.iter().enumerate() {
+            fs::write(into.join(format!("example-{number}")), example).expect("can be written");
+        }
+    }
 }

@@ -265,17 +265,21 @@ impl RunStore {
         );
         self.backing_up = true;
         let before = disk.store_files();
-        let made = match &self.store {
-            Some(store) => store.reader().and_then(|mut reader| reader.back_up(None, None)),
+        let reader = match &self.store {
+            Some(store) => store.reader(),
             None => Err(StoreError::Io("no bus has opened the store".to_owned())),
         };
+        // Where the store cannot even be opened, none has begun, and what an earlier one left when it was cut short stays.
+        let begun = reader.is_ok();
+        let made = reader.and_then(|mut reader| reader.back_up(None, None));
         let broken = if disk.store_files() != before {
             Some("a backup changed the store that it was made of".to_owned())
         } else if disk.is_frozen() {
             self.marks.push(crate::marks::BACKUP_CUT);
             None
         } else {
-            let left = UNFINISHED.iter().chain(made.is_err().then_some(&BACKUP)).find(|name| disk.file(name).is_some());
+            let left = UNFINISHED.iter().chain(made.is_err().then_some(&BACKUP));
+            let left = left.filter(|_| begun).find(|name| disk.file(name).is_some());
             self.marks.push(if made.is_ok() { crate::marks::BACKUP_MADE } else { crate::marks::BACKUP_FAILED });
             left.map(|name| format!("a backup left {name} behind, and said: {made:?}"))
         };

@@ -6,9 +6,9 @@
 //! the bus nothing.
 
 mod backup;
+mod browsers;
 mod cloudevents;
 mod conditional;
-mod cors;
 mod documents;
 pub(super) mod error;
 mod events;
@@ -41,6 +41,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use self::error::HttpError;
+pub use self::{cloudevents::structured, publish::understood};
 use super::{
     accept::Permit,
     metrics,
@@ -117,7 +118,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
         .layer(DefaultBodyLimit::max(limits::FRAME_BYTES_MAX))
-        .layer(middleware::from_fn_with_state(Arc::clone(&shared), cors::allow))
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), browsers::admit))
         .with_state(shared)
 }
 

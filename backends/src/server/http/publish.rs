@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{
     Extension,
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::Response,
 };
 use dacapo_core::{
@@ -71,6 +71,30 @@ fn decode(text: &[u8]) -> Result<Batch, HttpError> {
     }
 }
 
+fn read(
+    incoming: Option<Incoming>,
+    headers: &HeaderMap,
+    text: &[u8],
+) -> Result<(Vec<NewEvent>, Vec<Guard>), HttpError> {
+    if let Some(mode) = incoming {
+        return Ok((mode.read(headers, text)?, Vec::new()));
+    }
+    let batch = decode(text)?;
+    Ok((batch.events.into_iter().map(|Strict(event)| event).collect(), batch.guards))
+}
+
+/// What `POST /v1/events` makes of a request with these headers and this body, without a bus: the events, or why there are
+/// none.
+pub fn understood(headers: &[(&str, &str)], body: &[u8]) -> Result<Vec<NewEvent>, String> {
+    let named =
+        |(name, value): &(&str, &str)| Some((HeaderName::try_from(*name).ok()?, HeaderValue::try_from(*value).ok()?));
+    let headers = headers.iter().filter_map(named).collect();
+    let incoming = Incoming::of(&headers).map_err(|error| error.to_string())?;
+    let (mut events, _) = read(incoming, &headers, body).map_err(|error| error.message().to_owned())?;
+    in_trace_of(&headers, &mut events);
+    Ok(events)
+}
+
 /// One receipt for each event. All events of a batch bear the same status, and so does the answer.
 pub(super) async fn publish(
     State(shared): State<Arc<Shared>>,
@@ -86,12 +110,7 @@ pub(super) async fn publish(
     let headers = request.headers().clone();
     let incoming = Incoming::of(&headers)?;
     let text = body(&shared, request).await?;
-    let (mut events, guards) = if let Some(mode) = incoming {
-        (mode.read(&headers, &text)?, Vec::new())
-    } else {
-        let batch = decode(&text)?;
-        (batch.events.into_iter().map(|Strict(event)| event).collect::<Vec<NewEvent>>(), batch.guards)
-    };
+    let (mut events, guards) = read(incoming, &headers, &text)?;
     drop(text);
     in_trace_of(&headers, &mut events);
     // Not a running number: what a simulator draws for this request must not depend on the others.

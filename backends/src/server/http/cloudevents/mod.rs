@@ -22,11 +22,8 @@ mod tests;
 use axum::http::{HeaderMap, HeaderValue, header};
 
 pub(super) use incoming::Unfit;
-pub(super) use {
-    binary::to_binary,
-    incoming::Incoming,
-    outgoing::{batch, structured},
-};
+pub use outgoing::structured;
+pub(super) use {binary::to_binary, incoming::Incoming, outgoing::batch};
 
 /// The media type of one event in structured mode.
 pub(super) const STRUCTURED: &str = "application/cloudevents+json";

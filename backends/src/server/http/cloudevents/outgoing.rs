@@ -33,7 +33,7 @@ pub(super) fn attributes(event: &Event) -> BTreeMap<&str, String> {
 }
 
 /// An event in structured mode. The data is the text that it came as.
-pub(in crate::server::http) fn structured(event: &Event) -> String {
+pub fn structured(event: &Event) -> String {
     let mut members: BTreeMap<&str, Box<RawValue>> = BTreeMap::new();
     for (name, value) in attributes(event) {
         members.extend(serde_json::value::to_raw_value(&value).map(|value| (name, value)));
