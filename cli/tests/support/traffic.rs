@@ -315,8 +315,9 @@ impl Server {
     pub(crate) fn ask(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         let mut stream = std::net::TcpStream::connect(self.address).expect("the bus listens");
         let length = body.len();
-        let head =
-            format!("{method} {path} HTTP/1.1\r\nhost: test\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+        );
         stream.write_all(format!("{head}{body}").as_bytes()).expect("can be sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("is answered");

@@ -575,9 +575,9 @@ mod tests {
     #[test]
     fn syncs_that_fail_take_nothing_that_was_acknowledged() {
         let mut harm = 0;
-        // These lose something without the spare: a sync of the log fails, the process dies before it recovers, the next one
-        // brings into the file what only the cache has, and the power goes. Where a store writes otherwise, others do:
-        // an opening that makes no spare and `dacapo crash --disk failing --runs 4000` tell which.
+        // When they were last looked for, these lost something without the spare: a sync of the log fails, the process dies
+        // before it recovers, the next one brings into the file what only the cache has, and the power goes. Where a store
+        // writes otherwise, others do: an opening that makes no spare and `dacapo crash --disk failing --runs 4000` tell which.
         let telling = [317, 469, 755, 911, 967, 1159, 1387, 1514, 1578, 1802];
         for seed in (1..=300).chain(telling) {
             let outcome = crash_run(seed, Medium::Failing);
