@@ -75,7 +75,7 @@ impl Files for Beside {
 
     fn size(&self, path: &Path) -> io::Result<u64> {
         let name = name(path)?;
-        let size = with(&mut self.0.model(), &name, How::default(), |model, handle| model.file_size(handle));
+        let size = with(&mut self.0.model(), &name, How::default(), Model::file_size);
         size.map(|bytes| bytes as u64).map_err(told)
     }
 

@@ -36,7 +36,7 @@ pub(crate) fn content(term: Term) -> Commit {
         id: EventId::of(format!("heirloom-{position}")),
         event_type: event_type.clone(),
         key: Key::of(format!("heirloom-{}", position % 3)),
-        version: Version((position + 2) / 3),
+        version: Version(position.div_ceil(3)),
         correlation: CorrelationId::of(format!("estate-{}", position / 4)),
         causation: None,
         time: WallTime(1_700_000_000_000_000 + position),
@@ -71,16 +71,18 @@ pub(crate) fn content(term: Term) -> Commit {
     }
 }
 
+/// Files, with their names.
+type Template = Vec<(String, Vec<u8>)>;
+
 /// The files of a store of a former schema. The same for every run: making them costs as much as a few hundred events.
 pub(super) fn files(schema: i32) -> &'static [(String, Vec<u8>)] {
-    static TEMPLATES: [OnceLock<Vec<(String, Vec<u8>)>>; NEWEST as usize] =
-        [const { OnceLock::new() }; NEWEST as usize];
+    static TEMPLATES: [OnceLock<Template>; NEWEST as usize] = [const { OnceLock::new() }; NEWEST as usize];
     let template = usize::try_from(schema - 1).ok().and_then(|index| TEMPLATES.get(index));
     let template = template.unwrap_or_else(|| panic!("schema {schema} is no former one"));
     template.get_or_init(|| make(schema).unwrap_or_else(|error| panic!("a healthy disk takes a store: {error}")))
 }
 
-fn make(schema: i32) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+fn make(schema: i32) -> Result<Template, StoreError> {
     let disk = Disk::new(&Chance::new(0, None), Omissions::default());
     let options = disk.told(&Options::default());
     let mut store = SqliteStore::open_with(LATER, options.clone())?;

@@ -102,9 +102,10 @@ impl Run {
     pub(super) fn look_at_backup(&mut self) -> Result<(), Difference> {
         let Some(Made { said, moments }) = self.backup.take() else { return Ok(()) };
         let Some(copy) = self.disk.file(BACKUP) else {
-            return match said {
-                true => Err(Difference::Wrong("a backup that was said to be made is gone".to_owned())),
-                false => Ok(()),
+            return if said {
+                Err(Difference::Wrong("a backup that was said to be made is gone".to_owned()))
+            } else {
+                Ok(())
             };
         };
         let restored = restored::restore(&copy)?;
