@@ -345,7 +345,7 @@ pub(crate) struct DemoArguments {
     /// States that each instance of a service keeps in memory; the others are folded again when they are needed
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) states_max: Option<u32>,
-    /// How much of the store the bus keeps in memory, in KiB; 65536 if left out
+    /// How much of the store each of six connections keeps in memory, in KiB; 8192 if left out
     #[arg(long, value_name = "KIB")]
     pub(crate) store_cache_kib: Option<u32>,
     /// One limit of the bus; may be given again. docs/CONFIGURATION.md names them

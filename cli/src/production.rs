@@ -29,12 +29,10 @@ use crate::{exit::Usage, token};
 /// cores.
 const READERS: usize = 2;
 
-/// Opens the store, or makes a new one, of which the bus keeps so many KiB in memory. If tokens are demanded, somebody must
+/// Opens the store, or makes a new one, of which each connection keeps so many KiB in memory. If tokens are demanded, somebody must
 /// be able to show one.
 pub(crate) fn open(path: &Path, demands_tokens: bool, cache_kib: u32) -> anyhow::Result<ThreadedStore> {
-    let defaults = Options::default();
-    let reader_cache_kib = defaults.reader_cache_kib.min(cache_kib);
-    let options = Options { writer_cache_kib: cache_kib, reader_cache_kib, ..defaults };
+    let options = Options { writer_cache_kib: cache_kib, reader_cache_kib: cache_kib, ..Options::default() };
     let mut store = SqliteStore::open_with(path, options).map_err(|error| match error {
         StoreError::NotAStore(sentence) => Usage::error(sentence),
         error => anyhow::Error::new(error).context(format!("cannot open the store {}", path.display())),

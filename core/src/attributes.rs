@@ -54,6 +54,10 @@ const TAKEN: [&str; 13] = [
     "type",
 ];
 
+/// Names that do not count: an event is shown as a CloudEvent with a time and a content type, and gets the trace of what
+/// caused it, however many attributes its publisher gave it.
+const UNCOUNTED: [&str; 3] = ["datacontenttype", "time", TRACEPARENT];
+
 /// Texts by name; mostly there are none, and then they cost nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Attributes(Option<Arc<BTreeMap<String, String>>>);
@@ -73,7 +77,10 @@ pub enum AttributeError {
     )]
     Value(String),
     /// There are too many.
-    #[error("an event has at most {ATTRIBUTES_MAX} attributes; put the others into the data")]
+    #[error(
+        "an event has at most {ATTRIBUTES_MAX} attributes besides {}; put the others into the data",
+        UNCOUNTED.join(", ")
+    )]
     TooMany,
 }
 
@@ -110,7 +117,7 @@ impl Attributes {
         }
         let all = Arc::make_mut(self.0.get_or_insert_default());
         all.insert(name.to_owned(), value.to_owned());
-        if all.len() > ATTRIBUTES_MAX {
+        if all.keys().filter(|name| !UNCOUNTED.contains(&name.as_str())).count() > ATTRIBUTES_MAX {
             return Err(AttributeError::TooMany);
         }
         Ok(self)
@@ -186,6 +193,8 @@ mod tests {
         };
         assert!(fill(ATTRIBUTES_MAX).is_ok());
         assert_eq!(fill(ATTRIBUTES_MAX + 1), Err(AttributeError::TooMany));
+        let shown = UNCOUNTED.iter().try_fold(fill(ATTRIBUTES_MAX).expect("fits"), |all, name| all.with(name, "1"));
+        assert_eq!(shown.expect("what an event is shown with fits always").iter().count(), ATTRIBUTES_MAX + 3);
         let long = "x".repeat(ATTRIBUTE_BYTES_MAX + 1);
         assert_eq!(Attributes::default().with("a", &long), Err(AttributeError::Value("a".to_owned())));
     }

@@ -20,7 +20,7 @@ pub const FRAME_BYTES_MAX: usize = 4 << 20;
 /// One event's payload. Larger things belong in a blob store, with their address in the event.
 pub const DATA_BYTES_MAX: usize = 1 << 20;
 
-/// What else a publisher says of an event: more than this belongs into the data.
+/// What else a publisher says of an event, besides its time, its content type and its trace: more belongs into the data.
 pub const ATTRIBUTES_MAX: usize = 16;
 
 /// The value of one attribute: a `tracestate` has 512 bytes.

@@ -121,7 +121,9 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             synchronous: Synchronous::Extra,
-            writer_cache_kib: 64 << 10,
+            // A balance of an index numbers its pages anew through a number far behind the end, and the commit after it looks through
+            // all that is cached for it: a larger cache made appends slower, the system's behind it is quick.
+            writer_cache_kib: 8 << 10,
             reader_cache_kib: 8 << 10,
             // Of 10 million ids one new one in twenty is looked up all the same.
             ids_kib: 8 << 10,

@@ -64,7 +64,7 @@ pub(super) const KEYS: &[Key] = &[
     Key { name: "otlp", kind: Kind::Text(None) },
     Key { name: "cors", kind: Kind::Texts },
     Key { name: "hosts", kind: Kind::Texts },
-    Key { name: "store_cache_kib", kind: Kind::Number(64 << 10) },
+    Key { name: "store_cache_kib", kind: Kind::Number(8 << 10) },
 ];
 
 /// The variable of the environment that sets a key.

@@ -57,7 +57,7 @@ pub(crate) struct SettingArguments {
     /// A name that a bus without --auth is asked under besides localhost, such as `bus.example`; may be given again
     #[arg(long = "host", value_name = "NAME")]
     pub(crate) hosts: Vec<String>,
-    /// How much of the store the bus keeps in memory, in KiB; 65536 if left out
+    /// How much of the store each of six connections keeps in memory, in KiB; 8192 if left out
     #[arg(long, value_name = "KIB")]
     pub(crate) store_cache_kib: Option<u32>,
     /// One limit, over the file's; may be given again. Durations are in milliseconds
@@ -389,7 +389,7 @@ mod tests {
     fn where_spans_go_and_who_may_ask_are_settings_like_any_other() {
         let text = "otlp = \"http://127.0.0.1:1\"\ncors = [\"https://a.example\"]\nhosts = [\"bus.example\"]\n";
         let settings = of_file("lists", text, &nowhere).expect("all are settings");
-        assert_eq!(settings.store_cache_kib, 65_536);
+        assert_eq!(settings.store_cache_kib, 8_192);
         assert_eq!(settings.otlp.as_deref(), Some("http://127.0.0.1:1"));
         assert_eq!((settings.cors, settings.hosts), (vec!["https://a.example".into()], vec!["bus.example".into()]));
         let environment = |name: &str| match name {
