@@ -102,9 +102,37 @@ pub(super) fn with_fault_lowered(plan: &Plan, which: usize) -> impl Iterator<Ite
     })
 }
 
-/// Plans with one operation earlier, or waiting for less; `which` counts the plan's operations.
+/// What is asked, with one of its numbers smaller: an amount that is just enough often makes other operations needless.
+/// Switches and lists stay as they are, since they say what is asked rather than how much of it.
+fn lower_bodies(body: &str) -> Vec<String> {
+    fn lower_amounts(value: &Value) -> Vec<Value> {
+        match value {
+            Value::Number(number) if number.is_u64() => lower_values(value),
+            Value::Object(fields) => {
+                let each = fields.iter().flat_map(|(name, field)| {
+                    lower_amounts(field).into_iter().map(move |smaller| {
+                        let mut fields = fields.clone();
+                        fields.insert(name.clone(), smaller);
+                        Value::Object(fields)
+                    })
+                });
+                each.collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+    let Ok(value) = serde_json::from_str(body) else { return Vec::new() };
+    lower_amounts(&value).iter().map(Value::to_string).collect()
+}
+
+/// Plans with one operation earlier, waiting for less, or asking for less; `which` counts the plan's operations.
 pub(super) fn with_operation_lowered(plan: &Plan, which: usize) -> impl Iterator<Item = Plan> {
     let operation = &plan.operations[which];
+    let less = lower_bodies(&operation.body).into_iter().map(move |body| {
+        let mut plan = plan.clone();
+        plan.operations[which].body = body;
+        plan
+    });
     let free = (0..operation.after.len()).map(move |index| {
         let mut plan = plan.clone();
         plan.operations[which].after.remove(index);
@@ -115,7 +143,7 @@ pub(super) fn with_operation_lowered(plan: &Plan, which: usize) -> impl Iterator
         plan.operations[which].at_us = at_us;
         plan
     });
-    free.chain(earlier)
+    free.chain(less).chain(earlier)
 }
 
 /// Plans in which everything happens sooner: nothing before the first operation, then a half and nine tenths of all times.
@@ -206,6 +234,18 @@ mod tests {
         let one = |name| Harm::Partition { a: hosts(&["bus"]), b: hosts(&[name]) };
         assert!(lower.contains(&one("accounts-0")) && lower.contains(&one("users-1")), "{lower:?}");
         assert!(lower.iter().all(|what| what.hosts().len() == 2), "{lower:?}");
+    }
+
+    #[test]
+    fn amounts_go_down_and_nothing_else_of_what_is_asked_changes() {
+        assert_eq!(lower_bodies(r#"{"from":"a","pence":2,"to":"b"}"#), [r#"{"from":"a","pence":1,"to":"b"}"#]);
+        let lower = lower_bodies(r#"{"gift":true,"seats":[4,5],"what":{"price":400}}"#);
+        let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
+        let of_price = |price| format!(r#"{{"gift":true,"seats":[4,5],"what":{{"price":{price}}}}}"#);
+        assert_eq!(lower, [1, 50, 100, 200, 290].map(of_price));
+        for none in ["", "no JSON", r#"{"pence":1}"#, r#"{"pence":-3,"rate":0.5}"#, "[7]"] {
+            assert!(lower_bodies(none).is_empty(), "{none}");
+        }
     }
 
     #[test]

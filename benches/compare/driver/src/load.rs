@@ -1,4 +1,5 @@
-//! The figures: publishers that each wait for their receipt, then consumers that acknowledge what was published.
+//! The figures: publishers that each wait for their receipt, then consumers that acknowledge what was published; and then
+//! both at once, as systems run.
 
 use std::{
     collections::BTreeMap,
@@ -55,6 +56,8 @@ pub(crate) struct Turn {
     /// With one delivery open at each consumer.
     pub(crate) one_open_per_s: f64,
     pub(crate) consumed_per_s: f64,
+    /// Acknowledged while others were published.
+    pub(crate) at_once_per_s: f64,
     pub(crate) latencies: Latencies,
     /// Events that came before an earlier one of their key, though nothing failed.
     pub(crate) out_of_order: u64,
@@ -62,35 +65,54 @@ pub(crate) struct Turn {
     pub(crate) sync_ms: [f64; 2],
 }
 
-/// Publishes for so long and then consumes what was published.
+/// Publishes for so long, consumes what was published, and then does both at once for as long again.
 pub(crate) fn turn(client: &dyn Client, time: Duration) -> Result<Turn> {
-    let (published, latencies, in_all) = publish(client, time)?;
+    let (published, latencies, in_all) = publish(client, "load", Span::from_now(time))?;
     let of_one = consume(client, 1, in_all / 4, ONE_OPEN)?;
     let consumed = consume(client, WINDOW, in_all - of_one.events, CONSUMING)?;
     let published_per_s = published as f64 / time.as_secs_f64();
     let (one_open_per_s, consumed_per_s) = (of_one.per_s, consumed.per_s);
-    let out_of_order = of_one.out_of_order + consumed.out_of_order;
-    Ok(Turn { published_per_s, one_open_per_s, consumed_per_s, latencies, out_of_order, sync_ms: [0.0; 2] })
+    let (at_once, early) = at_once(client, Span::from_now(time))?;
+    let at_once_per_s = at_once as f64 / time.as_secs_f64();
+    let out_of_order = of_one.out_of_order + consumed.out_of_order + early;
+    let sync_ms = [0.0; 2];
+    Ok(Turn { published_per_s, one_open_per_s, consumed_per_s, at_once_per_s, latencies, out_of_order, sync_ms })
+}
+
+/// When things are measured: after the warm-up.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    begun: Instant,
+    end: Instant,
+}
+
+impl Span {
+    fn from_now(time: Duration) -> Self {
+        let begun = Instant::now() + Duration::from_millis(50) + WARM_UP;
+        Self { begun, end: begun + time }
+    }
+
+    fn holds(self, moment: Instant) -> bool {
+        self.begun <= moment && moment <= self.end
+    }
 }
 
 /// How many were published while it was measured, how long each took, and how many were published at all.
-fn publish(client: &dyn Client, time: Duration) -> Result<(u64, Latencies, u64)> {
+fn publish(client: &dyn Client, name: &str, span: Span) -> Result<(u64, Latencies, u64)> {
     let publishers = (0..PUBLISHERS).map(|_| client.publisher()).collect::<Result<Vec<_>>>()?;
-    let begun = Instant::now() + Duration::from_millis(50);
-    let (measured, end) = (begun + WARM_UP, begun + WARM_UP + time);
     let each = |number: usize, mut publisher: Box<dyn Publisher>| -> Result<(Latencies, u64, u64)> {
         let (mut latencies, mut published, mut in_all) = (Latencies::new(), 0, 0);
         loop {
-            let event = Event::new(format!("load-{number}-{}", in_all % KEYS), in_all / KEYS + 1);
+            let event = Event::new(format!("{name}-{number}-{}", in_all % KEYS), in_all / KEYS + 1);
             let since = Instant::now();
-            if since >= end {
+            if since >= span.end {
                 return Ok((latencies, published, in_all));
             }
             let receipt = publisher.publish(&event)?;
             ensure!(receipt == Receipt::Accepted, "{event:?} was refused, though nobody else writes to its key");
             in_all += 1;
             let now = Instant::now();
-            if since >= measured && now <= end {
+            if span.holds(since) && span.holds(now) {
                 latencies.record(now - since);
                 published += 1;
             }
@@ -114,6 +136,58 @@ fn publish(client: &dyn Client, time: Duration) -> Result<(u64, Latencies, u64)>
     Ok((published, latencies, in_all))
 }
 
+/// How many were acknowledged while it was measured and others were published, and how many of them came early.
+fn at_once(client: &dyn Client, span: Span) -> Result<(u64, u64)> {
+    let each = |mut consumer: Box<dyn Consumer>| -> Result<(u64, u64)> {
+        let (mut heads, mut acknowledged) = (Heads::default(), 0);
+        while Instant::now() < span.end {
+            let deliveries = consumer.receive()?;
+            heads.see(&deliveries);
+            consumer.acknowledge(&deliveries)?;
+            if span.holds(Instant::now()) {
+                acknowledged += deliveries.len() as u64;
+            }
+        }
+        consumer.settle()?;
+        Ok((acknowledged, heads.out_of_order))
+    };
+    let consumers = (0..HALVES).map(|half| client.consumer(Source::Half(half), WINDOW)).collect::<Result<Vec<_>>>()?;
+    thread::scope(|scope| {
+        let threads: Vec<_> = consumers.into_iter().map(|consumer| scope.spawn(|| each(consumer))).collect();
+        publish(client, "both", span)?;
+        let (mut acknowledged, mut out_of_order) = (0, 0);
+        for thread in threads {
+            let (of_one, early) = joined(thread).context("consuming while others publish failed")?;
+            acknowledged += of_one;
+            out_of_order += early;
+        }
+        Ok((acknowledged, out_of_order))
+    })
+}
+
+/// What a consumer has seen of each key.
+#[derive(Debug, Default)]
+struct Heads {
+    by_key: BTreeMap<String, u64>,
+    /// Events that came before an earlier one of their key.
+    out_of_order: u64,
+}
+
+impl Heads {
+    fn see(&mut self, deliveries: &[Delivery]) {
+        for Delivery { event, .. } in deliveries {
+            match self.by_key.get_mut(&event.key) {
+                Some(head) if event.version <= *head => self.out_of_order += 1,
+                Some(head) => {
+                    self.out_of_order += u64::from(event.version != *head + 1);
+                    *head = event.version;
+                }
+                None => drop(self.by_key.insert(event.key.clone(), event.version)),
+            }
+        }
+    }
+}
+
 struct Consumed {
     events: u64,
     per_s: f64,
@@ -125,22 +199,13 @@ fn consume(client: &dyn Client, window: u32, expected: u64, limit: Duration) -> 
     let acknowledged = AtomicU64::new(0);
     let barrier = Barrier::new(HALVES as usize + 1);
     let each = |mut consumer: Box<dyn Consumer>| -> Result<(u64, Instant)> {
-        let (mut heads, mut out_of_order) = (BTreeMap::<String, u64>::new(), 0);
+        let mut heads = Heads::default();
         barrier.wait();
         let since = Instant::now();
         let mut last = since;
         while acknowledged.load(SeqCst) < expected && since.elapsed() < limit && last.elapsed() < QUIET {
             let deliveries = consumer.receive()?;
-            for Delivery { event, .. } in &deliveries {
-                match heads.get_mut(&event.key) {
-                    Some(head) if event.version <= *head => out_of_order += 1,
-                    Some(head) => {
-                        out_of_order += u64::from(event.version != *head + 1);
-                        *head = event.version;
-                    }
-                    None => drop(heads.insert(event.key.clone(), event.version)),
-                }
-            }
+            heads.see(&deliveries);
             consumer.acknowledge(&deliveries)?;
             acknowledged.fetch_add(deliveries.len() as u64, SeqCst);
             if !deliveries.is_empty() {
@@ -148,7 +213,7 @@ fn consume(client: &dyn Client, window: u32, expected: u64, limit: Duration) -> 
             }
         }
         consumer.settle()?;
-        Ok((out_of_order, if last.elapsed() < QUIET { Instant::now() } else { last }))
+        Ok((heads.out_of_order, if last.elapsed() < QUIET { Instant::now() } else { last }))
     };
     let consumers = (0..HALVES).map(|half| client.consumer(Source::Half(half), window)).collect::<Result<Vec<_>>>()?;
     thread::scope(|scope| {

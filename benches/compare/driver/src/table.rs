@@ -36,6 +36,10 @@ impl Row {
         median(self.turns.iter().map(|turn| turn.consumed_per_s))
     }
 
+    fn at_once(&self) -> f64 {
+        median(self.turns.iter().map(|turn| turn.at_once_per_s))
+    }
+
     fn latencies(&self) -> Latencies {
         self.turns.iter().fold(Latencies::new(), |mut all, turn| {
             all.add(&turn.latencies);
@@ -64,7 +68,7 @@ impl Report {
     pub(crate) fn text(&self) -> String {
         let mut text = format!("{}\n\n", self.machine);
         let mut figures = vec![
-            ["system", "publish/s", "consume+ack/s", "one open/s", "p50 ms", "p99 ms", "sync ms", "early"]
+            ["system", "publish/s", "consume+ack/s", "at once/s", "one open/s", "p50 ms", "p99 ms", "sync ms", "early"]
                 .map(str::to_owned),
         ];
         for row in self.rows.iter().filter(|row| !row.turns.is_empty()) {
@@ -74,6 +78,7 @@ impl Report {
                 format!("{} {}{}", row.name, row.version, if row.compares { "" } else { " (no CAS)" }),
                 format!("{:.0}", row.published()),
                 format!("{:.0}", row.consumed()),
+                format!("{:.0}", row.at_once()),
                 format!("{:.0}", median(row.turns.iter().map(|turn| turn.one_open_per_s))),
                 format!("{:.2}", latencies.at(0.5)),
                 format!("{:.2}", latencies.at(0.99)),
@@ -132,6 +137,7 @@ impl Report {
                     "compare_and_swap": row.compares,
                     "published_per_s": row.published(),
                     "consumed_per_s": row.consumed(),
+                    "at_once_per_s": row.at_once(),
                     "publish_p50_ms": latencies.at(0.5),
                     "publish_p99_ms": latencies.at(0.99),
                     "sync_ms": row.sync_ms(),
@@ -139,6 +145,7 @@ impl Report {
                     "turns": row.turns.iter().map(|turn| json!({
                         "published_per_s": turn.published_per_s,
                         "consumed_per_s": turn.consumed_per_s,
+                        "at_once_per_s": turn.at_once_per_s,
                         "consumed_one_open_per_s": turn.one_open_per_s,
                         "sync_ms": turn.sync_ms,
                     })).collect::<Vec<_>>(),

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::{self, Command},
     sync::atomic::{AtomicU64, Ordering::SeqCst},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -208,10 +208,12 @@ struct Writer {
 impl Publisher for Writer {
     fn publish(&mut self, event: &Event) -> Result<Receipt> {
         let Event { key, version } = event;
-        // Two writers' events are two events, even if both would be the same version.
+        // Two writers' events are two events, even if both would be the same version. Ids begin with the time, as the
+        // protocol's document recommends.
+        let millis = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
         let (writer, expectation, body) = (&self.name, version - 1, event.body());
         self.connection.send(&format!(
-            r#"{{"kind":"publish","request":1,"events":[{{"id":"{key}-{version}-{writer}","type":"Event","key":"{key}","expectation":{expectation},"source":"compare","data":"{body}"}}]}}"#
+            r#"{{"kind":"publish","request":1,"events":[{{"id":"{millis:012x}-{key}-{version}-{writer}","type":"Event","key":"{key}","expectation":{expectation},"source":"compare","data":"{body}"}}]}}"#
         ))?;
         self.connection
             .wait_for(|frame| {

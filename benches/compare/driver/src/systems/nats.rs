@@ -5,7 +5,7 @@
 //! sequence of the last message on the subject. Publishing what handling produced and acknowledging are two acts; the
 //! message id makes the first one harmless to repeat for as long as the server remembers it.
 
-use std::{collections::BTreeMap, fs, process::Command};
+use std::{collections::BTreeMap, fs, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
@@ -22,6 +22,8 @@ use crate::{
 const REMEMBERED_NS: u64 = 120_000_000_000;
 /// How long a pull waits.
 const WAIT_NS: u64 = 50_000_000;
+/// How long a consumer waits for the next message of a pull.
+const PATIENCE: Duration = Duration::from_millis(200);
 /// `wrong last sequence`
 const WRONG_SEQUENCE: u64 = 10_071;
 
@@ -141,6 +143,7 @@ impl Client for Clients {
         let reply = connection.inbox("pull");
         let request = json!({ "batch": window, "expires": WAIT_NS }).to_string();
         let pull = format!("PUB $JS.API.CONSUMER.MSG.NEXT.{stream}.{name} {reply} {}\r\n{request}\r\n", request.len());
+        connection.waits_at_most(PATIENCE)?;
         Ok(Box::new(Reader { connection, pull, window }))
     }
 }
@@ -209,7 +212,8 @@ impl Consumer for Reader {
         self.connection.write(self.pull.as_bytes())?;
         let mut deliveries = Vec::new();
         while deliveries.len() < self.window as usize {
-            let message = self.connection.message()?.context("a pull has an end")?;
+            // While others publish, a pull's end may come seconds late: what came until then is a batch.
+            let Some(message) = self.connection.message()? else { break };
             if message.is_status {
                 break;
             }

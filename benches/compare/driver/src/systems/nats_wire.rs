@@ -78,6 +78,11 @@ impl Connection {
         }
     }
 
+    /// From here on [`Self::message`] returns without one after so long.
+    pub(crate) fn waits_at_most(&self, time: Duration) -> Result<()> {
+        Ok(self.reader.get_ref().set_read_timeout(Some(time))?)
+    }
+
     /// The next message; none if none comes in time.
     pub(crate) fn message(&mut self) -> Result<Option<Message>> {
         loop {
