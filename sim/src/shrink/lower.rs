@@ -4,9 +4,11 @@
 //! lowered too: numbers go towards the least, switches off, lists of hosts get shorter. Each candidate changes one
 //! thing; the boldest come first.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
-use super::items;
+use super::items::{self, Item};
 use crate::{
     fault::{Fault, Harm, Trigger},
     plan::Plan,
@@ -102,33 +104,71 @@ pub(super) fn with_fault_lowered(plan: &Plan, which: usize) -> impl Iterator<Ite
     })
 }
 
-/// What is asked, with one of its numbers smaller: an amount that is just enough often makes other operations needless.
-/// Switches and lists stay as they are, since they say what is asked rather than how much of it.
-fn lower_bodies(body: &str) -> Vec<String> {
-    fn lower_amounts(value: &Value) -> Vec<Value> {
+/// What is asked, with one of its numbers replaced by smaller ones. Switches and lists stay as they are, since they say what is
+/// asked rather than how much of it.
+fn replaced(value: &Value, smaller: &dyn Fn(u64) -> Vec<u64>) -> Vec<Value> {
+    match value {
+        Value::Number(number) => number.as_u64().map(smaller).into_iter().flatten().map(Value::from).collect(),
+        Value::Object(fields) => {
+            let each = fields.iter().flat_map(|(name, field)| {
+                replaced(field, smaller).into_iter().map(move |less| {
+                    let mut fields = fields.clone();
+                    fields.insert(name.clone(), less);
+                    Value::Object(fields)
+                })
+            });
+            each.collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The same of what stands in a body; nothing if that is no JSON.
+fn lower_bodies(body: &str, smaller: &dyn Fn(u64) -> Vec<u64>) -> Vec<String> {
+    let Ok(value) = serde_json::from_str(body) else { return Vec::new() };
+    replaced(&value, smaller).iter().map(Value::to_string).collect()
+}
+
+/// The numbers in what a plan's operations ask for.
+fn amounts(plan: &Plan) -> BTreeSet<u64> {
+    fn gather(value: &Value, into: &mut BTreeSet<u64>) {
         match value {
-            Value::Number(number) if number.is_u64() => lower_values(value),
-            Value::Object(fields) => {
-                let each = fields.iter().flat_map(|(name, field)| {
-                    lower_amounts(field).into_iter().map(move |smaller| {
-                        let mut fields = fields.clone();
-                        fields.insert(name.clone(), smaller);
-                        Value::Object(fields)
-                    })
-                });
-                each.collect()
-            }
-            _ => Vec::new(),
+            Value::Number(number) => into.extend(number.as_u64()),
+            Value::Object(fields) => fields.values().for_each(|field| gather(field, into)),
+            _ => {}
         }
     }
-    let Ok(value) = serde_json::from_str(body) else { return Vec::new() };
-    lower_amounts(&value).iter().map(Value::to_string).collect()
+    let mut amounts = BTreeSet::new();
+    let bodies = plan.operations.iter().filter_map(|operation| serde_json::from_str(&operation.body).ok());
+    bodies.for_each(|body: Value| gather(&body, &mut amounts));
+    amounts
+}
+
+/// Plans without one operation, in which another asks for no more than a third does: who pays in once instead of twice can
+/// spend less, and only both together still fail. The latest goes first, since earlier ones are often there for it alone.
+pub(super) fn with_operation_traded(plan: &Plan) -> impl Iterator<Item = Plan> {
+    let amounts = amounts(plan);
+    items::operations(plan).into_iter().rev().flat_map(move |out| {
+        let kept: Vec<Item> =
+            items::faults(plan).into_iter().chain(items::operations(plan)).filter(|item| *item != out).collect();
+        let fewer = items::with_only(plan, &kept);
+        let amounts = amounts.clone();
+        (0..fewer.operations.len()).flat_map(move |which| {
+            let below = |number: u64| amounts.range(1..number).copied().rev().collect();
+            let fewer = fewer.clone();
+            lower_bodies(&fewer.operations[which].body, &below).into_iter().map(move |body| {
+                let mut plan = fewer.clone();
+                plan.operations[which].body = body;
+                plan
+            })
+        })
+    })
 }
 
 /// Plans with one operation earlier, waiting for less, or asking for less; `which` counts the plan's operations.
 pub(super) fn with_operation_lowered(plan: &Plan, which: usize) -> impl Iterator<Item = Plan> {
     let operation = &plan.operations[which];
-    let less = lower_bodies(&operation.body).into_iter().map(move |body| {
+    let less = lower_bodies(&operation.body, &|number| lower_numbers(number, 1)).into_iter().map(move |body| {
         let mut plan = plan.clone();
         plan.operations[which].body = body;
         plan
@@ -238,6 +278,7 @@ mod tests {
 
     #[test]
     fn amounts_go_down_and_nothing_else_of_what_is_asked_changes() {
+        let lower_bodies = |body| lower_bodies(body, &|number| lower_numbers(number, 1));
         assert_eq!(lower_bodies(r#"{"from":"a","pence":2,"to":"b"}"#), [r#"{"from":"a","pence":1,"to":"b"}"#]);
         let lower = lower_bodies(r#"{"gift":true,"seats":[4,5],"what":{"price":400}}"#);
         let lower: Vec<&str> = lower.iter().map(String::as_str).collect();

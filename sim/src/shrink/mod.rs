@@ -11,7 +11,7 @@
 //! | `trials` | trying candidates, each once, on several threads |
 //! | `ddmin` | taking chunks out of any list |
 //! | `items` | what can be taken out of a plan |
-//! | `lower` | earlier, shorter, weaker |
+//! | `lower` | earlier, shorter, weaker, less |
 //! | `settings` | plain settings, fewer customers |
 
 mod ddmin;
@@ -39,6 +39,9 @@ const LOWERED_ITEMS_MAX: usize = 40;
 
 /// Up to how many operations, and as many faults, are tried for pairs that may as well meet.
 const MEETING_ITEMS_MAX: usize = 6;
+
+/// Up to how many operations one is tried to be traded for a smaller amount of another.
+const TRADED_ITEMS_MAX: usize = 16;
 
 /// How a plan is shrunk.
 #[derive(Clone, Default)]
@@ -233,6 +236,9 @@ impl Shrinking<'_> {
         }
         if self.plan.faults.len().max(self.plan.operations.len()) <= MEETING_ITEMS_MAX {
             self.try_these(lower::with_meeting_operations(&self.plan.clone()))?;
+        }
+        if self.plan.operations.len() <= TRADED_ITEMS_MAX {
+            self.try_these(lower::with_operation_traded(&self.plan.clone()))?;
         }
         Ok(())
     }
