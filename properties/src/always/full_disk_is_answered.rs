@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, hash::Hash as _};
 
 use dacapo_core::{
-    NodeName, Receipt, Timestamp,
+    NodeName, Receipt, Refusal, Timestamp,
     digest::StableHasher,
     trace::{Frame, Record, What},
     wire::{FromBus, ToBus},
@@ -133,12 +133,18 @@ impl FullDiskIsAnswered {
             FromBus::Receipts(receipts) => {
                 self.checks += 1;
                 self.waiting.remove(&(record.node.clone(), connection, receipts.request));
-                let is_refusal = |receipt: &Receipt| matches!(receipt, Receipt::Throttled | Receipt::Refused { .. });
-                if receipts.receipts.iter().all(is_refusal) {
+                // What no token allows is refused at the door, whether the disk is full or not.
+                let is_answer = |receipt: &Receipt| {
+                    matches!(receipt, Receipt::Throttled | Receipt::Refused { reason: Refusal::Forbidden, .. })
+                };
+                if receipts.receipts.iter().all(is_answer) {
                     self.throttled += u64::from(receipts.receipts.contains(&Receipt::Throttled));
                     return Ok(());
                 }
-                let message = format!("{} took the publish {} with a full disk", record.node, receipts.request);
+                let message = format!(
+                    "with a full disk {} answered the publish {} as if there were room",
+                    record.node, receipts.request
+                );
                 PROMISE.broken(record, message, &[])
             }
             FromBus::Deliver(_) => {
