@@ -188,8 +188,12 @@ mod tests {
     }
 
     #[test]
-    fn a_publish_that_is_taken_or_forgotten_is_seen() {
-        run([heard(1), said(1, accepted(1, 1))]).fails(FullDiskIsAnswered::default(), "took the publish 1");
+    fn a_publish_that_is_taken_refused_or_forgotten_is_seen() {
+        run([heard(1), said(1, accepted(1, 1))]).fails(FullDiskIsAnswered::default(), "as if there were room");
+        let refused = |reason| Receipt::Refused { reason, message: String::new() };
+        run([heard(1), said(1, refused(Refusal::Forbidden))]).holds(FullDiskIsAnswered::default());
+        run([heard(1), said(1, refused(Refusal::EmptyBatch))])
+            .fails(FullDiskIsAnswered::default(), "as if there were room");
         let parted = What::Disconnected { connection: 1 };
         run([heard(1), parted]).fails(FullDiskIsAnswered::default(), "got no answer");
     }
