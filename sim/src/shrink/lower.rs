@@ -154,7 +154,7 @@ pub(super) fn with_operation_traded(plan: &Plan) -> impl Iterator<Item = Plan> {
         let fewer = items::with_only(plan, &kept);
         let amounts = amounts.clone();
         (0..fewer.operations.len()).flat_map(move |which| {
-            let below = |number: u64| amounts.range(1..number).copied().rev().collect();
+            let below = |number: u64| amounts.range(..number).rev().copied().filter(|less| *less > 0).collect();
             let fewer = fewer.clone();
             lower_bodies(&fewer.operations[which].body, &below).into_iter().map(move |body| {
                 let mut plan = fewer.clone();
@@ -230,10 +230,11 @@ pub(super) fn with_meeting_operations(plan: &Plan) -> impl Iterator<Item = Plan>
 #[cfg(test)]
 mod tests {
     use dacapo_core::NodeName;
+    use dacapo_properties::Operation;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::fault::Family;
+    use crate::{fault::Family, plan::Settings, profile::Profile};
 
     #[test]
     fn numbers_go_to_the_least_first_and_to_round_ones_then() {
@@ -287,6 +288,30 @@ mod tests {
         for none in ["", "no JSON", r#"{"pence":1}"#, r#"{"pence":-3,"rate":0.5}"#, "[7]"] {
             assert!(lower_bodies(none).is_empty(), "{none}");
         }
+    }
+
+    #[test]
+    fn an_operation_is_traded_for_an_amount_that_another_asks_for() {
+        let asks = |id: u64, pence: u64| {
+            let body = serde_json::json!({ "pence": pence });
+            Operation { id, at_us: id, ..Operation::post("tallies", "/").body(&body) }
+        };
+        let plan = Plan {
+            version: crate::plan::VERSION,
+            seed: 1,
+            scenario: "tally".to_owned(),
+            profile: Profile::swarm().name,
+            settings: Settings::plain(),
+            mask: [].into(),
+            operations: vec![asks(1, 0), asks(2, 5), asks(3, 9)],
+            faults: Vec::new(),
+            bug: None,
+        };
+        let traded: Vec<Vec<String>> = with_operation_traded(&plan)
+            .map(|plan| plan.operations.into_iter().map(|operation| operation.body).collect())
+            .collect();
+        let asking = |pence: [u64; 2]| pence.map(|pence| format!(r#"{{"pence":{pence}}}"#)).to_vec();
+        assert_eq!(traded, [asking([0, 5]), asking([5, 5])], "never for nothing, and the latest goes first");
     }
 
     #[test]
